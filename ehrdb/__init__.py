@@ -1,0 +1,1 @@
+"""ehrdb: patient timelines, LLM embeddings, similarity and prediction as features of PostgreSQL."""
