@@ -1,0 +1,84 @@
+-- Events: what happened to whom, when. Loaded by `ehrdb load`, read through schema ehr.
+
+create table ehrdb.concept (
+    code_id          integer generated always as identity primary key,
+    code             text collate "C" not null unique,
+    vocabulary       text collate "C" not null,
+    description      text,
+    concept_id       bigint,
+    standard_concept text,
+    extra            jsonb
+);
+
+create table ehrdb.concept_parent (
+    child_id  integer not null references ehrdb.concept on delete cascade,
+    parent_id integer not null references ehrdb.concept on delete cascade,
+    primary key (child_id, parent_id)
+);
+create index concept_parent_by_parent on ehrdb.concept_parent (parent_id);
+
+create table ehrdb.custom_text (
+    vocabulary  text collate "C" not null,
+    code        text collate "C" not null,
+    description text not null,
+    primary key (vocabulary, code)
+);
+
+create table ehrdb.unit (
+    unit_id integer generated always as identity primary key,
+    unit    text collate "C" not null unique
+);
+
+create table ehrdb.patient (
+    patient_id  bigint primary key,
+    source      text not null,
+    birth_time  timestamp,
+    death_time  timestamp,
+    sex         text,
+    race        text,
+    ethnicity   text,
+    split       text,
+    fingerprint bytea not null,
+    loaded_at   timestamptz not null default now()
+);
+
+-- Widest columns first so that rows pack without padding. `ordinal` counts a patient's events in the
+-- source's order and is the only tie-break. Static events (no time) have time -infinity.
+create table ehrdb.event (
+    patient_id    bigint not null,
+    time          timestamp not null,
+    end_time      timestamp,
+    ordinal       integer not null,
+    code_id       integer not null,
+    unit_id       integer,
+    numeric_value real,
+    text_value    text,
+    visit_id      text,
+    visit_class   text check (visit_class in ('inpatient', 'emergency', 'outpatient', 'icu', 'other')),
+    source_table  text,
+    extra         jsonb,
+    primary key (patient_id, ordinal)
+);
+create index event_by_code on ehrdb.event (patient_id, code_id, time desc, ordinal)
+    include (numeric_value, unit_id);
+create index event_visit on ehrdb.event (patient_id, time) where visit_class is not null;
+
+-- Patients whose events changed since the last refresh looked at them.
+create table ehrdb.changed_patient (
+    patient_id bigint primary key,
+    changed_at timestamptz not null default now()
+);
+
+-- One row per load and source table: what came in, what did not and why.
+create table ehrdb.load_report (
+    load_id        bigint not null,
+    source         text not null,
+    source_table   text not null,
+    rows_read      bigint not null,
+    rows_loaded    bigint not null,
+    rows_unmapped  bigint not null default 0,
+    rows_rejected  bigint not null default 0,
+    reasons        jsonb not null default '{}',
+    loaded_at      timestamptz not null default now(),
+    primary key (load_id, source_table)
+);

@@ -1,0 +1,80 @@
+-- Embedding: encoders, what is to be embedded, the vectors, and the queue between them.
+
+create table ehrdb.encoder (
+    encoder_id     integer generated always as identity primary key,
+    name           text not null unique,
+    digest         text not null,
+    dimension      integer not null check (dimension between 1 and 16000),
+    max_tokens     integer not null check (max_tokens > 0),
+    pooling        text not null,
+    precision      text not null,
+    format         text not null,
+    format_version integer not null,
+    manifest       jsonb not null,
+    is_serving     boolean not null default false,
+    created_at     timestamptz not null default now(),
+    unique (digest, format, format_version)
+);
+create unique index encoder_serving on ehrdb.encoder (is_serving) where is_serving;
+
+create table ehrdb.prompt (
+    prompt_id integer generated always as identity primary key,
+    prompt    text not null unique
+);
+insert into ehrdb.prompt (prompt) values ('');
+
+-- One vector per distinct content: sha-256 of prompt and text, whoever it belongs to.
+create table ehrdb.embedding (
+    encoder_id     integer not null,
+    content_sha256 bytea not null,
+    token_count    integer not null,
+    is_truncated   boolean not null,
+    embedded_at    timestamptz not null default now(),
+    embedding      public.halfvec not null,
+    primary key (encoder_id, content_sha256)
+) partition by list (encoder_id);
+
+-- Which patient at which moment shows which content. `is_current`: the patient's newest moment.
+create table ehrdb.embedding_point (
+    encoder_id     integer not null references ehrdb.encoder on delete cascade,
+    prompt_id      integer not null references ehrdb.prompt,
+    patient_id     bigint not null,
+    as_of          timestamp not null,
+    is_current     boolean not null,
+    content_sha256 bytea not null,
+    primary key (encoder_id, prompt_id, patient_id, as_of)
+);
+create index embedding_point_by_content on ehrdb.embedding_point (encoder_id, content_sha256);
+create index embedding_point_by_patient on ehrdb.embedding_point (patient_id);
+create unique index embedding_point_current on ehrdb.embedding_point (encoder_id, prompt_id, patient_id)
+    where is_current;
+
+-- What search reads: each patient's current vector under the neutral prompt, beside its patient_id.
+create table ehrdb.patient_embedding (
+    encoder_id     integer not null,
+    patient_id     bigint not null,
+    as_of          timestamp not null,
+    content_sha256 bytea not null,
+    embedding      public.halfvec not null,
+    primary key (encoder_id, patient_id)
+) partition by list (encoder_id);
+
+-- Contents that wait for a vector. One point stands for the content: the text is made from it, never stored.
+create table ehrdb.embedding_job (
+    encoder_id     integer not null references ehrdb.encoder on delete cascade,
+    content_sha256 bytea not null,
+    prompt_id      integer not null references ehrdb.prompt,
+    patient_id     bigint not null,
+    as_of          timestamp not null,
+    characters     integer not null,
+    attempts       integer not null default 0,
+    reason         text,
+    is_dead        boolean not null default false,
+    not_before     timestamptz not null default '-infinity',
+    worker         text,
+    leased_until   timestamptz not null default '-infinity',
+    created_at     timestamptz not null default now(),
+    primary key (encoder_id, content_sha256)
+);
+create index embedding_job_next on ehrdb.embedding_job (encoder_id, characters) where not is_dead;
+create index embedding_job_by_patient on ehrdb.embedding_job (patient_id);
