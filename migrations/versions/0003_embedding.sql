@@ -1,5 +1,12 @@
 -- Embedding: encoders, what is to be embedded, the vectors, and the queue between them.
 
+create table ehrdb.prompt (
+    prompt_id integer generated always as identity primary key,
+    prompt    text not null unique
+);
+insert into ehrdb.prompt (prompt) values ('');
+
+-- `prompt_id` is the neutral prompt: the one under which patients are compared.
 create table ehrdb.encoder (
     encoder_id     integer generated always as identity primary key,
     name           text not null unique,
@@ -10,18 +17,13 @@ create table ehrdb.encoder (
     precision      text not null,
     format         text not null,
     format_version integer not null,
+    prompt_id      integer not null references ehrdb.prompt,
     manifest       jsonb not null,
     is_serving     boolean not null default false,
     created_at     timestamptz not null default now(),
     unique (digest, format, format_version)
 );
 create unique index encoder_serving on ehrdb.encoder (is_serving) where is_serving;
-
-create table ehrdb.prompt (
-    prompt_id integer generated always as identity primary key,
-    prompt    text not null unique
-);
-insert into ehrdb.prompt (prompt) values ('');
 
 -- One vector per distinct content: sha-256 of prompt and text, whoever it belongs to.
 create table ehrdb.embedding (
@@ -78,3 +80,28 @@ create table ehrdb.embedding_job (
 );
 create index embedding_job_next on ehrdb.embedding_job (encoder_id, characters) where not is_dead;
 create index embedding_job_by_patient on ehrdb.embedding_job (patient_id);
+
+-- In how many patients a concept occurs: what makes it rare, for explanations.
+create table ehrdb.concept_frequency (
+    code_id  integer primary key,
+    patients integer not null
+);
+
+-- One row per refresh: figures and ids only.
+create table ehrdb.refresh_run (
+    run_id      bigint generated always as identity primary key,
+    encoder_id  integer references ehrdb.encoder on delete set null,
+    worker      text not null,
+    started_at  timestamptz not null default clock_timestamp(),
+    finished_at timestamptz,
+    planned     integer not null default 0,
+    embedded    integer not null default 0,
+    failed      integer not null default 0,
+    tokens      bigint not null default 0,
+    seconds     float8 not null default 0
+);
+
+-- What a search returns. Named, because a function may not call an argument and a result column alike.
+create type ehrdb.neighbour as (
+    rank integer, patient_id bigint, similarity float8, as_of timestamp, is_stale boolean
+);

@@ -34,3 +34,6 @@ create table ehrdb.head (
     unique (task, finding, encoder_id)
 );
 alter table ehrdb.head alter column weights set storage plain;
+
+-- What ehr.predict_cohort returns.
+create type ehrdb.prediction as (patient_id bigint, probability float8, as_of timestamp, is_stale boolean);

@@ -1,0 +1,9 @@
+create or replace view ehrdb.encoder_prompt with (security_invoker = true) as
+select e.encoder_id, p.prompt_id, p.prompt
+  from ehrdb.encoder e
+  join ehrdb.prompt p
+    on p.prompt_id = e.prompt_id
+    or exists (select from ehrdb.head h where h.encoder_id = e.encoder_id and h.prompt_id = p.prompt_id);
+
+comment on view ehrdb.encoder_prompt is
+'Prompts under which every patient''s current timeline is embedded: the neutral one and those of trained heads.';

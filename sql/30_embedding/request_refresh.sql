@@ -1,0 +1,17 @@
+create or replace function ehr.request_refresh(cohort bigint[] default null) returns bigint
+language sql
+set search_path = pg_catalog, pg_temp
+begin atomic
+    with marked as (
+        insert into ehrdb.changed_patient as c (patient_id)
+        select p.patient_id from ehrdb.patient p where cohort is null or p.patient_id = any (cohort)
+            on conflict (patient_id) do update set changed_at = excluded.changed_at
+        returning 1
+    ), told as (select pg_notify('ehrdb_refresh', ''))
+    select count(*) from marked, told;
+end;
+
+comment on function ehr.request_refresh(bigint[]) is
+'Asks for these patients (null: everybody) to be checked and, where their text changed, embedded again; wakes
+running workers. Returns how many patients were marked.
+Example: select ehr.request_refresh(array[1, 2]);';

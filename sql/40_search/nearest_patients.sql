@@ -1,0 +1,16 @@
+create or replace function ehr.nearest_patients(
+    patient_id bigint, k integer default 10, cohort bigint[] default null,
+    as_of timestamp default 'infinity', encoder text default null
+) returns setof ehrdb.neighbour
+language sql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+    select * from ehrdb.nearest(ehrdb.encoder_id($5), ehr.embedding($1, $4, $5)::halfvec, $2, $3, $4, $1)
+$$;
+
+comment on function ehr.nearest_patients(bigint, integer, bigint[], timestamp, text) is
+'The k patients most similar to this one (itself excluded), nearest first: cosine similarity, the moment up to
+which each neighbour''s vector knows the record, and whether it is stale. cohort limits the search to those
+patients; always k rows where it has them. With as_of, nobody''s later record is looked at.
+Example: select * from ehr.nearest_patients(1, 5);
+Example: select * from ehr.nearest_patients(1, 5, array(select patient_id from ehr.patient where sex = ''F''));';

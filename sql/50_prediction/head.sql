@@ -1,0 +1,8 @@
+create or replace view ehr.head with (security_invoker = true) as
+select h.task || h.finding as task, e.name as encoder, h.trained_at, h.provenance
+  from ehrdb.head h
+  join ehrdb.encoder e using (encoder_id);
+
+comment on view ehr.head is
+'One row per trained head. provenance: labels, split, chosen C, library versions, encoder digest, test scores.
+Example: select task, provenance->''test'' from ehr.head;';
