@@ -1,0 +1,65 @@
+"""The `ehrdb` command."""
+
+from __future__ import annotations
+
+import sys
+
+import psycopg
+import sqlalchemy.exc
+import typer
+
+from ehrdb.cli import database as database_commands
+from ehrdb.cli import encoder, refresh, search
+from ehrdb.cli.common import err
+from ehrdb.errors import EhrdbError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Patient timelines, LLM embeddings, similarity and prediction as features of PostgreSQL.",
+    epilog="Settings: EHRDB_DATABASE_URL (unset: an embedded PostgreSQL), EHRDB_HOME, EHRDB_ENCODER, "
+    "EHRDB_PROVIDERS, EHRDB_THREADS.",
+)
+
+app.command()(database_commands.upgrade)
+app.command()(database_commands.status)
+app.command()(database_commands.doctor)
+app.command()(database_commands.psql)
+app.add_typer(encoder.app, name="encoder")
+app.command()(refresh.refresh)
+app.command()(refresh.retry)
+app.command()(search.nearest)
+app.command()(search.predict)
+
+
+def main() -> None:
+    """Run the command line; every error that is ours ends in one message and a truthful exit status."""
+    try:
+        app()
+    except EhrdbError as error:
+        _fail(error.message, error.hint)
+    except sqlalchemy.exc.DBAPIError as error:
+        if not isinstance(error.orig, psycopg.Error):
+            raise
+        _fail(*_describe(error.orig))
+    except psycopg.Error as error:
+        _fail(*_describe(error))
+
+
+def _describe(error: psycopg.Error) -> tuple[str, str | None]:
+    """A database error in words. Only what ehrdb itself raised is quoted: others may carry a record's values."""
+    diagnosis = error.diag
+    if diagnosis.sqlstate and diagnosis.sqlstate.startswith("EH"):
+        return diagnosis.message_primary or "", diagnosis.message_hint
+    return f"the database reports {type(error).__name__} ({diagnosis.sqlstate or 'no SQLSTATE'})", (
+        "The server's log has the details; `ehrdb doctor` tests the connection."
+    )
+
+
+def _fail(message: str, hint: str | None) -> None:
+    err.print(f"[bold red]error:[/] {message}", soft_wrap=True)
+    if hint:
+        err.print(f"[dim]hint:[/]  {hint}", soft_wrap=True)
+    sys.exit(2)

@@ -1,0 +1,65 @@
+"""What every command shares: consoles, the `--json` option, the open database."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from ehrdb.config import Settings
+from ehrdb.database import Database, open_database
+from ehrdb.errors import ConfigError
+from ehrdb.schema import require_current
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option("--as-of", help="Use only what was known at this moment (inclusive). Default: everything."),
+]
+EncoderName = Annotated[
+    str | None, typer.Option("--encoder", help="Encoder to use. Default: EHRDB_ENCODER, else the serving one.")
+]
+
+
+def settings() -> Settings:
+    """The settings from the environment, or a ConfigError that names the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        names = ", ".join("EHRDB_" + str(problem["loc"][0]).upper() for problem in error.errors())
+        raise ConfigError(f"{names} cannot be used", hint="See `ehrdb --help` for the settings.") from None
+
+
+@contextmanager
+def current_database() -> Iterator[Database]:
+    """The configured database, checked to be at this program's version."""
+    with open_database(settings()) as database:
+        with database.transaction() as connection:
+            require_current(connection)
+        yield database
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON: data classes as objects, times as ISO 8601."""
+    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Path | bytes):
+        return value.hex() if isinstance(value, bytes) else str(value)
+    raise TypeError(f"cannot print {type(value).__name__} as JSON")

@@ -1,0 +1,78 @@
+"""`ehrdb refresh | retry`."""
+
+from __future__ import annotations
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ehrdb.cli.common import EncoderName, Json, current_database, err, print_json, settings
+from ehrdb.encoder import registry
+from ehrdb.encoder.load import load_encoder
+from ehrdb.refresh import Queue, RefreshResult
+from ehrdb.refresh import refresh as run_refresh
+
+
+def refresh(encoder: EncoderName = None, json: Json = False) -> None:
+    """Embed every patient whose text is new or changed; nothing else is touched.
+
+    Exit status: 0 all done, 1 some texts failed, 2 nothing could be embedded, 3 another refresh holds what
+    is left.
+
+    Example (crontab): `*/15 * * * * ehrdb refresh --json >> refresh.log`
+    """
+    configured = settings()
+    with current_database() as database:
+        with database.transaction() as connection:
+            registered = registry.find(connection, encoder or configured.encoder)
+        with progress_bar(f"embedding with {registered.name}") as report:
+            result = run_refresh(
+                database, registered, lambda: load_encoder(configured, registered), progress=report.update
+            )
+    if json:
+        print_json(result)
+    else:
+        err.print(describe(result))
+    raise typer.Exit(result.exit_code)
+
+
+def retry(encoder: EncoderName = None) -> None:
+    """Give contents that failed, the given-up ones included, a new chance at the next refresh."""
+    with current_database() as database:
+        with database.transaction() as connection:
+            registered = registry.find(connection, encoder or settings().encoder)
+        count = Queue(database, registered, "retry").retry()
+    err.print(f"{count} failed contents will be tried again: run `ehrdb refresh`")
+
+
+def describe(result: RefreshResult) -> str:
+    """One line for people."""
+    if not (result.embedded or result.failed):
+        left = f"; {result.leased} held by another refresh" if result.leased else ""
+        left += f"; {result.waiting} waiting for a retry" if result.waiting else ""
+        left += f"; {result.dead} given up (see `ehrdb retry`)" if result.dead else ""
+        return f"nothing changed: every patient's text is embedded{left}" if not left else f"nothing to do{left}"
+    rate = result.tokens / result.seconds if result.seconds else 0
+    failed = f", {result.failed} failed (reasons: `ehrdb status`)" if result.failed else ""
+    return f"embedded {result.embedded} texts in {result.seconds:.1f} s ({rate:,.0f} tokens/s){failed}"
+
+
+class progress_bar:  # noqa: N801 - used as a with-statement's verb
+    """A progress bar on a terminal, silence elsewhere; appears with the first batch."""
+
+    def __init__(self, label: str) -> None:
+        self._bar = Progress(
+            TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True
+        )
+        self._task = self._bar.add_task(label, total=None, visible=False)
+
+    def __enter__(self) -> progress_bar:
+        if err.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, done: int, total: int) -> None:
+        """Show that `done` of `total` contents are embedded."""
+        self._bar.update(self._task, completed=done, total=total, visible=True)

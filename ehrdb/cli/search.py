@@ -1,0 +1,74 @@
+"""`ehrdb nearest | predict`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ehrdb.cli.common import AsOf, EncoderName, Json, current_database, out, print_json, settings
+from ehrdb.queries import Queries
+
+_queries = Queries("ehrdb.cli")
+PatientId = Annotated[int, typer.Argument(help="patient_id, as in ehr.patient")]
+
+
+def nearest(
+    patient_id: PatientId,
+    k: Annotated[int, typer.Option(help="How many neighbours.", min=1)] = 10,
+    as_of: AsOf = None,
+    encoder: EncoderName = None,
+    json: Json = False,
+) -> None:
+    """Show the patients most similar to one.
+
+    Example: `ehrdb nearest 1 --k 5 --as-of 2020-01-01`
+    """
+    values = {
+        "patient_id": patient_id,
+        "k": k,
+        "as_of": _moment(as_of),
+        "encoder": encoder or settings().encoder,
+    }
+    with current_database() as database, database.transaction() as connection:
+        rows = connection.execute(_queries.nearest, values).fetchall()
+    names = ("rank", "patient_id", "similarity", "as_of", "is_stale")
+    if json:
+        print_json([dict(zip(names, row, strict=True)) for row in rows])
+        return
+    table = Table(*names, show_edge=False)
+    for rank, neighbour, similarity, known, stale in rows:
+        table.add_row(str(rank), str(neighbour), f"{similarity:.4f}", str(known), "yes" if stale else "no")
+    out.print(table)
+
+
+def predict(
+    task: Annotated[str, typer.Argument(help="Task with a trained head, as in ehr.head")],
+    patient_id: PatientId,
+    as_of: AsOf = None,
+    encoder: EncoderName = None,
+    json: Json = False,
+) -> None:
+    """Show how probable a task's outcome is for a patient.
+
+    Example: `ehrdb predict guo_readmission 1`
+    """
+    values = {
+        "task": task,
+        "patient_id": patient_id,
+        "as_of": _moment(as_of),
+        "encoder": encoder or settings().encoder,
+    }
+    with current_database() as database, database.transaction() as connection:
+        row = connection.execute(_queries.predict_one, values).fetchone()
+    assert row is not None
+    if json:
+        print_json({"task": task, "patient_id": patient_id, "probability": row[0]})
+    else:
+        out.print(f"{task}, patient {patient_id}: {row[0]:.4f}")
+
+
+def _moment(as_of: datetime | None) -> str:
+    return as_of.isoformat() if as_of else "infinity"

@@ -1,0 +1,99 @@
+"""Encoders that the database knows: register, activate, drop, look up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ehrdb.database import Connection
+from ehrdb.encoder.manifest import Manifest
+from ehrdb.encoder.prompts import prompt_for
+from ehrdb.errors import EncoderError, NotFound
+from ehrdb.queries import Queries
+
+_queries = Queries("ehrdb.encoder")
+
+
+@dataclass(frozen=True)
+class RegisteredEncoder:
+    """One row of ehr.encoder, as far as Python needs it."""
+
+    encoder_id: int
+    name: str
+    digest: str
+    dimension: int
+    format: str
+    prompt_id: int
+    is_serving: bool
+
+
+def register(connection: Connection, manifest: Manifest, text_format: str = "list_recent") -> RegisteredEncoder:
+    """Make an exported encoder known and give it storage; the first one becomes the serving one.
+
+    Registering the same encoder again changes nothing. Raises EncoderError where the name is taken by
+    different weights, settings or text format.
+    """
+    known = _find(connection, manifest.name)
+    if known and (known.digest, known.format) != (manifest.digest, text_format):
+        raise EncoderError(
+            f"the name {manifest.name} belongs to another encoder (digest {known.digest[:12]})",
+            hint="Export under another --name; vectors of two encoders are never mixed.",
+        )
+    if known:
+        return known
+    values = {
+        "name": manifest.name,
+        "digest": manifest.digest,
+        "dimension": manifest.dimension,
+        "max_tokens": manifest.max_tokens,
+        "pooling": manifest.pooling,
+        "precision": manifest.precision,
+        "format": text_format,
+        "prompt_id": prompt_id(connection, prompt_of(manifest, None, text_format)),
+        "manifest": manifest.model_dump_json(),
+    }
+    connection.execute(_queries.register, values)
+    return find(connection, manifest.name)
+
+
+def find(connection: Connection, name: str | None) -> RegisteredEncoder:
+    """The encoder of that name (None: the serving one). Raises NotFound."""
+    found = _find(connection, name)
+    if found is None:
+        wanted = f"no encoder is named {name}" if name else "no encoder is serving"
+        raise NotFound(wanted, hint="See `ehrdb encoder list`; make one with `ehrdb encoder export`.")
+    return found
+
+
+def list_encoders(connection: Connection) -> list[RegisteredEncoder]:
+    """All registered encoders, oldest first."""
+    return [RegisteredEncoder(*row) for row in connection.execute(_queries.list_encoders)]
+
+
+def activate(connection: Connection, name: str) -> None:
+    """Make this encoder the serving one, in one statement: no query ever sees two or none."""
+    connection.execute(_queries.activate, {"encoder_id": find(connection, name).encoder_id})
+
+
+def drop(connection: Connection, name: str) -> None:
+    """Remove an encoder with its vectors, heads and jobs. Raises EncoderError for the serving one."""
+    encoder = find(connection, name)
+    if encoder.is_serving:
+        raise EncoderError(f"{name} is serving", hint="Activate another encoder first.")
+    connection.execute(_queries.drop, {"encoder_id": encoder.encoder_id})
+
+
+def prompt_of(manifest: Manifest, task: str | None, text_format: str) -> str:
+    """What stands in front of the text for a task (None: the neutral prompt); empty for encoders without."""
+    return prompt_for(task, text_format) if manifest.prompt_template else ""
+
+
+def prompt_id(connection: Connection, prompt: str) -> int:
+    """Key of a prompt, remembered on first use."""
+    row = connection.execute(_queries.prompt_id, {"prompt": prompt}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _find(connection: Connection, name: str | None) -> RegisteredEncoder | None:
+    row = connection.execute(_queries.find, {"name": name}).fetchone()
+    return RegisteredEncoder(*row) if row else None

@@ -1,0 +1,62 @@
+"""Texts to vectors, with failing texts singled out: one poison record never blocks the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ehrdb.encoder import Encoded, Encoder
+from ehrdb.errors import ItemError, RefreshError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Vectors of the texts at `indices`."""
+
+    indices: list[int]
+    encoded: Encoded
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The text at `index` cannot be embedded; `reason` names the error's class and nothing of the text."""
+
+    index: int
+    reason: str
+
+
+def embed(encoder: Encoder, texts: Sequence[str]) -> Iterator[Batch | Failure]:
+    """Embed all texts; whatever fails is halved until the failing text stands alone.
+
+    Raises RefreshError when every text fails although the encoder blames none of them: then the system is
+    at fault, not the texts.
+    """
+    groups = [list(range(len(texts)))]
+    unblamed: list[Failure] = []
+    succeeded = False
+    while groups:
+        group = groups.pop()
+        done: set[int] = set()
+        try:
+            for indices, encoded in encoder.encode_batches([texts[i] for i in group]):
+                done.update(group[i] for i in indices)
+                yield Batch([group[i] for i in indices], encoded)
+                succeeded = True
+        except ItemError as error:
+            culprit = group[error.index]
+            yield Failure(culprit, type(error).__name__)
+            succeeded = True
+            groups.append([i for i in group if i not in done and i != culprit])
+        except Exception as error:
+            rest = [i for i in group if i not in done]
+            if len(rest) == 1:
+                unblamed.append(Failure(rest[0], type(error).__name__))
+            else:
+                groups += [rest[: len(rest) // 2], rest[len(rest) // 2 :]]
+        groups = [group for group in groups if group]
+    if unblamed and not succeeded:
+        raise RefreshError(
+            f"the encoder fails on every text ({unblamed[0].reason})",
+            hint="`ehrdb encoder verify` tests the encoder; nothing was marked as failed.",
+        )
+    yield from unblamed

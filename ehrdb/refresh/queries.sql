@@ -1,0 +1,97 @@
+-- plan: what is stale; returns patients looked at and contents queued
+select patients, queued from ehrdb.plan_refresh();
+
+-- plan_labels: queue the timelines at a task's prediction times
+select ehrdb.plan_labels(%(encoder_id)s, %(task)s, %(prompt_id)s);
+
+-- start_run: a row for this run
+insert into ehrdb.refresh_run (encoder_id, worker, planned) values (%(encoder_id)s, %(worker)s, %(planned)s)
+returning run_id;
+
+-- finish_run: its figures
+update ehrdb.refresh_run
+   set finished_at = clock_timestamp(), embedded = %(embedded)s, failed = %(failed)s, tokens = %(tokens)s,
+       seconds = %(seconds)s
+ where run_id = %(run_id)s;
+
+-- outlook: contents that could be claimed now, are leased by others, wait for a retry, are dead
+select count(*) filter (where not is_dead and leased_until <= clock_timestamp() and not_before <= clock_timestamp()),
+       count(*) filter (where not is_dead and leased_until > clock_timestamp()),
+       count(*) filter (where not is_dead and not_before > clock_timestamp()),
+       count(*) filter (where is_dead)
+  from ehrdb.embedding_job
+ where encoder_id = %(encoder_id)s;
+
+-- claim: lease the longest waiting contents, passing over what others hold
+with next as (
+    select encoder_id, content_sha256
+      from ehrdb.embedding_job
+     where encoder_id = %(encoder_id)s and not is_dead
+       and leased_until <= clock_timestamp() and not_before <= clock_timestamp()
+     order by characters desc, content_sha256
+     limit %(jobs)s
+       for update skip locked
+)
+update ehrdb.embedding_job j
+   set worker = %(worker)s, leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
+  from next
+ where (j.encoder_id, j.content_sha256) = (next.encoder_id, next.content_sha256)
+returning j.content_sha256, j.prompt_id, j.patient_id, j.as_of;
+
+-- texts: prompt and text of claimed contents, made anew from the record; null where the record has changed
+select job.content_sha256,
+       case when ehrdb.content_sha256(p.prompt, t.text) = job.content_sha256 then p.prompt || t.text end
+  from unnest(%(contents)s::bytea[], %(prompt_ids)s::integer[]) with ordinality
+       as job (content_sha256, prompt_id, position)
+  join ehrdb.prompt p using (prompt_id)
+  join ehr.timelines(%(patient_ids)s::bigint[], %(as_ofs)s::timestamp[], %(format)s) t on t.position = job.position
+ order by job.position;
+
+-- discard: forget contents that no record shows any more; their patients are marked, so nothing is lost
+delete from ehrdb.embedding_job
+ where encoder_id = %(encoder_id)s and content_sha256 = any (%(contents)s);
+
+-- vector_table: where a batch lands
+create temp table vectors (
+    content_sha256 bytea, token_count integer, is_truncated boolean, embedding public.halfvec
+) on commit drop;
+
+-- copy_vectors: the batch, in binary
+copy pg_temp.vectors from stdin (format binary);
+
+-- store: keep the batch, serve it, take its jobs off the queue
+with kept as (
+    insert into ehrdb.embedding (encoder_id, content_sha256, token_count, is_truncated, embedding)
+    select %(encoder_id)s, content_sha256, token_count, is_truncated, embedding from pg_temp.vectors
+        on conflict do nothing
+)
+delete from ehrdb.embedding_job
+ where encoder_id = %(encoder_id)s and content_sha256 in (select content_sha256 from pg_temp.vectors);
+
+-- serve: hand the batch's vectors to search
+select ehrdb.serve_current(%(encoder_id)s, array(select content_sha256 from pg_temp.vectors));
+
+-- renew: hold on to what is still to do
+update ehrdb.embedding_job
+   set leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
+ where encoder_id = %(encoder_id)s and worker = %(worker)s and leased_until > '-infinity';
+
+-- fail: one more attempt, the reason, and when to try again (1, 4, 16, ... minutes; dead after five)
+update ehrdb.embedding_job
+   set attempts = attempts + 1, reason = %(reason)s, is_dead = attempts + 1 >= 5,
+       not_before = clock_timestamp() + interval '1 minute' * 4 ^ attempts,
+       worker = null, leased_until = '-infinity'
+ where encoder_id = %(encoder_id)s and content_sha256 = %(content)s;
+
+-- release: give back what this worker holds, untried
+update ehrdb.embedding_job
+   set worker = null, leased_until = '-infinity'
+ where encoder_id = %(encoder_id)s and worker = %(worker)s;
+
+-- retry: give failed contents a new chance at once
+update ehrdb.embedding_job
+   set attempts = 0, reason = null, is_dead = false, not_before = '-infinity'
+ where encoder_id = %(encoder_id)s and attempts > 0;
+
+-- is_indexed: whether the search index exists
+select to_regclass('ehrdb.patient_embedding_' || %(encoder_id)s || '_hnsw') is not null;

@@ -1,0 +1,130 @@
+"""One refresh: plan, then claim, embed and store until nothing is left to claim."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ehrdb.database import Database
+from ehrdb.encoder import Encoder
+from ehrdb.encoder.registry import RegisteredEncoder
+from ehrdb.queries import Queries
+from ehrdb.refresh.embed import Failure, embed
+from ehrdb.refresh.index import ensure_index
+from ehrdb.refresh.queue import Queue
+
+_queries = Queries("ehrdb.refresh")
+JOBS_PER_CLAIM = 64
+
+Progress = Callable[[int, int], None]
+"""Called with contents done and contents known to be to do."""
+
+
+@dataclass
+class RefreshResult:
+    """What a refresh did. `leased` and `dead`: contents that others hold, and that were given up."""
+
+    patients: int = 0
+    queued: int = 0
+    embedded: int = 0
+    failed: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    leased: int = 0
+    waiting: int = 0
+    dead: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some failed, 2 nothing could be embedded, 3 another refresh holds what is left."""
+        if self.failed:
+            return 1 if self.embedded else 2
+        return 3 if self.leased and not self.embedded else 0
+
+
+def refresh(
+    database: Database,
+    encoder: RegisteredEncoder,
+    load_encoder: Callable[[], Encoder],
+    *,
+    progress: Progress = lambda done, total: None,
+    plan: bool = True,
+) -> RefreshResult:
+    """Bring the encoder's vectors up to date and see that the search index exists.
+
+    The model is loaded only when there is something to embed. Interrupted at any moment, nothing is lost:
+    stored batches stay, leased contents become free again.
+    """
+    result = RefreshResult()
+    with database.transaction() as connection:
+        if plan:
+            row = connection.execute(_queries.plan).fetchone()
+            assert row is not None
+            result.patients, result.queued = row
+    queue = Queue(database, encoder, _worker_name())
+    if queue.outlook().ready:
+        _drain(queue, load_encoder(), result, progress)
+        ensure_index(database, encoder)
+    left = queue.outlook()
+    result.leased, result.waiting, result.dead = left.leased, left.waiting, left.dead
+    return result
+
+
+def _drain(queue: Queue, encoder: Encoder, result: RefreshResult, progress: Progress) -> None:
+    started = time.monotonic()
+    run_id = _start_run(queue, result)
+    try:
+        total = queue.outlook().ready
+        while claimed := queue.claim(JOBS_PER_CLAIM):
+            _embed_claimed(queue, encoder, claimed, result, lambda done: progress(done, max(done, total)))
+    finally:
+        queue.release()
+        result.seconds = time.monotonic() - started
+        _finish_run(queue, run_id, result)
+
+
+def _embed_claimed(
+    queue: Queue,
+    encoder: Encoder,
+    claimed: list[tuple[bytes, str]],
+    result: RefreshResult,
+    progress: Callable[[int], None],
+) -> None:
+    contents = [content for content, _ in claimed]
+    for outcome in embed(encoder, [text for _, text in claimed]):
+        if isinstance(outcome, Failure):
+            queue.fail(contents[outcome.index], outcome.reason)
+            result.failed += 1
+        else:
+            queue.store([contents[i] for i in outcome.indices], outcome.encoded)
+            result.embedded += len(outcome.indices)
+            result.tokens += int(outcome.encoded.token_counts.sum())
+        progress(result.embedded + result.failed)
+
+
+def _start_run(queue: Queue, result: RefreshResult) -> int:
+    values = {"encoder_id": queue.encoder.encoder_id, "worker": queue.worker, "planned": result.queued}
+    with queue.database.transaction() as connection:
+        row = connection.execute(_queries.start_run, values).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def _finish_run(queue: Queue, run_id: int, result: RefreshResult) -> None:
+    values = {
+        "run_id": run_id,
+        "embedded": result.embedded,
+        "failed": result.failed,
+        "tokens": result.tokens,
+        "seconds": result.seconds,
+    }
+    with queue.database.transaction() as connection:
+        connection.execute(_queries.finish_run, values)
+
+
+def _worker_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
