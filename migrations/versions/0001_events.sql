@@ -53,14 +53,17 @@ create table ehrdb.event (
     unit_id       integer,
     numeric_value real,
     text_value    text,
+    has_text      boolean not null generated always as (text_value is not null) stored,
     visit_id      text,
     visit_class   text check (visit_class in ('inpatient', 'emergency', 'outpatient', 'icu', 'other')),
     source_table  text,
     extra         jsonb,
     primary key (patient_id, ordinal)
 );
+-- One read path: the latest event of each code as of any moment, without touching the table. Texts may be
+-- too long for an index, so only whether there is one is kept here.
 create index event_by_code on ehrdb.event (patient_id, code_id, time desc, ordinal)
-    include (numeric_value, unit_id);
+    include (numeric_value, unit_id, has_text);
 create index event_visit on ehrdb.event (patient_id, time) where visit_class is not null;
 
 -- Patients whose events changed since the last refresh looked at them.
@@ -82,3 +85,22 @@ create table ehrdb.load_report (
     loaded_at      timestamptz not null default now(),
     primary key (load_id, source_table)
 );
+
+-- Care sites that are intensive care units: the 25 of EHRSHOT's ICU task. A site adds its own codes.
+create table ehrdb.icu_care_site (
+    code text collate "C" primary key
+);
+insert into ehrdb.icu_care_site
+select 'CARE_SITE/' || id
+  from unnest(array[
+    7928450, 7930385, 7930600, 7928852, 7928619, 7929727, 7928675, 7930225, 7928759, 7928227, 7928810, 7929179,
+    7928650, 7929351, 7928457, 7928195, 7930681, 7930670, 7930176, 7931420, 7929149, 7930857, 7931186, 7930934,
+    7930924]) as id;
+
+-- CheXpert findings of radiology reports: 14 bits, first finding = most significant (spec of task chexpert).
+create table ehrdb.radiology_report (
+    patient_id bigint not null,
+    time       timestamp not null,
+    findings   integer not null check (findings between 0 and 16383)
+);
+create index radiology_report_by_patient on ehrdb.radiology_report (patient_id, time);

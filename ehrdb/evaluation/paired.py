@@ -1,0 +1,124 @@
+"""Is one encoder better than another? A paired bootstrap over patients, with Holm's correction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from ehrdb.errors import EhrdbError
+from ehrdb.evaluation.metrics import Floats, Integers, Ranking
+
+REPLICATES = 10_000
+SIGNIFICANCE = 0.05
+_BATCH = 512  # replicates drawn at once
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The two models' probabilities for the same test rows of one target."""
+
+    labels: Integers
+    a: Floats
+    b: Floats
+    patient_id: Integers
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """AUROC(A) - AUROC(B) with its 95 % interval, two-sided p, Holm-adjusted p and what they say about A."""
+
+    task: str
+    k: int
+    delta: float
+    lower: float
+    upper: float
+    p: float
+    p_holm: float
+    outcome: Literal["win", "tie", "loss"]
+
+
+def paired_test(
+    task: str, k: int, findings: Sequence[Comparison], replicates: int = REPLICATES
+) -> PairedTest:
+    """Compare two models on one task; several findings (chexpert) count with their mean AUROC.
+
+    Patients are drawn together for all findings. A finding without both classes in a replicate is left out of it; a
+    replicate without any finding is skipped. `p_holm` is `p` until `holm` has seen the whole family of tests.
+    """
+    delta = float(_deltas(findings, [np.ones((len(_patients(findings)), 1))])[0])
+    drawn = _deltas(findings, _draws(len(_patients(findings)), replicates))
+    drawn = drawn[~np.isnan(drawn)]
+    if np.isnan(delta) or len(drawn) < max(100, replicates // 10):
+        raise EhrdbError(
+            f"{task}, k = {k}: only {len(drawn)} of {replicates} bootstrap replicates have both classes",
+            hint="The test set has too few patients of one class to compare encoders on this task.",
+        )
+    lower, upper = np.percentile(drawn, [2.5, 97.5])
+    p = _two_sided(drawn)
+    return PairedTest(task, k, delta, float(lower), float(upper), p, p, _outcome(p, delta))
+
+
+def holm(tests: Sequence[PairedTest]) -> list[PairedTest]:
+    """The same tests with p adjusted by Holm's step-down over all of one k."""
+    adjusted: dict[int, PairedTest] = {}
+    for k in {test.k for test in tests}:
+        family = sorted((i for i, test in enumerate(tests) if test.k == k), key=lambda i: tests[i].p)
+        largest = 0.0
+        for rank, i in enumerate(family):
+            largest = min(1.0, max(largest, (len(family) - rank) * tests[i].p))
+            outcome = _outcome(largest, tests[i].delta)
+            adjusted[i] = replace(tests[i], p_holm=largest, outcome=outcome)
+    return [adjusted[i] for i in range(len(tests))]
+
+
+def _patients(findings: Sequence[Comparison]) -> Integers:
+    return np.unique(np.concatenate([finding.patient_id for finding in findings]))
+
+
+def _draws(patients: int, replicates: int) -> list[Floats]:
+    random = np.random.default_rng(0)
+    batches = []
+    for start in range(0, replicates, _BATCH):
+        counts = np.empty((patients, min(_BATCH, replicates - start)))
+        for column in range(counts.shape[1]):
+            counts[:, column] = np.bincount(random.choice(patients, patients), minlength=patients)
+        batches.append(counts)
+    return batches
+
+
+def _deltas(findings: Sequence[Comparison], batches: Sequence[Floats]) -> Floats:
+    patients = _patients(findings)
+    rankings = [
+        [Ranking.of(finding.labels, scores, np.searchsorted(patients, finding.patient_id)) for scores in pair]
+        for finding in findings
+        for pair in [(finding.a, finding.b)]
+    ]
+    return np.concatenate([_batch_deltas(rankings, counts) for counts in batches])
+
+
+def _batch_deltas(rankings: list[list[Ranking]], counts: Floats) -> Floats:
+    a, b = (np.stack([pair[model].auroc(counts) for pair in rankings]) for model in (0, 1))
+    return _mean_present(a) - _mean_present(b)
+
+
+def _mean_present(values: Floats) -> Floats:
+    present = ~np.isnan(values)
+    number = present.sum(axis=0)
+    total = np.where(present, values, 0).sum(axis=0)
+    return np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)
+
+
+def _two_sided(deltas: Floats) -> float:
+    below, above = (1 + np.sum(deltas <= 0)) / (len(deltas) + 1), (1 + np.sum(deltas >= 0)) / (len(deltas) + 1)
+    return float(min(1.0, 2 * min(below, above)))
+
+
+def _outcome(p: float, delta: float) -> Literal["win", "tie", "loss"]:
+    if p >= SIGNIFICANCE or delta == 0:
+        return "tie"
+    return "win" if delta > 0 else "loss"
+
+

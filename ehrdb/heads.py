@@ -1,0 +1,168 @@
+"""Heads: a logistic regression on vectors, trained as the paper does and folded into one inner product.
+
+Training one head (Hegselmann et al. 2026, `7_eval.py`): shuffle the training rows, scale every dimension by its
+largest absolute value, choose C by the AUROC on the validation rows, fit again on the training rows alone.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import MaxAbsScaler
+
+from ehrdb.errors import TrainingError
+
+Features = Any
+"""A matrix of rows by dimensions: a numpy array, or a scipy CSR matrix (count features)."""
+Labels = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+C_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e2, 1e3, 1e4, 1e5, 1e6)
+"""The paper's grid; there is no 10 in it."""
+
+
+class Head(Protocol):
+    """Anything trained on one sample that gives probabilities: a linear head or a baseline."""
+
+    @property
+    def params(self) -> dict[str, float]:
+        """What the validation rows chose."""
+        ...
+
+    def probability(self, features: Features) -> Floats:
+        """Probability of the positive class for every row."""
+        ...
+
+
+class Trainer(Protocol):
+    """How a head is trained from training and validation rows."""
+
+    def __call__(
+        self, x_train: Features, y_train: Labels, x_val: Features, y_val: Labels, /
+    ) -> Head:
+        """Train one head."""
+        ...
+
+
+@dataclass(frozen=True)
+class FoldedHead:
+    """Scaling, regression and calibration as SQL scores them.
+
+    probability = 1 / (1 + exp(-(slope * (weights . vector + intercept) + shift)))
+    """
+
+    weights: Floats
+    intercept: float
+    slope: float = 1.0
+    shift: float = 0.0
+
+    def logit(self, vectors: NDArray[np.floating]) -> Floats:
+        """Uncalibrated log odds of every row."""
+        return np.asarray(vectors, dtype=np.float64) @ self.weights + self.intercept
+
+    def probability(self, vectors: NDArray[np.floating]) -> Floats:
+        """Calibrated probability of every row."""
+        return _expit(self.slope * self.logit(vectors) + self.shift)
+
+    def calibrated(self, vectors: NDArray[np.floating], labels: Labels) -> FoldedHead:
+        """This head with Platt's slope and shift, fitted on rows it was not trained on."""
+        slope, shift = platt(self.logit(vectors), labels)
+        return FoldedHead(self.weights, self.intercept, slope, shift)
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """The scaler and the regression of one training sample."""
+
+    scaler: MaxAbsScaler
+    model: LogisticRegression
+    params: dict[str, float]
+
+    def probability(self, features: Features) -> Floats:
+        """Probability of the positive class for every row."""
+        return _positive(self.model, self.scaler.transform(features))
+
+    def fold(self) -> FoldedHead:
+        """The same head as weights on the unscaled vector and an intercept."""
+        weights = self.model.coef_[0].astype(np.float64) / self.scaler.scale_.astype(np.float64)
+        return FoldedHead(weights, float(self.model.intercept_[0]))
+
+
+def train_head(x_train: Features, y_train: Labels, x_val: Features, y_val: Labels) -> LinearHead:
+    """Train the paper's linear head; raises TrainingError when a split has one class only.
+
+    Shapes: `x_*` (rows, dimensions), `y_*` (rows,) of 0 and 1. The arithmetic follows the dtype of `x_train`:
+    float16 is scaled in float16 and fitted in float64, float32 is fitted in float32.
+    """
+    x_train, y_train = shuffled(x_train, y_train)
+    scaler = MaxAbsScaler().fit(x_train)
+    x_train, x_val = scaler.transform(x_train), scaler.transform(x_val)
+
+    def validation_auroc(params: dict[str, float]) -> float:
+        model = _fit(LogisticRegression(max_iter=1000, random_state=0, **params), x_train, y_train)
+        return float(roc_auc_score(y_val, model.decision_function(x_val)))
+
+    params = choose(({"C": c} for c in C_GRID), validation_auroc, y_train, y_val)
+    # The paper's final fit keeps only C, so it stops at scikit-learn's default of 100 iterations.
+    return LinearHead(scaler, _fit(LogisticRegression(**params), x_train, y_train), params)
+
+
+def choose(
+    grid: Iterable[dict[str, float]],
+    score: Callable[[dict[str, float]], float],
+    *labels: Labels,
+) -> dict[str, float]:
+    """The first of the best parameters of a grid; every label array must hold both classes."""
+    for name, values in zip(("training", "validation"), labels, strict=True):
+        if not 0 < values.sum() < len(values):
+            raise TrainingError(
+                f"the {name} rows have one class only", hint="A head needs positive and negative labels."
+            )
+    return max(grid, key=score)
+
+
+def shuffled(x: Features, y: Labels) -> tuple[Features, Labels]:
+    """Training rows in the reference's order: shuffled with the number of rows as the seed."""
+    order = np.arange(len(y))
+    np.random.RandomState(len(y)).shuffle(order)
+    return x[order], y[order]
+
+
+def platt(logits: Floats, labels: Labels) -> tuple[float, float]:
+    """Slope and shift of Platt scaling with his smoothed targets (Platt 1999, Lin et al. 2007).
+
+    The smoothing keeps the slope finite where the logits separate the classes.
+    """
+    positives = int(labels.sum())
+    target = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
+    model = LogisticRegression(C=np.inf).fit(
+        np.concatenate([logits, logits])[:, None],
+        np.repeat([1, 0], len(labels)),
+        sample_weight=np.concatenate([target, 1 - target]),
+    )
+    return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+def _fit(model: LogisticRegression, x: Features, y: Labels) -> LogisticRegression:
+    with warnings.catch_warnings():
+        # Stopping before convergence at large C is part of the protocol being reproduced.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(x, y)
+
+
+def _positive(model: Any, x: Features) -> Floats:
+    return np.asarray(model.predict_proba(x)[:, 1], dtype=np.float64)
+
+
+def _expit(x: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -700, 700))))
+
+

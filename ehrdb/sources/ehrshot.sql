@@ -1,0 +1,85 @@
+-- check_events: rows that cannot be events
+insert into pg_temp.load_problem (file, source_table, row, column_name, problem)
+select %(file)s, 'ehrshot', row, column_name, problem
+  from pg_temp.raw_event r
+ cross join lateral (values
+       ('patient_id', 'is not a whole number', ehrdb.to_bigint(r.patient_id) is null),
+       ('start', 'is not a date or time', ehrdb.to_time(r.start) is null),
+       ('end', 'is not a date or time', nullif(r."end", '') is not null and ehrdb.to_time(r."end") is null),
+       ('code', 'is empty', nullif(r.code, '') is null)
+       ) as rule (column_name, problem, is_broken)
+ where rule.is_broken;
+
+-- stage_events: rows as events; text is what FEMR's grammar of numbers does not cover
+insert into pg_temp.event_staging (patient_id, row, time, end_time, code, numeric_value, text_value, unit, visit_id,
+                                   visit_class, source_table)
+select ehrdb.to_bigint(r.patient_id), r.row, ehrdb.to_time(r.start), ehrdb.to_time(nullif(r."end", '')), r.code,
+       r.number, case when r.number is null then nullif(r.value, '') end,
+       nullif(r.unit, ''), nullif(r.visit_id, ''),
+       case when r.code = 'Visit/IP' and r.omop_table = 'visit_occurrence' then 'inpatient'
+            when r.code in ('Visit/ER', 'Visit/ERIP') then 'emergency'
+            when r.code = 'Visit/OP' then 'outpatient'
+            when starts_with(r.code, 'Visit/') then 'other'
+            when r.omop_table = 'visit_detail'
+             and exists (select from ehrdb.icu_care_site s where s.code = r.code) then 'icu' end,
+       nullif(r.omop_table, '')
+  from (select e.*, ehrdb.to_value(e.value) as number from pg_temp.raw_event e offset 0) r;
+
+-- stage_full_concepts: codes with concept ids and standard flags
+insert into pg_temp.concept_staging (code, concept_id, description, standard_concept)
+select code, ehrdb.to_bigint(to_jsonb(c) ->> 'concept_id'), description, nullif(to_jsonb(c) ->> 'standard_concept', '')
+  from pg_temp.raw_concept_full c;
+
+-- stage_concepts: codes with descriptions; they win over those of concept_full
+update pg_temp.concept_staging s set description = c.description
+  from pg_temp.raw_concept c where c.code = s.code;
+insert into pg_temp.concept_staging (code, description)
+select c.code, c.description from pg_temp.raw_concept c
+ where not exists (select from pg_temp.concept_staging s where s.code = c.code);
+
+-- stage_parents: Is-a edges
+insert into pg_temp.concept_parent_staging (child_code, parent_code)
+select child_code, parent_code from pg_temp.raw_parent;
+
+-- stage_custom_texts: texts that replace a vocabulary's own
+insert into pg_temp.custom_text_staging (vocabulary, code, description)
+select vocabulary, code, coalesce(description, '') from pg_temp.raw_custom;
+
+-- split_table: train, val or test per patient
+create temp table split_staging (patient_id bigint primary key, split text) on commit drop;
+
+-- stage_splits: as the benchmark ships them
+insert into pg_temp.split_staging (patient_id, split)
+select ehrdb.to_bigint(omop_person_id), split from pg_temp.raw_split;
+
+-- stage_patients: demographics from the first event and from demographic codes
+insert into pg_temp.patient_staging (patient_id, birth_time, death_time, sex, race, ethnicity, split)
+select e.patient_id, min(e.time), min(e.time) filter (where e.code in ('SNOMED/419620001', 'Death Type/OMOP generated')),
+       min(substr(e.code, 8)) filter (where starts_with(e.code, 'Gender/')),
+       min(coalesce(c.description, substr(e.code, 6))) filter (where starts_with(e.code, 'Race/')),
+       min(coalesce(c.description, substr(e.code, 11))) filter (where starts_with(e.code, 'Ethnicity/')),
+       min(s.split)
+  from pg_temp.event_staging e
+  left join pg_temp.concept_staging c on c.code = e.code
+  left join pg_temp.split_staging s on s.patient_id = e.patient_id
+ group by e.patient_id;
+
+-- check_reports: rows that cannot be reports
+insert into pg_temp.load_problem (file, source_table, row, column_name, problem)
+select %(file)s, 'chexpert', row, column_name, problem
+  from pg_temp.raw_report r
+ cross join lateral (values
+       ('patient_id', 'is not a whole number', ehrdb.to_bigint(r.patient_id) is null),
+       ('start', 'is not a date or time', ehrdb.to_time(r.start) is null)
+       ) as rule (column_name, problem, is_broken)
+ where rule.is_broken;
+
+-- stage_reports: 14 findings as bits, the first the most significant; only 1 counts as present
+insert into pg_temp.report_staging (patient_id, time, findings)
+select ehrdb.to_bigint(r.patient_id) as patient_id, ehrdb.to_time(r.start) as time,
+       (select sum(case when ehrdb.to_value(to_jsonb(r) ->> f.name) = 1 then 1 << (14 - f.position::integer) else 0 end)
+          from unnest(array['no finding', 'enlarged cardiomediastinum', 'cardiomegaly', 'lung lesion', 'lung opacity',
+                            'edema', 'consolidation', 'pneumonia', 'atelectasis', 'pneumothorax', 'pleural effusion',
+                            'pleural other', 'fracture', 'support devices']) with ordinality as f (name, position)
+       )::integer as findings
+  from pg_temp.raw_report r;

@@ -1,0 +1,153 @@
+-- staging: the common stream that every source is turned into
+create temp table event_staging (
+    patient_id bigint not null, row bigint not null, time timestamp not null, end_time timestamp, code text not null,
+    numeric_value real, text_value text, unit text, visit_id text, visit_class text, source_table text,
+    extra jsonb
+) on commit drop;
+create temp table patient_staging (
+    patient_id bigint, birth_time timestamp, death_time timestamp, sex text, race text, ethnicity text, split text
+) on commit drop;
+create temp table concept_staging (
+    code text, concept_id bigint, description text, standard_concept text, extra jsonb
+) on commit drop;
+create temp table concept_parent_staging (child_code text, parent_code text) on commit drop;
+create temp table custom_text_staging (vocabulary text, code text, description text) on commit drop;
+create temp table report_staging (patient_id bigint, time timestamp, findings integer) on commit drop;
+create temp table load_problem (file text, source_table text, row bigint, column_name text, problem text) on commit drop;
+
+-- first_problem: where to look first, and how many problems there are
+select file, row, column_name, problem, count(*) over () from pg_temp.load_problem order by file, row limit 1;
+
+-- number_events: each patient's events in order; the source's row order breaks ties
+create temp table event_numbered on commit drop as
+select s.patient_id, case when %(whole_minutes)s then date_trunc('minute', s.time) else s.time end as time, s.end_time,
+       (row_number() over (partition by s.patient_id order by date_trunc('second', s.time), s.row) - 1)::integer
+           as ordinal,
+       s.code, s.unit, s.numeric_value, s.text_value, s.visit_id, s.visit_class, s.source_table, s.extra
+  from pg_temp.event_staging s;
+
+-- compare: which patients are new, changed, unchanged or gone, by fingerprints of everything they have
+create temp table patient_change on commit drop as
+with hashed as (
+    select n.patient_id, count(*) as events,
+           sum(hash_record_extended(n, 1)::numeric) as first, sum(hash_record_extended(n, 2)::numeric) as second
+      from pg_temp.event_numbered n group by n.patient_id
+), incoming as (
+    select s.patient_id,
+           sha256(convert_to(concat_ws('|', s.*::text, h.events, h.first, h.second), 'UTF8')) as fingerprint
+      from pg_temp.patient_staging s left join hashed h using (patient_id)
+)
+select coalesce(i.patient_id, p.patient_id) as patient_id, i.fingerprint,
+       case when p.patient_id is null then 'new' when i.patient_id is null then 'removed'
+            when p.fingerprint = i.fingerprint then 'unchanged' else 'changed' end as change
+  from incoming i
+  full join (select * from ehrdb.patient where source = %(source)s) p using (patient_id);
+
+-- index_changes: they are joined many times
+create index on pg_temp.patient_change (patient_id);
+analyze pg_temp.patient_change;
+
+-- keep_missing: patients that the source no longer has stay
+update pg_temp.patient_change set change = 'unchanged' where change = 'removed';
+
+-- foreign_patient: a patient id that another source holds
+select p.patient_id, p.source, count(*) over ()
+  from ehrdb.patient p join pg_temp.patient_change c using (patient_id)
+ where p.source <> %(source)s
+ order by p.patient_id limit 1;
+
+-- count_changes: how many of each
+select change, count(*) from pg_temp.patient_change group by change;
+
+-- forget: patients that are gone, and the events of those that changed
+select ehrdb.forget_patients(array(select patient_id from pg_temp.patient_change where change = 'removed'));
+delete from ehrdb.event e using pg_temp.patient_change c where c.patient_id = e.patient_id and c.change = 'changed';
+
+-- add_concepts: codes and units that are new, descriptions that differ
+insert into ehrdb.unit (unit)
+select distinct unit from pg_temp.event_numbered where unit is not null on conflict do nothing;
+insert into ehrdb.concept (code, vocabulary)
+select code, split_part(code, '/', 1)
+  from (select code from pg_temp.event_numbered union select code from pg_temp.concept_staging
+        union select child_code from pg_temp.concept_parent_staging
+        union select parent_code from pg_temp.concept_parent_staging) named
+ where code is not null
+on conflict do nothing;
+create temp table concept_changed on commit drop as
+with incoming as (
+    select distinct on (s.code) s.* from pg_temp.concept_staging s order by s.code, s.concept_id
+), updated as (
+    update ehrdb.concept c
+       set concept_id = i.concept_id, description = i.description, standard_concept = i.standard_concept,
+           extra = i.extra
+      from incoming i
+     where c.code = i.code
+       and (c.concept_id, c.description, c.standard_concept, c.extra)
+           is distinct from (i.concept_id, i.description, i.standard_concept, i.extra)
+    returning c.code_id
+), linked as (
+    insert into ehrdb.concept_parent (child_id, parent_id)
+    select distinct child.code_id, parent.code_id
+      from pg_temp.concept_parent_staging s
+      join ehrdb.concept child on child.code = s.child_code
+      join ehrdb.concept parent on parent.code = s.parent_code
+        on conflict do nothing
+    returning child_id
+), renamed as (
+    insert into ehrdb.custom_text as t (vocabulary, code, description)
+    select distinct on (vocabulary, lower(trim(code))) vocabulary, lower(trim(code)), description
+      from pg_temp.custom_text_staging
+        on conflict (vocabulary, code) do update set description = excluded.description
+     where t.description is distinct from excluded.description
+    returning t.vocabulary
+)
+select code_id from updated
+union select child_id from linked
+union select c.code_id from ehrdb.concept c where c.vocabulary in (select vocabulary from renamed);
+
+-- mark_described: patients whose text changes because a description did
+insert into ehrdb.changed_patient (patient_id)
+select distinct e.patient_id from ehrdb.event e join pg_temp.concept_changed using (code_id)
+on conflict (patient_id) do update set changed_at = excluded.changed_at;
+
+-- insert_events: everything of new and changed patients
+insert into ehrdb.event (patient_id, time, end_time, ordinal, code_id, unit_id, numeric_value, text_value, visit_id,
+                         visit_class, source_table, extra)
+select n.patient_id, n.time, n.end_time, n.ordinal, c.code_id, u.unit_id, n.numeric_value, n.text_value, n.visit_id,
+       n.visit_class, n.source_table, n.extra
+  from pg_temp.event_numbered n
+  join pg_temp.patient_change p on p.patient_id = n.patient_id and p.change in ('new', 'changed')
+  join ehrdb.concept c on c.code = n.code
+  left join ehrdb.unit u on u.unit = n.unit
+ order by n.patient_id, n.ordinal;
+
+-- upsert_patients: the patients themselves
+insert into ehrdb.patient as p (patient_id, source, birth_time, death_time, sex, race, ethnicity, split, fingerprint)
+select s.patient_id, %(source)s, s.birth_time, s.death_time, s.sex, s.race, s.ethnicity, s.split, c.fingerprint
+  from pg_temp.patient_staging s
+  join pg_temp.patient_change c on c.patient_id = s.patient_id and c.change in ('new', 'changed')
+on conflict (patient_id) do update
+   set birth_time = excluded.birth_time, death_time = excluded.death_time, sex = excluded.sex, race = excluded.race,
+       ethnicity = excluded.ethnicity, split = excluded.split, fingerprint = excluded.fingerprint, loaded_at = now();
+
+-- mark_loaded: their texts are to be compared, demographics included
+insert into ehrdb.changed_patient (patient_id)
+select patient_id from pg_temp.patient_change where change in ('new', 'changed')
+on conflict (patient_id) do update set changed_at = excluded.changed_at;
+
+-- upsert_reports: radiology findings, replaced whole per patient
+delete from ehrdb.radiology_report r using pg_temp.report_staging s where s.patient_id = r.patient_id;
+insert into ehrdb.radiology_report (patient_id, time, findings)
+select s.patient_id, s.time, s.findings from pg_temp.report_staging s join ehrdb.patient p using (patient_id);
+
+-- next_load: number of this load
+select coalesce(max(load_id), 0) + 1 from ehrdb.load_report;
+
+-- report: one row per table of this load
+insert into ehrdb.load_report (load_id, source, source_table, rows_read, rows_loaded, rows_unmapped, rows_rejected, reasons)
+values (%(load_id)s, %(source)s, %(source_table)s, %(rows_read)s, %(rows_loaded)s, %(rows_unmapped)s,
+        %(rows_rejected)s, %(reasons)s);
+
+-- staged_by_table: what of each source table reached the stream
+select coalesce(source_table, ''), count(*), count(*) filter (where code like 'OMOP/%%')
+  from pg_temp.event_staging group by source_table;

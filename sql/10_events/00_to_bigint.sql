@@ -1,0 +1,12 @@
+create or replace function ehrdb.to_bigint(text text) returns bigint
+language sql immutable parallel safe strict
+as $$
+    select case
+        when text ~ '^\s*[+-]?\d{1,18}(\.0+)?\s*$' then trim(split_part(text, '.', 1))::bigint
+        when text ~ '^\s*[+-]?\d{19}\s*$' and text::numeric between -9223372036854775808 and 9223372036854775807
+            then text::bigint
+    end
+$$;
+
+comment on function ehrdb.to_bigint(text) is
+'A source''s id as bigint (a trailing .0, as some exports write, is dropped); null where it is none.';

@@ -1,0 +1,32 @@
+create or replace view ehrdb.concept_category with (security_invoker = true) as
+with recursive descendant (rule, code_id) as (
+    select r.rule, c.code_id
+      from ehrdb.category_rule r
+      join ehrdb.concept c on c.code = r.pattern
+     where r.kind = 'descendant'
+    union
+    select d.rule, cp.child_id
+      from descendant d
+      join ehrdb.concept_parent cp on cp.parent_id = d.code_id
+), matched as (
+    select c.code_id, r.rule
+      from ehrdb.concept c
+      join ehrdb.category_rule r on r.kind = 'prefix' and starts_with(c.code, r.pattern)
+    union all
+    select c.code_id, r.rule
+      from ehrdb.concept c
+      join ehrdb.category_rule r on r.kind = 'code' and c.code = r.pattern
+    union all
+    select d.code_id, d.rule
+      from descendant d
+      join ehrdb.concept c on c.code_id = d.code_id and c.vocabulary = 'SNOMED'
+)
+select c.code_id, coalesce(r.category, 'conditions') as category
+  from ehrdb.concept c
+  left join (select m.code_id, min(m.rule) as rule from matched m group by m.code_id) first
+    on first.code_id = c.code_id
+  left join ehrdb.category_rule r on r.rule = first.rule;
+
+comment on view ehrdb.concept_category is
+'The category of each code by the rules of ehrdb.category_rule: demographics, visits, conditions, medications,
+procedures or labs.';
