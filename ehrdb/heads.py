@@ -1,13 +1,14 @@
 """Heads: a logistic regression on vectors, trained as the paper does and folded into one inner product.
 
-Training one head (Hegselmann et al. 2026, `7_eval.py`): shuffle the training rows, scale every dimension by its
-largest absolute value, choose C by the AUROC on the validation rows, fit again on the training rows alone.
+Training one head (Hegselmann et al. 2026, `7_eval.py`): shuffle the training rows, scale every dimension by
+its largest absolute value, choose C by the AUROC on the validation rows, fit again on the training rows
+alone.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import get_scorer
 from sklearn.preprocessing import MaxAbsScaler
 
 from ehrdb.errors import TrainingError
@@ -27,6 +28,10 @@ Floats = NDArray[np.float64]
 
 C_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e2, 1e3, 1e4, 1e5, 1e6)
 """The paper's grid; there is no 10 in it."""
+
+
+auroc = get_scorer("roc_auc")
+"""Ranks by the decision function where a model has one: probabilities that saturate would tie."""
 
 
 class Head(Protocol):
@@ -45,9 +50,7 @@ class Head(Protocol):
 class Trainer(Protocol):
     """How a head is trained from training and validation rows."""
 
-    def __call__(
-        self, x_train: Features, y_train: Labels, x_val: Features, y_val: Labels, /
-    ) -> Head:
+    def __call__(self, x_train: Features, y_train: Labels, x_val: Features, y_val: Labels, /) -> Head:
         """Train one head."""
         ...
 
@@ -108,7 +111,7 @@ def train_head(x_train: Features, y_train: Labels, x_val: Features, y_val: Label
 
     def validation_auroc(params: dict[str, float]) -> float:
         model = _fit(LogisticRegression(max_iter=1000, random_state=0, **params), x_train, y_train)
-        return float(roc_auc_score(y_val, model.decision_function(x_val)))
+        return float(auroc(model, x_val, y_val))
 
     params = choose(({"C": c} for c in C_GRID), validation_auroc, y_train, y_val)
     # The paper's final fit keeps only C, so it stops at scikit-learn's default of 100 iterations.
@@ -164,5 +167,3 @@ def _positive(model: Any, x: Features) -> Floats:
 
 def _expit(x: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -700, 700))))
-
-

@@ -1,8 +1,8 @@
 """AUROC, AUPRC and Brier score with intervals from a bootstrap over patients.
 
-Every replicate weights a row by how often its patient was drawn. All replicates share one sort of the scores: the
-rows become a sparse matrix (steps of the ranking x patients), and its product with the drawing counts (patients x
-replicates) gives the weight of every step in every replicate.
+Every replicate weights a row by how often its patient was drawn. All replicates share one sort of the scores:
+the rows become a sparse matrix (steps of the ranking x patients), and its product with the drawing counts
+(patients x replicates) gives the weight of every step in every replicate.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _COLUMNS = 64  # replicates worked on at once, so that the step weights stay in 
 class Estimate:
     """A metric on the whole test set with the spread of its bootstrap replicates.
 
-    std: sample standard deviation; lower, upper: 2.5 and 97.5 percentiles; mean: mean of the replicates. They are NaN
-    when a replicate drew one class only and the metric does not exist there.
+    std: sample standard deviation; lower, upper: 2.5 and 97.5 percentiles; mean: mean of the replicates. They
+    are NaN when a replicate drew one class only and the metric does not exist there.
     """
 
     score: float
@@ -57,7 +57,7 @@ class Metrics:
 
 
 def draw_patients(patient_ids: Integers, replicates: int = REPLICATES) -> Drawing:
-    """Draw the sorted distinct patients with replacement, replicate i with seed i (`sklearn.utils.resample`)."""
+    """Draw the sorted distinct patients with replacement as `sklearn.utils.resample` does with seed i."""
     distinct, patient = np.unique(patient_ids, return_inverse=True)
     size = len(distinct)
     counts = np.ones((size, 1 + replicates))
@@ -69,7 +69,7 @@ def draw_patients(patient_ids: Integers, replicates: int = REPLICATES) -> Drawin
 
 def measure(labels: Integers, probabilities: Floats, drawing: Drawing) -> Metrics:
     """The metrics of a test set. Shapes: labels of 0 and 1, probabilities (rows,)."""
-    ranking = Ranking.of(labels, probabilities, drawing.patient)
+    ranking = Ranking.of(labels, probabilities, drawing.patient, len(drawing.counts))
     auroc, auprc = ranking.auroc_auprc(drawing.counts)
     brier = _brier(labels, probabilities, drawing)
     return Metrics(_estimate(auroc), _estimate(auprc), _estimate(brier))
@@ -79,9 +79,10 @@ def measure(labels: Integers, probabilities: Floats, drawing: Drawing) -> Metric
 class Ranking:
     """One sort of a test set, ready to be weighted.
 
-    A step is a distinct score that some positive row has. `positive` (steps, patients) counts the positives at each
-    step. `negative` (steps + 1, patients) counts the negatives scored at or above the step and below the one before
-    it, the last row those below every positive. `tied` counts the negatives at exactly the step's score.
+    A step is a distinct score that some positive row has. `positive` (steps, patients) counts the positives
+    at each step. `negative` (steps + 1, patients) counts the negatives scored at or above the step and below
+    the one before it, the last row those below every positive. `tied` counts the negatives at exactly the
+    step's score.
     """
 
     positive: csr_matrix
@@ -89,8 +90,8 @@ class Ranking:
     tied: csr_matrix
 
     @classmethod
-    def of(cls, labels: Integers, scores: Floats, patient: Integers) -> Ranking:
-        """Rank rows; `patient` is each row's index among the patients."""
+    def of(cls, labels: Integers, scores: Floats, patient: Integers, patients: int) -> Ranking:
+        """Rank rows; `patient` is each row's index among so many patients."""
         order = np.argsort(-scores, kind="stable")
         score, positive, patient = scores[order], labels[order] == 1, patient[order]
         group = np.cumsum(np.append(0, np.diff(score) != 0))
@@ -98,21 +99,19 @@ class Ranking:
         is_step[group[positive]] = True
         step = (np.cumsum(is_step) - is_step)[group]
         tied = ~positive & is_step[group]
-        shape = (int(is_step.sum()), int(patient.max()) + 1)
+        steps = int(is_step.sum())
 
-        def count(rows: NDArray[np.bool_], extra: int = 0) -> csr_matrix:
-            return csr_matrix(
-                (np.ones(rows.sum()), (step[rows], patient[rows])), shape=(shape[0] + extra, shape[1])
-            )
+        def count(rows: NDArray[np.bool_], height: int) -> csr_matrix:
+            return csr_matrix((np.ones(rows.sum()), (step[rows], patient[rows])), shape=(height, patients))
 
-        return cls(count(positive), count(~positive, 1), count(tied))
+        return cls(count(positive, steps), count(~positive, steps + 1), count(tied, steps))
 
     def auroc(self, counts: Floats) -> Floats:
         """AUROC under every column of counts (patients, columns); NaN where a class has no weight."""
         return self.auroc_auprc(counts)[0]
 
     def auroc_auprc(self, counts: Floats) -> tuple[Floats, Floats]:
-        """AUROC and average precision under every column of counts, as scikit-learn's `sample_weight` gives."""
+        """AUROC and average precision under every column of counts, as scikit-learn's `sample_weight`."""
         parts = [
             self._columns(np.ascontiguousarray(counts[:, start : start + _COLUMNS]))
             for start in range(0, counts.shape[1], _COLUMNS)

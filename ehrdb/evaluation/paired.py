@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from ehrdb.errors import EhrdbError
+from ehrdb.evaluation.aggregate import group_of
 from ehrdb.evaluation.metrics import Floats, Integers, Ranking
+from ehrdb.evaluation.run import Run, Target
 
 REPLICATES = 10_000
 SIGNIFICANCE = 0.05
@@ -40,16 +43,42 @@ class PairedTest:
     outcome: Literal["win", "tie", "loss"]
 
 
+def compare(
+    targets: Sequence[Target], a: Sequence[Run], b: Sequence[Run], replicates: int = REPLICATES
+) -> list[PairedTest]:
+    """One test per task and k that both sets of runs hold; p is not adjusted yet, see `holm`.
+
+    A model's probabilities are averaged over its replicates row by row. The findings of X-rays are one task.
+    """
+    families: dict[str, list[Target]] = defaultdict(list)
+    for target in targets:
+        families["chexpert" if group_of(target.task) == "chex" else target.task].append(target)
+    mean_a, mean_b = _mean_probability(a), _mean_probability(b)
+    return [
+        paired_test(
+            task,
+            k,
+            [_comparison(target, mean_a[target.task, k], mean_b[target.task, k]) for target in family],
+            replicates,
+        )
+        for k in dict.fromkeys(k for _, k in mean_a)
+        for task, family in families.items()
+    ]
+
+
 def paired_test(
     task: str, k: int, findings: Sequence[Comparison], replicates: int = REPLICATES
 ) -> PairedTest:
     """Compare two models on one task; several findings (chexpert) count with their mean AUROC.
 
-    Patients are drawn together for all findings. A finding without both classes in a replicate is left out of it; a
-    replicate without any finding is skipped. `p_holm` is `p` until `holm` has seen the whole family of tests.
+    Patients are drawn together for all findings. A finding without both classes in a replicate is left out of
+    it; a replicate without any finding is skipped. `p_holm` is `p` until `holm` has seen the whole family of
+    tests.
     """
-    delta = float(_deltas(findings, [np.ones((len(_patients(findings)), 1))])[0])
-    drawn = _deltas(findings, _draws(len(_patients(findings)), replicates))
+    patients = np.unique(np.concatenate([finding.patient_id for finding in findings]))
+    rankings = [_rank(finding, patients) for finding in findings]
+    delta = float(_delta(rankings, np.ones((len(patients), 1)))[0])
+    drawn = np.concatenate([_delta(rankings, counts) for counts in _draw(len(patients), replicates)])
     drawn = drawn[~np.isnan(drawn)]
     if np.isnan(delta) or len(drawn) < max(100, replicates // 10):
         raise EhrdbError(
@@ -74,33 +103,34 @@ def holm(tests: Sequence[PairedTest]) -> list[PairedTest]:
     return [adjusted[i] for i in range(len(tests))]
 
 
-def _patients(findings: Sequence[Comparison]) -> Integers:
-    return np.unique(np.concatenate([finding.patient_id for finding in findings]))
+def _comparison(target: Target, a: Floats, b: Floats) -> Comparison:
+    return Comparison(target.test.labels, a, b, target.test.patient_id)
 
 
-def _draws(patients: int, replicates: int) -> list[Floats]:
+def _mean_probability(runs: Sequence[Run]) -> dict[tuple[str, int], Floats]:
+    replicates: dict[tuple[str, int], list[Floats]] = defaultdict(list)
+    for run in runs:
+        replicates[run.task, run.k].append(run.probability)
+    return {key: np.mean(probabilities, axis=0) for key, probabilities in replicates.items()}
+
+
+def _draw(patients: int, replicates: int) -> Iterator[Floats]:
     random = np.random.default_rng(0)
-    batches = []
     for start in range(0, replicates, _BATCH):
         counts = np.empty((patients, min(_BATCH, replicates - start)))
         for column in range(counts.shape[1]):
             counts[:, column] = np.bincount(random.choice(patients, patients), minlength=patients)
-        batches.append(counts)
-    return batches
+        yield counts
 
 
-def _deltas(findings: Sequence[Comparison], batches: Sequence[Floats]) -> Floats:
-    patients = _patients(findings)
-    rankings = [
-        [Ranking.of(finding.labels, scores, np.searchsorted(patients, finding.patient_id)) for scores in pair]
-        for finding in findings
-        for pair in [(finding.a, finding.b)]
-    ]
-    return np.concatenate([_batch_deltas(rankings, counts) for counts in batches])
+def _rank(finding: Comparison, patients: Integers) -> tuple[Ranking, Ranking]:
+    patient = np.searchsorted(patients, finding.patient_id)
+    a, b = (Ranking.of(finding.labels, scores, patient, len(patients)) for scores in (finding.a, finding.b))
+    return a, b
 
 
-def _batch_deltas(rankings: list[list[Ranking]], counts: Floats) -> Floats:
-    a, b = (np.stack([pair[model].auroc(counts) for pair in rankings]) for model in (0, 1))
+def _delta(rankings: Sequence[tuple[Ranking, Ranking]], counts: Floats) -> Floats:
+    a, b = (np.stack([model.auroc(counts) for model in models]) for models in zip(*rankings, strict=True))
     return _mean_present(a) - _mean_present(b)
 
 
@@ -108,11 +138,15 @@ def _mean_present(values: Floats) -> Floats:
     present = ~np.isnan(values)
     number = present.sum(axis=0)
     total = np.where(present, values, 0).sum(axis=0)
-    return np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)
+    mean: Floats = np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)
+    return mean
 
 
 def _two_sided(deltas: Floats) -> float:
-    below, above = (1 + np.sum(deltas <= 0)) / (len(deltas) + 1), (1 + np.sum(deltas >= 0)) / (len(deltas) + 1)
+    below, above = (
+        (1 + np.sum(deltas <= 0)) / (len(deltas) + 1),
+        (1 + np.sum(deltas >= 0)) / (len(deltas) + 1),
+    )
     return float(min(1.0, 2 * min(below, above)))
 
 
@@ -120,5 +154,3 @@ def _outcome(p: float, delta: float) -> Literal["win", "tie", "loss"]:
     if p >= SIGNIFICANCE or delta == 0:
         return "tie"
     return "win" if delta > 0 else "loss"
-
-

@@ -13,8 +13,8 @@ ALL = -1
 def sample_shots(labels: NDArray[np.int64], k: int, replicate: int) -> NDArray[np.int64]:
     """Positions of k rows of class 0, then k of class 1, within one split; every position for k = ALL.
 
-    `replicate` is the seed. It seeds each class anew, so samples of smaller k are prefixes of larger ones, and rows
-    repeat only once k exceeds the size of the class (`6_generate_shots.py`).
+    `replicate` is the seed. It seeds each class anew, so samples of smaller k are prefixes of larger ones,
+    and rows repeat only once k exceeds the size of the class (`6_generate_shots.py`).
     """
     if k == ALL:
         return np.arange(len(labels))
