@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -9,8 +10,9 @@ from rich.table import Table
 
 from ehrdb.cli.common import Json, current_database, err, out, print_json, settings
 from ehrdb.encoder import registry
-from ehrdb.encoder.load import DEFAULT_MODEL, encoder_directory, load_encoder
+from ehrdb.encoder.load import encoder_directory, load_encoder
 from ehrdb.encoder.manifest import Manifest
+from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
 
 app = typer.Typer(no_args_is_help=True, help="Export, list, verify, activate and drop encoders.")
@@ -22,9 +24,9 @@ Name = Annotated[str, typer.Argument(help="Encoder name, as in `ehrdb encoder li
 def export(
     model: Annotated[
         str, typer.Argument(help="Model directory or hub id; all-MiniLM-L6-v2 comes with the export extra.")
-    ] = DEFAULT_MODEL,
+    ] = "all-MiniLM-L6-v2",
     name: Annotated[str | None, typer.Option(help="Name to register under. Default: the model's own.")] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16, int8 or int4")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32 or int8")] = "fp32",
     text_format: Annotated[str, typer.Option("--format", help="Text format the encoder reads.")] = "list_recent",
     accept_quality_loss: Annotated[
         bool, typer.Option(help="Register even where the export misses the quality gate; visibly marked.")
@@ -35,14 +37,14 @@ def export(
 
     Example: `ehrdb encoder export Qwen/Qwen3-Embedding-0.6B --precision int8`
     """
-    from ehrdb.encoder.export import export as export_model
-
+    export_model = _exporter()
+    name = name or _default_name(model, precision)
     with current_database() as database:
         with database.transaction() as connection:
             samples = [text for (text,) in connection.execute(_queries.sample_texts, {"format": text_format})]
-        target = encoder_directory(settings(), name or _default_name(model, precision))
+        target = encoder_directory(settings(), name)
         manifest = export_model(
-            model, target, precision=precision, sample_texts=samples, accept_quality_loss=accept_quality_loss
+            model, target, name=name, precision=precision, sample_texts=samples, accept_quality_loss=accept_quality_loss
         )
         with database.transaction() as connection:
             registered = registry.register(connection, manifest, text_format)
@@ -103,6 +105,16 @@ def verify(name: Name, json: Json = False) -> None:
         print_json(manifest.model_dump(mode="json"))
     else:
         err.print(f"{name}: files and digest are as registered, and it embeds")
+
+
+def _exporter() -> Callable[..., Manifest]:
+    try:
+        from ehrdb.encoder.export import export as export_model
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"exporting needs the package {error.name}", hint="Install the extra: pip install 'ehrdb[export]'."
+        ) from None
+    return export_model
 
 
 def _default_name(model: str, precision: str) -> str:

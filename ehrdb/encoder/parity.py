@@ -1,0 +1,88 @@
+"""Is the export the same model? Figures on sample texts, and the gate they must pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from ehrdb.encoder import Encoded, Encoder
+from ehrdb.encoder.manifest import Parity
+from ehrdb.encoder.pooling import Floats
+from ehrdb.errors import QualityGateFailed
+
+SAMPLE_CONDITIONS = ("Essential hypertension", "Type 2 diabetes mellitus", "Heart failure", "Asthma", "Anemia")
+SAMPLE_LABS = ("Hemoglobin (g/dL)", "Creatinine (mg/dL)", "Glucose (mg/dL)", "Sodium (mmol/L)")
+
+
+def measure(exported: Encoder, original: Encoder, texts: Sequence[str] = ()) -> Parity:
+    """Compare vectors of both on the texts (none given: made-up records of several lengths)."""
+    texts = list(texts) or made_up_texts()
+    got, seconds = _timed(exported, texts)
+    wanted, original_seconds = _timed(original, texts)
+    tokens = int(got.token_counts.sum())
+    cosines = np.sum(_unit(got.vectors) * _unit(wanted.vectors), axis=1)
+    return Parity(
+        texts=len(texts),
+        mean_cosine=float(cosines.mean()),
+        min_cosine=float(cosines.min()),
+        overlap_at_10=overlap(got.vectors, wanted.vectors),
+        tokens_per_second=tokens / seconds,
+        original_tokens_per_second=tokens / original_seconds,
+    )
+
+
+def require_quality(parity: Parity, precision: str, accept_loss: bool) -> Parity:
+    """Pass the figures on, marked where a loss was accepted; raise QualityGateFailed where it was not."""
+    passed = (
+        parity.mean_cosine >= 0.99 and parity.overlap_at_10 >= 0.9
+        if precision == "int8"
+        else parity.min_cosine >= 0.9999
+    )
+    if passed:
+        return parity
+    if not accept_loss:
+        raise QualityGateFailed(
+            f"the {precision} export differs from the original: mean cosine {parity.mean_cosine:.5f}, minimum "
+            f"{parity.min_cosine:.5f}, neighbour overlap@10 {parity.overlap_at_10:.3f} on {parity.texts} texts",
+            hint="Choose another --precision, or register it marked with --accept-quality-loss.",
+        )
+    return parity.model_copy(update={"is_accepted_loss": True})
+
+
+def overlap(a: Floats, b: Floats, k: int = 10) -> float:
+    """Share of each text's k nearest neighbours under `a` that are so under `b` too (k < number of texts)."""
+    k = min(k, len(a) - 1)
+    if k < 1:
+        return 1.0
+    near_a, near_b = _neighbours(a, k), _neighbours(b, k)
+    return float(np.mean([len(set(x) & set(y)) / k for x, y in zip(near_a, near_b, strict=True)]))
+
+
+def made_up_texts() -> list[str]:
+    """Records of 1 to 400 lines in the default format, for a database without patients."""
+    return ["\n".join(_line(seed, row) for row in range(1 + seed * seed)) for seed in range(20)]
+
+
+def _line(seed: int, row: int) -> str:
+    if row % 2:
+        return SAMPLE_CONDITIONS[(seed + row) % len(SAMPLE_CONDITIONS)]
+    return f"{SAMPLE_LABS[(seed * row) % len(SAMPLE_LABS)]}: {(seed * 7 + row) % 150}"
+
+
+def _timed(encoder: Encoder, texts: list[str]) -> tuple[Encoded, float]:
+    encoder.encode(texts[:1])
+    started = time.perf_counter()
+    return encoder.encode(texts), time.perf_counter() - started
+
+
+def _unit(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def _neighbours(vectors: Floats, k: int) -> list[list[int]]:
+    similarity = _unit(vectors) @ _unit(vectors).T
+    np.fill_diagonal(similarity, -2)
+    nearest: list[list[int]] = np.argsort(-similarity, axis=1, kind="stable")[:, :k].tolist()
+    return nearest

@@ -1,0 +1,43 @@
+"""Instructions in front of a text, for encoders trained to follow them (paper, Methods: prompts)."""
+
+from __future__ import annotations
+
+_FORMS = {
+    "list": "as a newline separated list",
+    "list_time": "as a newline separated list with dates and times",
+    "markdown": "in Markdown format",
+}
+_TASK_SENTENCES = {
+    "guo_los": "will the patient stay in the hospital for more than 7 days",
+    "guo_readmission": "will the patient be readmitted to the hospital within 30 days",
+    "guo_icu": "will the patient be transferred to the intensive care unit",
+    "lab_thrombocytopenia": "has the patient thrombocytopenia",
+    "lab_hyperkalemia": "has the patient hyperkalemia",
+    "lab_hypoglycemia": "has the patient hypoglycemia",
+    "lab_hyponatremia": "has the patient hyponatremia",
+    "lab_anemia": "has the patient anemia",
+    "new_hypertension": "has the patient hypertension",
+    "new_hyperlipidemia": "has the patient hyperlipidemia",
+    "new_pancan": "has the patient pancreatic cancer",
+    "new_celiac": "has the patient celiac disease",
+    "new_lupus": "has the patient lupus",
+    "new_acutemi": "has the patient an acute myocardial infarction",
+    "chexpert": "what are the chest x-ray findings of the patient",
+}
+NEUTRAL_SENTENCE = "what are the key clinical features of the patient to predict future medical events"
+
+
+def prompt_for(task: str | None, text_format: str) -> str:
+    """What stands directly in front of the text; the neutral instruction where the task has no sentence."""
+    sentence = _TASK_SENTENCES.get(task or "", NEUTRAL_SENTENCE)
+    instruction = (
+        f"Given a patient's electronic healthcare record (EHR) {_form(text_format)}, "
+        f"retrieve relevant passages that answer the query: {sentence}"
+    )
+    return f"Instruct: {instruction}\nQuery:\n"
+
+
+def _form(text_format: str) -> str:
+    if text_format.startswith("markdown"):
+        return _FORMS["markdown"]
+    return _FORMS["list_time" if "_time" in text_format else "list"]
