@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +56,7 @@ class Run:
 
 
 def evaluate(
-    targets: Iterable[Target],
+    targets: Sequence[Target],
     shots: Sequence[int],
     *,
     replicates: int = 5,
@@ -68,9 +68,10 @@ def evaluate(
 
     The numbers do not depend on `workers`. Raises TrainingError for a target that lacks a class in a split.
     """
+    for target in targets:
+        check_classes(target)
     with Parallel(n_jobs=workers, return_as="generator") as parallel:
         for target in targets:
-            check_classes(target)
             test = target.features[target.test.row]
             drawing = metrics.draw_patients(target.test.patient_id, bootstrap)
             yield from parallel(
