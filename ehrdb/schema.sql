@@ -24,3 +24,6 @@ select (select version_num from ehrdb.migration), s.sql_sha256
 -- write_state: remember which sql/ was applied
 insert into ehrdb.schema_state (sql_sha256, applied_at) values (%(sql_sha256)s, now())
 on conflict (is_only_row) do update set sql_sha256 = excluded.sql_sha256, applied_at = excluded.applied_at;
+
+-- vector_version: version of the installed extension
+select extversion from pg_extension where extname = 'vector';

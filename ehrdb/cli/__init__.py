@@ -9,7 +9,7 @@ import sqlalchemy.exc
 import typer
 
 from ehrdb.cli import database as database_commands
-from ehrdb.cli import encoder, refresh, search
+from ehrdb.cli import encoder, load, refresh, search
 from ehrdb.cli.common import err
 from ehrdb.errors import EhrdbError
 
@@ -27,6 +27,7 @@ app.command()(database_commands.upgrade)
 app.command()(database_commands.status)
 app.command()(database_commands.doctor)
 app.command()(database_commands.psql)
+app.add_typer(load.app, name="load")
 app.add_typer(encoder.app, name="encoder")
 app.command()(refresh.refresh)
 app.command()(refresh.retry)

@@ -60,6 +60,6 @@ def _plain(value: Any) -> Any:
         return dataclasses.asdict(value)
     if isinstance(value, datetime | date):
         return value.isoformat()
-    if isinstance(value, Path | bytes):
-        return value.hex() if isinstance(value, bytes) else str(value)
+    if isinstance(value, Path):
+        return str(value)
     raise TypeError(f"cannot print {type(value).__name__} as JSON")

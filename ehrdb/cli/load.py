@@ -1,0 +1,83 @@
+"""`ehrdb load omop | ehrshot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ehrdb.cli.common import Json, current_database, err, out, print_json
+from ehrdb.errors import ConfigError
+from ehrdb.sources import LoadResult, OmopOptions, load_ehrshot, load_omop, load_omop_schema
+
+app = typer.Typer(no_args_is_help=True, help="Load records from OMOP or EHRSHOT; again and again.")
+Directory = Annotated[Path, typer.Argument(help="Folder with the files")]
+Source = Annotated[str | None, typer.Option(help="Name of the source; a load replaces only its own patients.")]
+KeepMissing = Annotated[bool, typer.Option(help="Keep patients that the source no longer has.")]
+
+
+@app.command()
+def omop(
+    directory: Annotated[Path | None, typer.Argument(help="Folder with CDM tables as CSV or parquet")] = None,
+    schema: Annotated[str | None, typer.Option(help="Or: a CDM schema of the same database.")] = None,
+    vocab_schema: Annotated[str | None, typer.Option(help="Where its vocabulary is, if elsewhere.")] = None,
+    source: Source = "omop",
+    keep_missing: KeepMissing = False,
+    skip_bad_rows: Annotated[
+        bool, typer.Option(help="Load the rest and count rejected rows, instead of refusing the load.")
+    ] = False,
+    date_only: Annotated[
+        str, typer.Option(help="What a date without a time means: end_of_day (23:59) or as_is (00:00).")
+    ] = "end_of_day",
+    json: Json = False,
+) -> None:
+    """Load OMOP CDM 5.3-5.5 tables.
+
+    Example: `ehrdb load omop exports/` or `ehrdb load omop --schema cdm --vocab-schema vocab`
+    """
+    if (directory is None) == (schema is None):
+        raise ConfigError("name either a folder or --schema", hint="See `ehrdb load omop --help`.")
+    if date_only not in ("end_of_day", "as_is"):
+        raise ConfigError(f"--date-only {date_only} is unknown", hint="Choose end_of_day or as_is.")
+    options = OmopOptions(
+        date_only="as_is" if date_only == "as_is" else "end_of_day",
+        skip_bad_rows=skip_bad_rows,
+        keep_missing=keep_missing,
+    )
+    with current_database() as database:
+        if schema:
+            result = load_omop_schema(database, schema, vocab_schema, options, source=source or "omop")
+        else:
+            assert directory is not None
+            result = load_omop(database, directory, options, source=source or "omop")
+    show(result, json)
+
+
+@app.command()
+def ehrshot(
+    directory: Directory, source: Source = "ehrshot", keep_missing: KeepMissing = False, json: Json = False
+) -> None:
+    """Load an EHRSHOT folder: ehrshot.csv (or data/*.csv) with its vocabulary.
+
+    Example: `ehrdb load ehrshot EHRSHOT_ASSETS/`
+    """
+    with current_database() as database:
+        result = load_ehrshot(database, directory, source=source or "ehrshot", keep_missing=keep_missing)
+    show(result, json)
+
+
+def show(result: LoadResult, json: bool) -> None:
+    """Print what a load did."""
+    if json:
+        print_json(result)
+        return
+    table = Table("table", "read", "loaded", "unmapped", "rejected", "reasons", show_edge=False)
+    for report in result.tables:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in report.reasons.items())
+        counts = (report.rows_read, report.rows_loaded, report.rows_unmapped, report.rows_rejected)
+        table.add_row(report.source_table, *(f"{count:,}" for count in counts), reasons)
+    out.print(table)
+    counts_text = f"{result.new} new, {result.changed} changed, {result.unchanged} unchanged, {result.removed} removed"
+    err.print(counts_text if result.anything_changed else f"nothing changed ({result.unchanged} patients)")

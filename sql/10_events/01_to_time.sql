@@ -1,0 +1,12 @@
+create or replace function ehrdb.to_time(text text) returns timestamp
+language sql stable parallel safe
+as $$
+    -- Most times are plain and on days that every month has; those are cast inline, at the speed of a cast.
+    select case when text ~ '^(1[5-9]|2\d)\d\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])([ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?)?$'
+                then text::timestamp
+                when text is not null then ehrdb.to_unusual_time(text) end
+$$;
+
+comment on function ehrdb.to_time(text) is
+'A source''s date or time (2020-01-31, 20200131, 2020-01-31 08:15:00, 2020-01-31T08:15Z) as timestamp without
+zone; null where it is none, an impossible date included.';
