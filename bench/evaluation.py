@@ -4,9 +4,9 @@
 
 The baseline does per run what the reference does: GridSearchCV over 12 values of C, one fit, and for each
 metric and bootstrap replicate a draw of patients and a call of scikit-learn's metric with sample weights (its
-weights come from one array look-up; the reference counts them label by label in Python). To be done in minutes
-it runs every k once and every metric for `--sampled` replicates, and both parts are scaled to the full protocol.
-Ours runs in full, in one process; the median of `--rounds`.
+weights come from one array look-up; the reference counts them label by label in Python). To be done in time it
+runs every k once and every metric for `--sampled` replicates; both parts are scaled to the full protocol. Ours
+runs in full, in one process; the median of `--rounds`.
 """
 
 from __future__ import annotations
