@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
+import polars as pl
 
-from ehrdb.errors import ConfigError
+from ehrdb.errors import ConfigError, TrainingError
+from ehrdb.evaluation.run import Split, Target
 from ehrdb.heads import Features, Floats, Labels, auroc, choose, shuffled
 
 GBM_GRID = [
@@ -53,3 +56,37 @@ def _classifier() -> Any:
     except ImportError:
         raise ConfigError("LightGBM is not installed", hint="pip install 'ehrdb[baselines]'") from None
     return LGBMClassifier
+
+
+def demographic_features(points: pl.DataFrame, patients: pl.DataFrame) -> tuple[Floats, list[str]]:
+    """Age in years, sex and race at prediction times, as (points, features) with the features' names.
+
+    points: patient_id, prediction_time. patients: patient_id (once), birth_time, sex, race. What is unknown is
+    a feature of its own, never a guess.
+    """
+    known = points.join(patients, on="patient_id", how="left", maintain_order="left")
+    age = (pl.col("prediction_time") - pl.col("birth_time")).dt.total_days() / 365.25
+    numbers = known.select(age=age.fill_null(0.0), age_unknown=age.is_null().cast(pl.Float64))
+    groups = known.select(pl.col("sex", "race").fill_null("unknown")).to_dummies().cast(pl.Float64)
+    features = pl.concat([numbers, groups], how="horizontal")
+    return features.to_numpy(), features.columns
+
+
+def with_features(targets: Sequence[Target], points: pl.DataFrame, features: Features) -> list[Target]:
+    """The same targets on other features; `points` (patient_id, prediction_time) names the features' rows."""
+    rows = points.select("patient_id", "prediction_time").with_row_index("row")
+
+    def split(old: Split) -> Split:
+        asked = pl.DataFrame({"patient_id": old.patient_id, "prediction_time": old.prediction_time})
+        found = asked.join(rows, on=["patient_id", "prediction_time"], how="left", maintain_order="left")[
+            "row"
+        ]
+        if found.has_nulls():
+            patient = old.patient_id[int(found.is_null().arg_max() or 0)]
+            raise TrainingError(f"patient {patient} has labels without features")
+        return replace(old, row=found.cast(pl.Int64).to_numpy())
+
+    return [
+        replace(old, features=features, train=split(old.train), val=split(old.val), test=split(old.test))
+        for old in targets
+    ]
