@@ -178,7 +178,7 @@ def _prove(
     manifest: Manifest, source: Path, work: Path, sample_texts: Sequence[str], accept_quality_loss: bool
 ) -> Manifest:
     exported = open_encoder(work, manifest)
-    original = BatchingEncoder(manifest, TextTokenizer(work, manifest), _torch_forward(source))
+    original = BatchingEncoder(manifest, TextTokenizer(work, manifest), _torch_forward(source), run_tokens=512)
     parity = measure(exported, original, sample_texts)
     parity = require_quality(parity, manifest.precision, accept_quality_loss)
     return manifest.model_copy(update={"parity": parity})

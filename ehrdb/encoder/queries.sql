@@ -33,9 +33,9 @@ union all
 select prompt_id from ehrdb.prompt where prompt = %(prompt)s
 limit 1;
 
--- sample_texts: timelines of 100 patients picked by hash, to compare an export with its original
+-- sample_texts: timelines of 32 patients picked by hash, to compare an export with its original
 select c.text
   from ehr.current_timelines(%(format)s, array(
-           select patient_id from ehrdb.patient order by sha256(patient_id::text::bytea) limit 100)) c
+           select patient_id from ehrdb.patient order by sha256(patient_id::text::bytea) limit 32)) c
  where c.text <> ''
  order by c.patient_id;

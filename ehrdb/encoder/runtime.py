@@ -15,8 +15,10 @@ from ehrdb.encoder.pooling import Floats, join_chunks, pool
 from ehrdb.encoder.tokenization import TextTokenizer, TokenizedText
 from ehrdb.errors import ModelIncomplete, NonFiniteVector, ProviderUnavailable
 
-BATCH_TOKENS = 4096
-"""Padded tokens of one inference; attention's memory grows with their square per row."""
+BATCH_TOKENS = 8192
+"""Tokens of texts that are handed over together."""
+RUN_TOKENS = {"CPUExecutionProvider": 512, "CUDAExecutionProvider": 32_768}
+"""Padded tokens of one inference. On a CPU one full-length chunk at a time is fastest: its states stay in cache."""
 
 Forward = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], Floats]
 """Token ids and mask (n, tokens) to last hidden states (n, tokens, dimension)."""
@@ -25,10 +27,12 @@ Forward = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], Floats]
 class BatchingEncoder:
     """Tokenize, group by length, run, pool: everything but the model itself, which `forward` is."""
 
-    def __init__(self, manifest: Manifest, tokenizer: TextTokenizer, forward: Forward) -> None:
+    def __init__(self, manifest: Manifest, tokenizer: TextTokenizer, forward: Forward, run_tokens: int) -> None:
         self.manifest = manifest
         self._tokenizer = tokenizer
         self._forward = forward
+        # Dynamic int8 scales activations over a whole run: chunks side by side would change each other.
+        self._run_tokens = 1 if manifest.precision == "int8" else run_tokens
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """All vectors in the order of `texts`."""
@@ -37,12 +41,14 @@ class BatchingEncoder:
     def encode_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Encoded]]:
         """Batches, longest texts first; see Encoder."""
         tokenized = self._tokenizer(texts)
-        for indices in batches_by_length(tokenized, BATCH_TOKENS):
+        for indices in _batches([text.token_count for text in tokenized]):
             yield indices, self._encode(indices, [tokenized[i] for i in indices])
 
     def _encode(self, indices: list[int], texts: list[TokenizedText]) -> Encoded:
         chunks = [chunk for text in texts for chunk in text.chunks]
-        vectors = np.concatenate([self._run(part) for part in _slices(chunks, BATCH_TOKENS)])
+        vectors = np.empty((len(chunks), self.manifest.dimension), dtype=np.float32)
+        for rows in _runs([len(chunk) for chunk in chunks], self._run_tokens):
+            vectors[rows] = self._run([chunks[row] for row in rows])
         joined = join_chunks(vectors, [len(text.chunks) for text in texts], self.manifest.normalize)
         finite = np.isfinite(joined).all(axis=1)
         if not finite.all():
@@ -85,29 +91,35 @@ def open_encoder(
         ) from None
     if session.get_providers()[0] != providers[0]:
         raise ProviderUnavailable(f"ONNX Runtime could not start {providers[0]}", hint="Is its driver installed?")
-    return BatchingEncoder(manifest, TextTokenizer(directory, manifest), _session_forward(session))
+    tokenizer = TextTokenizer(directory, manifest)
+    return BatchingEncoder(manifest, tokenizer, _session_forward(session), RUN_TOKENS.get(providers[0], 512))
 
 
-def batches_by_length(texts: Sequence[TokenizedText], budget: int) -> Iterator[list[int]]:
-    """Positions grouped so that rows x longest stays within the budget, longest texts first."""
+def _batches(token_counts: list[int]) -> Iterator[list[int]]:
+    """Positions in batches of up to BATCH_TOKENS, longest texts first."""
     batch: list[int] = []
-    rows = longest = 0
-    for index in sorted(range(len(texts)), key=lambda i: (-texts[i].longest, -len(texts[i].chunks), i)):
-        text = texts[index]
-        grown = max(longest, text.longest) * (rows + len(text.chunks))
-        if batch and grown > budget:
+    tokens = 0
+    for index in _longest_first(token_counts):
+        if batch and tokens + token_counts[index] > BATCH_TOKENS:
             yield batch
-            batch, rows, longest = [], 0, 0
+            batch, tokens = [], 0
         batch.append(index)
-        rows += len(text.chunks)
-        longest = max(longest, text.longest)
+        tokens += token_counts[index]
     if batch:
         yield batch
 
 
-def _slices(chunks: list[list[int]], budget: int) -> Iterator[list[list[int]]]:
-    size = max(1, budget // max(map(len, chunks)))
-    return (chunks[i : i + size] for i in range(0, len(chunks), size))
+def _runs(lengths: list[int], budget: int) -> Iterator[list[int]]:
+    """Positions of chunks to run together, so that rows x longest stays within the budget; one at least."""
+    order = _longest_first(lengths)
+    while order:
+        rows = max(1, budget // lengths[order[0]])
+        yield order[:rows]
+        order = order[rows:]
+
+
+def _longest_first(lengths: list[int]) -> list[int]:
+    return sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
 
 
 def _session_forward(session: onnxruntime.InferenceSession) -> Forward:

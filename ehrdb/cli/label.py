@@ -1,0 +1,31 @@
+"""`ehrdb label TASK...`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ehrdb.cli.common import Json, current_database, out, print_json
+from ehrdb.tasks import benchmark_tasks
+from ehrdb.tasks import label as label_tasks
+
+
+def label(
+    tasks: Annotated[list[str] | None, typer.Argument(help="Tasks to label; none: all 15 of the benchmark.")] = None,
+    json: Json = False,
+) -> None:
+    """Label tasks in SQL: who, when, with what outcome. Labels are replaced as a whole.
+
+    Example: `ehrdb label guo_los guo_readmission`
+    """
+    with current_database() as database:
+        results = label_tasks(database, tasks or list(benchmark_tasks()))
+    if json:
+        print_json(results)
+        return
+    table = Table("task", "labels", "positive", show_edge=False)
+    for result in results:
+        table.add_row(result.task, f"{result.labels:,}", f"{result.positives:,}")
+    out.print(table)

@@ -1,0 +1,7 @@
+create or replace view ehr.label with (security_invoker = true) as
+select l.task, l.patient_id, l.prediction_time, l.value
+  from ehrdb.label l;
+
+comment on view ehr.label is
+'One row per label. value: 0 or 1; lab tasks the class 0-3; chexpert the 14 findings as bits. Several rows may
+share a time. Example: select task, value, count(*) from ehr.label group by task, value;';

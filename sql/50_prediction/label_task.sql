@@ -1,0 +1,22 @@
+create or replace function ehrdb.label_task(task text, out labels bigint, out positives bigint)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    rule jsonb;
+begin
+    select t.declaration into rule from ehrdb.task t where t.task = label_task.task;
+    delete from ehrdb.label l where l.task = label_task.task;
+    execute format('insert into ehrdb.label (task, patient_id, prediction_time, value)
+                    select $1, patient_id, prediction_time, value from ehrdb.%I($2)',
+                   'labels_' || (rule ->> 'shape'))
+      using task, rule;
+    select count(*), count(*) filter (where ehrdb.is_positive(t, l.value))
+      into labels, positives
+      from ehrdb.label l join ehrdb.task t using (task)
+     where l.task = label_task.task;
+end
+$$;
+
+comment on function ehrdb.label_task(text) is
+'Replaces a task''s labels by those that its rule gives now; returns how many, and how many are positive.';
