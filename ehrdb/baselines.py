@@ -61,8 +61,8 @@ def _classifier() -> Any:
 def demographic_features(points: pl.DataFrame, patients: pl.DataFrame) -> tuple[Floats, list[str]]:
     """Age in years, sex and race at prediction times, as (points, features) with the features' names.
 
-    points: patient_id, prediction_time. patients: patient_id (once), birth_time, sex, race. What is unknown is
-    a feature of its own, never a guess.
+    points: patient_id, prediction_time. patients: patient_id (once), birth_time, sex, race. What is unknown
+    is a feature of its own, never a guess.
     """
     known = points.join(patients, on="patient_id", how="left", maintain_order="left")
     age = (pl.col("prediction_time") - pl.col("birth_time")).dt.total_days() / 365.25

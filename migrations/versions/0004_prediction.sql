@@ -18,11 +18,11 @@ create table ehrdb.label (
 create index label_by_task on ehrdb.label (task, patient_id, prediction_time);
 create index label_by_patient on ehrdb.label (patient_id);
 
--- A head is a folded linear classifier: probability = calibration(weights . embedding + intercept).
+-- `target` is the task, or one finding of a multilabel task (chexpert_edema). A head is a folded linear classifier: probability = calibration(weights . embedding + intercept).
 create table ehrdb.head (
     head_id           integer generated always as identity primary key,
     task              text not null references ehrdb.task on delete cascade,
-    finding           text not null default '',
+    target            text not null,
     encoder_id        integer not null references ehrdb.encoder on delete cascade,
     prompt_id         integer not null references ehrdb.prompt,
     weights           public.vector not null,
@@ -31,7 +31,7 @@ create table ehrdb.head (
     calibration_shift float8 not null default 0,
     provenance        jsonb not null,
     trained_at        timestamptz not null default now(),
-    unique (task, finding, encoder_id)
+    unique (target, encoder_id)
 );
 alter table ehrdb.head alter column weights set storage plain;
 

@@ -7,8 +7,9 @@ declare
     wanted_task alias for task;
 begin
     select h.* into found from ehrdb.head h
-     where h.task || h.finding = wanted_task and h.encoder_id = for_encoder_id;
-    if found.head_id is null and not exists (select from ehrdb.task t where t.task = wanted_task) then
+     where h.target = wanted_task and h.encoder_id = for_encoder_id;
+    if found.head_id is null and not exists (
+        select from ehrdb.task t where t.task = wanted_task or starts_with(wanted_task, t.task || '_')) then
         raise exception using errcode = 'EH005', message = format('unknown task %L', wanted_task),
             hint = 'See: select task from ehr.task;';
     elsif found.head_id is null then

@@ -1,5 +1,5 @@
 create or replace view ehr.head with (security_invoker = true) as
-select h.task || h.finding as task, e.name as encoder, h.trained_at, h.provenance
+select h.target as task, e.name as encoder, h.trained_at, h.provenance
   from ehrdb.head h
   join ehrdb.encoder e using (encoder_id);
 

@@ -1,0 +1,54 @@
+"""`ehrdb train TASK...`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ehrdb.cli.common import EncoderName, Json, current_database, out, print_json, settings
+from ehrdb.cli.refresh import progress_bar
+from ehrdb.encoder import registry
+from ehrdb.encoder.load import load_encoder
+from ehrdb.training import TrainResult
+from ehrdb.training import train as train_task
+
+
+def train(
+    tasks: Annotated[list[str], typer.Argument(help="Tasks to train, as in `ehrdb label`")],
+    encoder: EncoderName = None,
+    json: Json = False,
+) -> None:
+    """Label tasks, embed every patient as of each prediction time, and train heads that SQL can score.
+
+    Example: `ehrdb train guo_los`, then `select * from ehr.predict_cohort('guo_los')`
+    """
+    configured = settings()
+    results: list[TrainResult] = []
+    with current_database() as database:
+        with database.transaction() as connection:
+            registered = registry.find(connection, encoder or configured.encoder)
+        for task in tasks:
+            with progress_bar(f"embedding for {task}") as report:
+                results += train_task(
+                    database,
+                    registered,
+                    lambda: load_encoder(configured, registered),
+                    task,
+                    progress=report.update,
+                )
+    if json:
+        print_json(results)
+    else:
+        out.print(table(results))
+
+
+def table(results: list[TrainResult]) -> Table:
+    """Heads with their labels per split (positives in brackets) and test scores."""
+    found = Table("task", "train", "val", "test", "C", "AUROC", "AUPRC", "Brier", show_edge=False)
+    for result in results:
+        counts = [f"{result.labels[s]} ({result.positives[s]})" for s in ("train", "val", "test")]
+        scores = ["-" if score is None else f"{score:.3f}" for score in result.test.values()]
+        found.add_row(result.target, *counts, f"{result.best_c:g}", *scores)
+    return found
