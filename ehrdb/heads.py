@@ -1,77 +1,169 @@
-"""Heads: logistic regression by the paper's protocol, folded so that SQL can score it."""
+"""Heads: a logistic regression on vectors, trained as the paper does and folded into one inner product.
+
+Training one head (Hegselmann et al. 2026, `7_eval.py`): shuffle the training rows, scale every dimension by
+its largest absolute value, choose C by the AUROC on the validation rows, fit again on the training rows
+alone.
+"""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import get_scorer
 from sklearn.preprocessing import MaxAbsScaler
 
-Matrix = npt.NDArray[np.floating[Any]]
-Labels = npt.NDArray[np.int64]
+from ehrdb.errors import TrainingError
 
-C_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e2, 1e3, 1e4, 1e5, 1e6)  # no 10, as in the paper
+Features = Any
+"""A matrix of rows by dimensions: a numpy array, or a scipy CSR matrix (count features)."""
+Labels = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+C_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e2, 1e3, 1e4, 1e5, 1e6)
+"""The paper's grid; there is no 10 in it."""
+
+
+auroc = get_scorer("roc_auc")
+"""Ranks by the decision function where a model has one: probabilities that saturate would tie."""
+
+
+class Head(Protocol):
+    """Anything trained on one sample that gives probabilities: a linear head or a baseline."""
+
+    @property
+    def params(self) -> dict[str, float]:
+        """What the validation rows chose."""
+        ...
+
+    def probability(self, features: Features) -> Floats:
+        """Probability of the positive class for every row."""
+        ...
+
+
+class Trainer(Protocol):
+    """How a head is trained from training and validation rows."""
+
+    def __call__(self, x_train: Features, y_train: Labels, x_val: Features, y_val: Labels, /) -> Head:
+        """Train one head."""
+        ...
 
 
 @dataclass(frozen=True)
-class Head:
-    """probability(x) = 1 / (1 + exp(-(weights . x + intercept))). `weights` (dimension,) include the scaling."""
+class FoldedHead:
+    """Scaling, regression and calibration as SQL scores them.
 
-    weights: npt.NDArray[np.float64]
+    probability = 1 / (1 + exp(-(slope * (weights . vector + intercept) + shift)))
+    """
+
+    weights: Floats
     intercept: float
-    best_c: float
+    slope: float = 1.0
+    shift: float = 0.0
 
-    def probabilities(self, vectors: Matrix) -> npt.NDArray[np.float64]:
-        """Probability of the outcome for each row of `vectors` (n, dimension)."""
-        logits = vectors.astype(np.float64) @ self.weights + self.intercept
-        return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float64)
+    def logit(self, vectors: NDArray[np.floating]) -> Floats:
+        """Uncalibrated log odds of every row."""
+        return np.asarray(vectors, dtype=np.float64) @ self.weights + self.intercept
+
+    def probability(self, vectors: NDArray[np.floating]) -> Floats:
+        """Calibrated probability of every row."""
+        return _expit(self.slope * self.logit(vectors) + self.shift)
+
+    def calibrated(self, vectors: NDArray[np.floating], labels: Labels) -> FoldedHead:
+        """This head with Platt's slope and shift, fitted on rows it was not trained on."""
+        slope, shift = platt(self.logit(vectors), labels)
+        return FoldedHead(self.weights, self.intercept, slope, shift)
 
 
 @dataclass(frozen=True)
-class FittedModel:
-    """A scaler and a classifier as scikit-learn fitted them; scoring with them is the reference."""
+class LinearHead:
+    """The scaler and the regression of one training sample."""
 
     scaler: MaxAbsScaler
-    classifier: LogisticRegression
-    best_c: float
+    model: LogisticRegression
+    params: dict[str, float]
 
-    def probabilities(self, vectors: Matrix) -> npt.NDArray[np.float64]:
-        """predict_proba's second column."""
-        scaled = self.scaler.transform(vectors)
-        return np.asarray(self.classifier.predict_proba(scaled)[:, 1], dtype=np.float64)
+    def probability(self, features: Features) -> Floats:
+        """Probability of the positive class for every row."""
+        return _positive(self.model, self.scaler.transform(features))
 
-    def folded(self) -> Head:
-        """The same function of unscaled vectors."""
-        weights = self.classifier.coef_[0].astype(np.float64) / self.scaler.scale_.astype(np.float64)
-        return Head(weights, float(self.classifier.intercept_[0]), self.best_c)
+    def fold(self) -> FoldedHead:
+        """The same head as weights on the unscaled vector and an intercept."""
+        weights = self.model.coef_[0].astype(np.float64) / self.scaler.scale_.astype(np.float64)
+        return FoldedHead(weights, float(self.model.intercept_[0]))
 
 
-def fit(train: Matrix, train_labels: Labels, val: Matrix, val_labels: Labels) -> FittedModel:
-    """Fit by the paper's protocol: shuffle, scale, choose C by AUROC on val, refit on train alone.
+def train_head(x_train: Features, y_train: Labels, x_val: Features, y_val: Labels) -> LinearHead:
+    """Train the paper's linear head; raises TrainingError when a split has one class only.
 
-    The search uses 1,000 iterations; the refit falls back to scikit-learn's 100, as the paper's code does.
+    Shapes: `x_*` (rows, dimensions), `y_*` (rows,) of 0 and 1. The arithmetic follows the dtype of `x_train`:
+    float16 is scaled in float16 and fitted in float64, float32 is fitted in float32.
     """
-    # The protocol seeds the legacy global generator; a local one of the same kind draws the same.
-    order = np.arange(len(train))
-    np.random.RandomState(len(train)).shuffle(order)
-    train, train_labels = train[order], train_labels[order]
-    scaler = MaxAbsScaler().fit(train)
-    scaled, scaled_val = scaler.transform(train), scaler.transform(val)
+    x_train, y_train = shuffled(x_train, y_train)
+    scaler = MaxAbsScaler().fit(x_train)
+    x_train, x_val = scaler.transform(x_train), scaler.transform(x_val)
+
+    def validation_auroc(params: dict[str, float]) -> float:
+        model = _fit(LogisticRegression(max_iter=1000, random_state=0, **params), x_train, y_train)
+        return float(auroc(model, x_val, y_val))
+
+    params = choose(({"C": c} for c in C_GRID), validation_auroc, y_train, y_val)
+    # The paper's final fit keeps only C, so it stops at scikit-learn's default of 100 iterations.
+    return LinearHead(scaler, _fit(LogisticRegression(**params), x_train, y_train), params)
+
+
+def choose(
+    grid: Iterable[dict[str, float]],
+    score: Callable[[dict[str, float]], float],
+    *labels: Labels,
+) -> dict[str, float]:
+    """The first of the best parameters of a grid; every label array must hold both classes."""
+    for name, values in zip(("training", "validation"), labels, strict=True):
+        if not 0 < values.sum() < len(values):
+            raise TrainingError(
+                f"the {name} rows have one class only", hint="A head needs positive and negative labels."
+            )
+    return max(grid, key=score)
+
+
+def shuffled(x: Features, y: Labels) -> tuple[Features, Labels]:
+    """Training rows in the reference's order: shuffled with the number of rows as the seed."""
+    order = np.arange(len(y))
+    np.random.RandomState(len(y)).shuffle(order)
+    return x[order], y[order]
+
+
+def platt(logits: Floats, labels: Labels) -> tuple[float, float]:
+    """Slope and shift of Platt scaling with his smoothed targets (Platt 1999, Lin et al. 2007).
+
+    The smoothing keeps the slope finite where the logits separate the classes.
+    """
+    positives = int(labels.sum())
+    target = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
+    model = LogisticRegression(C=np.inf).fit(
+        np.concatenate([logits, logits])[:, None],
+        np.repeat([1, 0], len(labels)),
+        sample_weight=np.concatenate([target, 1 - target]),
+    )
+    return float(model.coef_[0, 0]), float(model.intercept_[0])
+
+
+def _fit(model: LogisticRegression, x: Features, y: Labels) -> LogisticRegression:
     with warnings.catch_warnings():
-        # At tol 1e-4 and large C lbfgs stops at its limit; the protocol takes what it has by then.
+        # Stopping before convergence at large C is part of the protocol being reproduced.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        scores = [_search_score(c, scaled, train_labels, scaled_val, val_labels) for c in C_GRID]
-        best_c = C_GRID[int(np.argmax(scores))]
-        classifier = LogisticRegression(C=best_c).fit(scaled, train_labels)
-    return FittedModel(scaler, classifier, best_c)
+        return model.fit(x, y)
 
 
-def _search_score(c: float, train: Matrix, train_labels: Labels, val: Matrix, val_labels: Labels) -> float:
-    candidate = LogisticRegression(C=c, tol=1e-4, max_iter=1000, random_state=0).fit(train, train_labels)
-    return float(roc_auc_score(val_labels, candidate.predict_proba(val)[:, 1]))
+def _positive(model: Any, x: Features) -> Floats:
+    return np.asarray(model.predict_proba(x)[:, 1], dtype=np.float64)
+
+
+def _expit(x: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -700, 700))))

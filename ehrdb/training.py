@@ -18,7 +18,7 @@ from ehrdb.encoder import Encoder
 from ehrdb.encoder.prompts import prompt_for
 from ehrdb.encoder.registry import RegisteredEncoder, prompt_id
 from ehrdb.errors import TrainingError
-from ehrdb.heads import FittedModel, Labels, Matrix, fit
+from ehrdb.heads import Features, Labels, LinearHead, train_head
 from ehrdb.queries import Queries
 from ehrdb.refresh import refresh
 from ehrdb.refresh.run import Progress
@@ -59,7 +59,7 @@ class TrainResult:
 class TrainingData:
     """A task's labelled vectors in the protocol's order: rows by patient and prediction time."""
 
-    vectors: Matrix
+    vectors: Features
     values: Labels
     splits: npt.NDArray[np.str_]
 
@@ -119,7 +119,9 @@ def _read(database: Database, encoder: RegisteredEncoder, task: Task, prompt: in
         register_vector(connection)
         rows = connection.execute(_queries.labelled_vectors, values, binary=True).fetchall()
     if not rows:
-        raise TrainingError(f"task {task.name} has no labels here", hint="See `ehrdb label`: what can be labelled?")
+        raise TrainingError(
+            f"task {task.name} has no labels here", hint="See `ehrdb label`: what can be labelled?"
+        )
     splits, labels, vectors = zip(*rows, strict=True)
     return TrainingData(
         np.stack([vector.to_numpy() if isinstance(vector, Vector) else vector for vector in vectors]),
@@ -128,7 +130,7 @@ def _read(database: Database, encoder: RegisteredEncoder, task: Task, prompt: in
     )
 
 
-def _fit(target: str, data: TrainingData, labels: Labels) -> tuple[FittedModel, TrainResult]:
+def _fit(target: str, data: TrainingData, labels: Labels) -> tuple[LinearHead, TrainResult]:
     parts = {split: (data.vectors[data.splits == split], labels[data.splits == split]) for split in SPLITS}
     for split in ("train", "val"):
         if len(set(parts[split][1].tolist())) < 2:
@@ -136,22 +138,22 @@ def _fit(target: str, data: TrainingData, labels: Labels) -> tuple[FittedModel, 
                 f"task {target}: the {split} patients have labels of one class only",
                 hint="Load more patients, or choose another task (`ehrdb label` shows counts).",
             )
-    model = fit(*parts["train"], *parts["val"])
+    model = train_head(*parts["train"], *parts["val"])
     outcome = TrainResult(
         target,
         {split: len(labels) for split, (_, labels) in parts.items()},
         {split: int(labels.sum()) for split, (_, labels) in parts.items()},
-        model.best_c,
+        model.params["C"],
         _scores(model, *parts["test"]),
     )
     return model, outcome
 
 
-def _scores(model: FittedModel, vectors: Matrix, labels: Labels) -> dict[str, float | None]:
+def _scores(model: LinearHead, vectors: Features, labels: Labels) -> dict[str, float | None]:
     """AUROC, AUPRC and Brier score; null where the test patients have labels of one class only."""
     if len(set(labels.tolist())) < 2:
         return {"auroc": None, "auprc": None, "brier": None}
-    probabilities = model.probabilities(vectors)
+    probabilities = model.probability(vectors)
     return {
         "auroc": float(roc_auc_score(labels, probabilities)),
         "auprc": float(average_precision_score(labels, probabilities)),
@@ -164,11 +166,11 @@ def _store(
     encoder: RegisteredEncoder,
     task: Task,
     prompt: int,
-    model: FittedModel,
+    model: LinearHead,
     outcome: TrainResult,
 ) -> None:
     register_vector(connection)
-    head = model.folded()
+    head = model.fold()
     provenance = {
         **{name: value for name, value in asdict(outcome).items() if name != "target"},
         "encoder_digest": encoder.digest,
