@@ -46,7 +46,10 @@ def examine(settings: Settings) -> list[Finding]:
 def _server_checks(connection: Connection) -> Iterator[Finding]:
     version = connection.info.server_version
     yield Finding(
-        "server", version >= MINIMUM_SERVER, f"PostgreSQL {version // 10_000}.{version % 10_000}", "Use 15 or later."
+        "server",
+        version >= MINIMUM_SERVER,
+        f"PostgreSQL {version // 10_000}.{version % 10_000}",
+        "Use 15 or later.",
     )
     yield _pgvector(connection)
     yield _guarded("schema", lambda: _schema(connection))
@@ -58,7 +61,12 @@ def _pgvector(connection: Connection) -> Finding:
         return Finding("pgvector", False, "not installed", "Install pgvector on the server, then run `ehrdb upgrade`.")
     numbers = tuple(int(part) for part in row[0].split(".")[:3])
     # Older ones work; their HNSW vacuum has bugs that were fixed later.
-    return Finding("pgvector", numbers >= (0, 7), f"{row[0]}{'' if numbers >= ADVISED_PGVECTOR else ' (0.8.4 advised)'}", "Upgrade pgvector to 0.8.4 or later.")
+    return Finding(
+        "pgvector",
+        numbers >= (0, 7),
+        f"{row[0]}{'' if numbers >= ADVISED_PGVECTOR else ' (0.8.4 advised)'}",
+        "Upgrade pgvector to 0.8.4 or later.",
+    )
 
 
 def _schema(connection: Connection) -> Finding:
@@ -82,14 +90,22 @@ def _runtime(settings: Settings) -> Finding:
     available = onnxruntime.get_available_providers()
     missing = [name for name in settings.provider_list if name not in available]
     return Finding(
-        "onnxruntime", not missing, f"{onnxruntime.__version__} with {', '.join(available)}", f"EHRDB_PROVIDERS asks for {', '.join(missing)}."
+        "onnxruntime",
+        not missing,
+        f"{onnxruntime.__version__} with {', '.join(available)}",
+        f"EHRDB_PROVIDERS asks for {', '.join(missing)}.",
     )
 
 
 def _disk(settings: Settings) -> Finding:
     folder = next(path for path in (settings.home, *settings.home.parents) if path.exists())
     free = shutil.disk_usage(folder).free
-    return Finding("disk", free >= FREE_DISK_ADVISED, f"{free >> 30} GiB free at {folder}", "Free at least 5 GiB or move EHRDB_HOME.")
+    return Finding(
+        "disk",
+        free >= FREE_DISK_ADVISED,
+        f"{free >> 30} GiB free at {folder}",
+        "Free at least 5 GiB or move EHRDB_HOME.",
+    )
 
 
 def _guarded(check: str, run: Callable[[], Finding]) -> Finding:

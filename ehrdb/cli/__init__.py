@@ -9,7 +9,7 @@ import sqlalchemy.exc
 import typer
 
 from ehrdb.cli import database as database_commands
-from ehrdb.cli import encoder, label, load, refresh, search, train
+from ehrdb.cli import demo, encoder, label, load, refresh, search, train
 from ehrdb.cli.common import err
 from ehrdb.errors import EhrdbError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     "EHRDB_PROVIDERS, EHRDB_THREADS.",
 )
 
+app.command()(demo.demo)
 app.command()(database_commands.upgrade)
 app.command()(database_commands.status)
 app.command()(database_commands.doctor)

@@ -28,7 +28,8 @@ AsOf = Annotated[
     typer.Option("--as-of", help="Use only what was known at this moment (inclusive). Default: everything."),
 ]
 EncoderName = Annotated[
-    str | None, typer.Option("--encoder", help="Encoder to use. Default: EHRDB_ENCODER, else the serving one.")
+    str | None,
+    typer.Option("--encoder", help="Encoder to use. Default: EHRDB_ENCODER, else the serving one."),
 ]
 
 

@@ -44,7 +44,12 @@ def export(
             samples = [text for (text,) in connection.execute(_queries.sample_texts, {"format": text_format})]
         target = encoder_directory(settings(), name)
         manifest = export_model(
-            model, target, name=name, precision=precision, sample_texts=samples, accept_quality_loss=accept_quality_loss
+            model,
+            target,
+            name=name,
+            precision=precision,
+            sample_texts=samples,
+            accept_quality_loss=accept_quality_loss,
         )
         with database.transaction() as connection:
             registered = registry.register(connection, manifest, text_format)
@@ -112,7 +117,8 @@ def _exporter() -> Callable[..., Manifest]:
         from ehrdb.encoder.export import export as export_model
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"exporting needs the package {error.name}", hint="Install the extra: pip install 'ehrdb[export]'."
+            f"exporting needs the package {error.name}",
+            hint="Install the extra: pip install 'ehrdb[export]'.",
         ) from None
     return export_model
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from datetime import date
+from hashlib import file_digest
+from importlib.metadata import version
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
     from ehrdb.evaluation import PairedTest, Run, Target
 
+Embeddings = Annotated[Path, typer.Option(help="Parquet: patient_id, prediction_time, embedding, task if any.")]
+LabelFile = Annotated[Path, typer.Option("--labels", help="Parquet: patient_id, prediction_time, task, value, split.")]
 Shots = Annotated[
     list[int] | None,
     typer.Option("--k", help="Examples per class, -1 for every row; repeat it. Default: all of the paper's."),
@@ -29,20 +34,28 @@ Others = Annotated[
     list[Path] | None,
     typer.Option("--compare", help="Another encoder's embeddings to test against; repeat it."),
 ]
+PatientFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--patients",
+        help="Parquet: patient_id, birth_time, sex, race; adds a demographics baseline, subgroups.",
+    ),
+]
+Probabilities = Annotated[Path | None, typer.Option(help="Write the test probabilities here (parquet).")]
+ReportFile = Annotated[Path | None, typer.Option("--report", help="Write one self-contained HTML file here.")]
+Workers = Annotated[int, typer.Option(help="Processes; the numbers do not depend on it.", min=1)]
 
 
 def evaluate(
-    embeddings: Annotated[
-        Path, typer.Option(help="Parquet: patient_id, prediction_time, embedding, task if any.")
-    ],
-    labels: Annotated[Path, typer.Option(help="Parquet: patient_id, prediction_time, task, value, split.")],
+    embeddings: Embeddings,
+    labels: LabelFile,
     k: Shots = None,
     replicates: Annotated[int, typer.Option(help="Samples for each k.", min=1)] = 5,
     others: Others = None,
-    probabilities: Annotated[
-        Path | None, typer.Option(help="Write the test probabilities here (parquet).")
-    ] = None,
-    workers: Annotated[int, typer.Option(help="Processes; the numbers do not depend on it.", min=1)] = 1,
+    patients: PatientFile = None,
+    probabilities: Probabilities = None,
+    report: ReportFile = None,
+    workers: Workers = 1,
     json: Json = False,
 ) -> None:
     """Evaluate vectors by the paper's protocol: few-shot heads, metrics with intervals, paired tests.
@@ -53,27 +66,28 @@ def evaluate(
     from ehrdb import evaluation
 
     shots = _shots(k or [*evaluation.SHOTS, evaluation.ALL])
-    _check_folder(probabilities)
-    named = evaluation.read_labels(labels)
-    targets = list(evaluation.match(named, labels, evaluation.read_embeddings(embeddings)))
-    rivals = {
-        file: list(evaluation.match(named, labels, evaluation.read_embeddings(file))) for file in others or []
+    _check_folders(probabilities, report)
+    models = _read_models(embeddings, labels, others or [])
+    known = evaluation.read_patients(patients) if patients else None
+    targets = next(iter(models.values()))
+    if known is not None:
+        from ehrdb.baselines import demographic_targets
+
+        models["demographics"] = demographic_targets(targets, known)
+    runs = {
+        name: list(evaluation.evaluate(of_model, shots, replicates=replicates, workers=workers))
+        for name, of_model in models.items()
     }
-
-    def run(targets: list[Target]) -> list[Run]:
-        return list(evaluation.evaluate(targets, shots, replicates=replicates, workers=workers))
-
-    runs = run(targets)
-    tests = _tests(targets, runs, {file: run(rival) for file, rival in rivals.items()})
+    tests = _compare(targets, runs)
+    if report:
+        files = [file for file in (embeddings, labels, *(others or []), patients) if file]
+        provenance = {**_provenance(files), "samples": f"{replicates} for each k of {shots}"}
+        page = _page(targets, runs, [test for _, test in tests], known, provenance)
+        _write(report, lambda file: file.write_text(page, encoding="utf-8"))
+    own = next(iter(runs.values()))
     if probabilities:
-        _write(probabilities, _probabilities(targets, runs).write_parquet)
-    if json:
-        results = [_plain(run) for run in runs]
-        print_json({"results": results, "paired_tests": tests} if rivals else results)
-    else:
-        out.print(_scores(runs))
-        if tests:
-            out.print(_verdicts(tests))
+        _write(probabilities, _probabilities(targets, own).write_parquet)
+    _print(own, tests, compared=len(runs) > 1, json=json)
 
 
 def _shots(k: Sequence[int]) -> list[int]:
@@ -82,20 +96,60 @@ def _shots(k: Sequence[int]) -> list[int]:
     return list(dict.fromkeys(k))
 
 
-def _check_folder(file: Path | None) -> None:
-    if file and not file.absolute().parent.is_dir():
-        raise ConfigError(f"{file.parent} is not a folder", hint="Create it first.")
+def _check_folders(*files: Path | None) -> None:
+    for file in filter(None, files):
+        if not file.absolute().parent.is_dir():
+            raise ConfigError(f"{file.parent} is not a folder", hint="Create it first.")
 
 
-def _tests(targets: list[Target], runs: list[Run], rivals: dict[Path, list[Run]]) -> list[dict[str, Any]]:
-    """Paired tests against every rival, adjusted together as the paper does."""
+def _read_models(embeddings: Path, labels: Path, others: Sequence[Path]) -> dict[str, list[Target]]:
+    """Targets of every embeddings file, by its name (its path where names repeat), the evaluated one first."""
     from ehrdb import evaluation
 
-    pairs = [
-        (file, test) for file, rival in rivals.items() for test in evaluation.compare(targets, runs, rival)
-    ]
-    adjusted: list[PairedTest] = evaluation.holm([test for _, test in pairs])
-    return [{"against": str(file), **asdict(test)} for (file, _), test in zip(pairs, adjusted, strict=True)]
+    asked = evaluation.read_labels(labels)
+    files = list(dict.fromkeys([embeddings, *others]))
+    stems = [file.stem for file in files]
+    return {
+        file.stem if stems.count(file.stem) == 1 else str(file): list(
+            evaluation.match(asked, labels, evaluation.read_embeddings(file))
+        )
+        for file in files
+    }
+
+
+def _compare(targets: list[Target], runs: dict[str, list[Run]]) -> list[tuple[str, PairedTest]]:
+    """Paired tests of the first model against every other, adjusted together as the paper does."""
+    from ehrdb import evaluation
+
+    (_, own), *others = runs.items()
+    pairs = [(name, test) for name, other in others for test in evaluation.compare(targets, own, other)]
+    adjusted = evaluation.holm([test for _, test in pairs])
+    return [(name, test) for (name, _), test in zip(pairs, adjusted, strict=True)]
+
+
+def _page(
+    targets: list[Target],
+    runs: dict[str, list[Run]],
+    tests: list[PairedTest],
+    patients: pl.DataFrame | None,
+    provenance: dict[str, str],
+) -> str:
+    try:
+        from ehrdb import report
+    except ImportError as error:
+        raise ConfigError(f"{error.name} is not installed", hint="pip install 'ehrdb[report]'") from None
+    models = [report.Model(name, of_model) for name, of_model in runs.items()]
+    title = f"Evaluation of {models[0].name}"
+    return report.render(report.Report(title, targets, models, tests, patients, provenance))
+
+
+def _provenance(files: Iterable[Path]) -> dict[str, str]:
+    found = {"written": date.today().isoformat()}
+    for file in files:
+        with file.open("rb") as content:
+            found[file.name] = "sha256 " + file_digest(content, "sha256").hexdigest()
+    packages = ("ehrdb", "numpy", "scipy", "scikit-learn")
+    return {**found, "versions": ", ".join(f"{package} {version(package)}" for package in packages)}
 
 
 def _probabilities(targets: list[Target], runs: list[Run]) -> pl.DataFrame:
@@ -107,12 +161,17 @@ def _probabilities(targets: list[Target], runs: list[Run]) -> pl.DataFrame:
             {
                 "patient_id": tests[run.task].patient_id,
                 "prediction_time": tests[run.task].prediction_time,
-                "task": [run.task] * len(run.probability),
-                "k": [run.k] * len(run.probability),
-                "replicate": [run.replicate] * len(run.probability),
                 "label": tests[run.task].labels,
                 "probability": run.probability,
             }
+        ).select(
+            "patient_id",
+            "prediction_time",
+            pl.lit(run.task).alias("task"),
+            pl.lit(run.k, pl.Int64).alias("k"),
+            pl.lit(run.replicate, pl.Int64).alias("replicate"),
+            "label",
+            "probability",
         )
         for run in runs
     )
@@ -126,6 +185,17 @@ def _write(file: Path, write: Callable[[Path], Any]) -> None:
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _print(runs: list[Run], tests: list[tuple[str, PairedTest]], *, compared: bool, json: bool) -> None:
+    if not json:
+        out.print(_scores(runs))
+        if tests:
+            out.print(_verdicts(tests))
+        return
+    results = [_plain(run) for run in runs]
+    paired = [{"against": name, **asdict(test)} for name, test in tests]
+    print_json({"results": results, "paired_tests": paired} if compared else results)
 
 
 def _plain(run: Run) -> dict[str, Any]:
@@ -147,7 +217,7 @@ def _scores(runs: list[Run]) -> Table:
     from ehrdb.evaluation import few_shot_means
 
     shots = list(dict.fromkeys(run.k for run in runs))
-    table = Table("AUROC", *("all" if k == -1 else f"k = {k}" for k in shots), show_edge=False)
+    table = Table("AUROC", *map(_trained_on, shots), show_edge=False)
     by_task: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         by_task[run.task][run.k].append(run.metrics.auroc.score)
@@ -161,13 +231,13 @@ def _scores(runs: list[Run]) -> Table:
     return table
 
 
-def _verdicts(tests: list[dict[str, Any]]) -> Table:
-    table = Table(
-        "task", "k", "against", "AUROC difference", "95 % interval", "p (Holm)", "", show_edge=False
-    )
-    for test in tests:
-        interval = f"{test['lower']:+.3f} to {test['upper']:+.3f}"
-        k = "all" if test["k"] == -1 else str(test["k"])
-        difference, p = f"{test['delta']:+.3f}", f"{test['p_holm']:.4f}"
-        table.add_row(test["task"], k, test["against"], difference, interval, p, test["outcome"])
+def _verdicts(tests: list[tuple[str, PairedTest]]) -> Table:
+    table = Table("task", "trained on", "against", "AUROC difference", "p (Holm)", "verdict", show_edge=False)
+    for name, test in tests:
+        difference = f"{test.delta:+.3f} ({test.lower:+.3f} to {test.upper:+.3f})"
+        table.add_row(test.task, _trained_on(test.k), name, difference, f"{test.p_holm:.4f}", test.outcome)
     return table
+
+
+def _trained_on(k: int) -> str:
+    return "all rows" if k == -1 else f"k = {k}"

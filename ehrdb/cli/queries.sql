@@ -15,3 +15,6 @@ select rank, patient_id, similarity, as_of, is_stale
 
 -- predict_one: the probability for one patient; says why where there is none
 select ehr.predict(%(task)s, %(patient_id)s, %(as_of)s, %(encoder)s);
+
+-- timeline: a patient's current record as text
+select ehr.timeline(%(patient_id)s);

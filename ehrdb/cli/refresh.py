@@ -61,7 +61,12 @@ class progress_bar:  # noqa: N801 - used as a with-statement's verb
 
     def __init__(self, label: str) -> None:
         self._bar = Progress(
-            TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True
+            TextColumn(label),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=err,
+            transient=True,
         )
         self._task = self._bar.add_task(label, total=None, visible=False)
 

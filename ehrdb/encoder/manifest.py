@@ -98,7 +98,8 @@ def load_manifest(directory: Path) -> Manifest:
         text = (directory / MANIFEST).read_text(encoding="utf-8")
     except OSError:
         raise ModelIncomplete(
-            f"no encoder in {directory}", hint="Run `ehrdb encoder export`, or set EHRDB_HOME to where it ran."
+            f"no encoder in {directory}",
+            hint="Run `ehrdb encoder export`, or set EHRDB_HOME to where it ran.",
         ) from None
     try:
         manifest = Manifest.model_validate_json(text)

@@ -12,7 +12,13 @@ from ehrdb.encoder.manifest import Parity
 from ehrdb.encoder.pooling import Floats
 from ehrdb.errors import QualityGateFailed
 
-SAMPLE_CONDITIONS = ("Essential hypertension", "Type 2 diabetes mellitus", "Heart failure", "Asthma", "Anemia")
+SAMPLE_CONDITIONS = (
+    "Essential hypertension",
+    "Type 2 diabetes mellitus",
+    "Heart failure",
+    "Asthma",
+    "Anemia",
+)
 SAMPLE_LABS = ("Hemoglobin (g/dL)", "Creatinine (mg/dL)", "Glucose (mg/dL)", "Sodium (mmol/L)")
 
 

@@ -68,7 +68,10 @@ class BatchingEncoder:
 
 
 def open_encoder(
-    directory: Path, manifest: Manifest, providers: Sequence[str] = ("CPUExecutionProvider",), threads: int = 0
+    directory: Path,
+    manifest: Manifest,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+    threads: int = 0,
 ) -> BatchingEncoder:
     """Load an exported encoder on exactly these execution providers.
 

@@ -99,7 +99,8 @@ def _column_names(path: Path, header: list[str], required: tuple[str, ...]) -> l
 def _create(connection: Connection, table: str, columns: list[str]) -> None:
     connection.execute(
         sql.SQL("create temp table if not exists {} (row bigint, {}) on commit drop").format(
-            sql.Identifier(table), sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(c)) for c in columns)
+            sql.Identifier(table),
+            sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(c)) for c in columns),
         )
     )
     number_rows = sql.SQL("create sequence if not exists {}").format(sql.Identifier("pg_temp", table + "_row"))

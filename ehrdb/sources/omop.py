@@ -164,7 +164,11 @@ def load_omop_schema(
 
 def _stage_directory(connection: Connection, directory: Path, options: OmopOptions) -> Iterator[TableReport]:
     files = {"person": require_file(directory, "person"), "concept": require_file(directory, "concept")}
-    for name in [table.name for table in CLINICAL_TABLES] + ["death", "concept_ancestor", "concept_relationship"]:
+    for name in [table.name for table in CLINICAL_TABLES] + [
+        "death",
+        "concept_ancestor",
+        "concept_relationship",
+    ]:
         if path := find_file(directory, name):
             files[name] = path
     for name, path in files.items():
@@ -197,7 +201,9 @@ def _view_schema(connection: Connection, schema: str, vocabulary_schema: str) ->
     for name in ("person", "concept"):
         if name not in found:
             raise InputError(
-                f"has no table {name}", file=schema, hint="Name the CDM schema with --schema (and --vocab-schema)."
+                f"has no table {name}",
+                file=schema,
+                hint="Name the CDM schema with --schema (and --vocab-schema).",
             )
     return found
 
@@ -227,9 +233,7 @@ def _stage(connection: Connection, files: dict[str, str], options: OmopOptions) 
     return _map(connection, files, options)
 
 
-def _read(
-    connection: Connection, table: str, statement: bytes, columns: dict[str, str], number: int = 0
-) -> None:
+def _read(connection: Connection, table: str, statement: bytes, columns: dict[str, str], number: int = 0) -> None:
     """Run a statement over raw_<table> with the columns it needs, absent ones as null."""
     present = _columns(connection, table)
     raw = sql.SQL("(select row, {} from {})").format(
@@ -239,7 +243,7 @@ def _read(
         ),
         sql.Identifier(f"raw_{table}"),
     )
-    template = sql.SQL(statement.decode())  # type: ignore[arg-type]
+    template = sql.SQL(statement.decode())
     connection.execute(template.format(raw=raw, number=sql.Literal(number), table=sql.Literal(table)))
 
 

@@ -1,0 +1,108 @@
+"""The whole story on 280 synthetic patients: load, export, refresh, train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+
+from ehrdb.config import Settings
+from ehrdb.database import Database
+from ehrdb.encoder import registry
+from ehrdb.encoder.export import DEFAULT_MODEL, export
+from ehrdb.encoder.load import encoder_directory, load_encoder
+from ehrdb.errors import DatabaseError
+from ehrdb.queries import Queries
+from ehrdb.refresh import RefreshResult, refresh
+from ehrdb.refresh.run import Progress
+from ehrdb.schema import upgrade
+from ehrdb.sources import LoadResult, load_omop
+from ehrdb.training import TrainResult, train
+
+SOURCE = "demo"
+TASK = "guo_los"
+_queries = Queries("ehrdb.demo")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A SQL statement for the reader, and what it answers."""
+
+    title: str
+    sql: str
+
+
+def prepare(database: Database) -> LoadResult:
+    """Upgrade the schema and load the demo's patients. Raises DatabaseError where other patients live."""
+    upgrade(database)
+    with database.transaction() as connection:
+        row = connection.execute(_queries.others, {"source": SOURCE}).fetchone()
+    if row and row[0]:
+        raise DatabaseError(
+            f"this database holds {row[0]} patients of other sources; the demo keeps away from them",
+            hint="Unset EHRDB_DATABASE_URL, or set EHRDB_HOME to an empty folder.",
+        )
+    with as_file(files("ehrdb.demo") / "omop") as folder:
+        return load_omop(database, folder, source=SOURCE)
+
+
+def ensure_encoder(database: Database, settings: Settings) -> registry.RegisteredEncoder:
+    """The demo's encoder: the serving one, or all-MiniLM-L6-v2, exported now."""
+    with database.transaction() as connection:
+        known = registry.list_encoders(connection)
+        samples = [text for (text,) in connection.execute(_queries.sample_texts)]
+    if known:
+        return next(encoder for encoder in known if encoder.is_serving)
+    directory = encoder_directory(settings, DEFAULT_MODEL)
+    manifest = export(DEFAULT_MODEL, directory, name=DEFAULT_MODEL, sample_texts=samples)
+    with database.transaction() as connection:
+        return registry.register(connection, manifest)
+
+
+def embed(
+    database: Database, settings: Settings, encoder: registry.RegisteredEncoder, progress: Progress
+) -> RefreshResult:
+    """Embed every patient's current timeline."""
+    return refresh(database, encoder, lambda: load_encoder(settings, encoder), progress=progress)
+
+
+def learn(
+    database: Database, settings: Settings, encoder: registry.RegisteredEncoder, progress: Progress
+) -> TrainResult:
+    """Train the demo's task on embeddings as of each prediction time."""
+    return train(database, encoder, lambda: load_encoder(settings, encoder), TASK, progress=progress)[0]
+
+
+def example_patient(database: Database) -> int:
+    """A patient worth showing: with an inpatient stay and a record of moderate length."""
+    with database.transaction() as connection:
+        row = connection.execute(_queries.example_patient).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def statements(patient_id: int, neighbour: int) -> list[Statement]:
+    """Three statements that a reader can paste into `ehrdb psql`."""
+    return [
+        Statement(
+            "Who is most like this patient?",
+            f"""select rank, patient_id, round(similarity::numeric, 3) as similarity, as_of
+  from ehr.nearest_patients({patient_id:d}, 5);""",  # noqa: S608
+        ),
+        Statement(
+            "What do the two share, rarest first?",
+            f"""select description, value_a, value_b, round(weight::numeric, 2) as weight
+  from ehr.explain_similarity({patient_id:d}, {neighbour:d}) where relation = 'shared' limit 8;""",  # noqa: S608
+        ),
+        Statement(
+            "Whose next stay is likely to last a week or more?",
+            f"""select patient_id, round(probability::numeric, 3) as probability, as_of
+  from ehr.predict_cohort('{TASK}') order by probability desc limit 10;""",  # noqa: S608
+        ),
+    ]
+
+
+def answer(database: Database, statement: Statement) -> tuple[list[str], list[tuple[object, ...]]]:
+    """Column names and rows of a statement."""
+    with database.transaction() as connection:
+        cursor = connection.execute(statement.sql.encode())
+        return [column.name for column in cursor.description or ()], cursor.fetchall()
