@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from ehrdb.errors import ConfigError, TrainingError
-from ehrdb.evaluation.run import Split, Target
+from ehrdb.evaluation.run import SPLITS, Split, Target
 from ehrdb.heads import Features, Floats, Labels, auroc, choose, shuffled
 
 GBM_GRID = [
@@ -40,9 +40,7 @@ def train_trees(x_train: Features, y_train: Labels, x_val: Features, y_val: Labe
 
     def fit(params: dict[str, float], **settings: Any) -> BoostedTrees:
         # One thread: LightGBM's sums, and so its trees, depend on the number of threads.
-        return BoostedTrees(
-            classifier(n_jobs=1, verbose=-1, **settings, **params).fit(x_train, y_train), params
-        )
+        return BoostedTrees(classifier(n_jobs=1, verbose=-1, **settings, **params).fit(x_train, y_train), params)
 
     def validation_auroc(params: dict[str, float]) -> float:
         return float(auroc(fit(params, random_state=0).model, x_val, y_val))
@@ -72,15 +70,21 @@ def demographic_features(points: pl.DataFrame, patients: pl.DataFrame) -> tuple[
     return features.to_numpy(), features.columns
 
 
+def demographic_targets(targets: Sequence[Target], patients: pl.DataFrame) -> list[Target]:
+    """The same targets on demographics alone; `patients` as for `demographic_features`."""
+    splits = [getattr(target, name) for target in targets for name in SPLITS]
+    keys = [pl.DataFrame({"patient_id": s.patient_id, "prediction_time": s.prediction_time}) for s in splits]
+    points = pl.concat(keys).unique().sort("patient_id", "prediction_time")
+    return with_features(targets, points, demographic_features(points, patients)[0])
+
+
 def with_features(targets: Sequence[Target], points: pl.DataFrame, features: Features) -> list[Target]:
     """The same targets on other features; `points` (patient_id, prediction_time) names the features' rows."""
     rows = points.select("patient_id", "prediction_time").with_row_index("row")
 
     def split(old: Split) -> Split:
         asked = pl.DataFrame({"patient_id": old.patient_id, "prediction_time": old.prediction_time})
-        found = asked.join(rows, on=["patient_id", "prediction_time"], how="left", maintain_order="left")[
-            "row"
-        ]
+        found = asked.join(rows, on=["patient_id", "prediction_time"], how="left", maintain_order="left")["row"]
         if found.has_nulls():
             patient = old.patient_id[int(found.is_null().arg_max() or 0)]
             raise TrainingError(f"patient {patient} has labels without features")

@@ -67,13 +67,15 @@ def evaluate(
 
     shots = _shots(k or [*evaluation.SHOTS, evaluation.ALL])
     _check_folders(probabilities, report)
+    if report:
+        _require_report()
     models = _read_models(embeddings, labels, others or [])
     known = evaluation.read_patients(patients) if patients else None
     targets = next(iter(models.values()))
     if known is not None:
         from ehrdb.baselines import demographic_targets
 
-        models["demographics"] = demographic_targets(targets, known)
+        models["demographics only"] = demographic_targets(targets, known)
     runs = {
         name: list(evaluation.evaluate(of_model, shots, replicates=replicates, workers=workers))
         for name, of_model in models.items()
@@ -103,7 +105,7 @@ def _check_folders(*files: Path | None) -> None:
 
 
 def _read_models(embeddings: Path, labels: Path, others: Sequence[Path]) -> dict[str, list[Target]]:
-    """Targets of every embeddings file, by its name (its path where names repeat), the evaluated one first."""
+    """Targets of every embeddings file by its name (its path where names repeat), the evaluated one first."""
     from ehrdb import evaluation
 
     asked = evaluation.read_labels(labels)
@@ -127,6 +129,13 @@ def _compare(targets: list[Target], runs: dict[str, list[Run]]) -> list[tuple[st
     return [(name, test) for (name, _), test in zip(pairs, adjusted, strict=True)]
 
 
+def _require_report() -> None:
+    try:
+        import ehrdb.report  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"{error.name} is not installed", hint="pip install 'ehrdb[report]'") from None
+
+
 def _page(
     targets: list[Target],
     runs: dict[str, list[Run]],
@@ -134,10 +143,8 @@ def _page(
     patients: pl.DataFrame | None,
     provenance: dict[str, str],
 ) -> str:
-    try:
-        from ehrdb import report
-    except ImportError as error:
-        raise ConfigError(f"{error.name} is not installed", hint="pip install 'ehrdb[report]'") from None
+    from ehrdb import report
+
     models = [report.Model(name, of_model) for name, of_model in runs.items()]
     title = f"Evaluation of {models[0].name}"
     return report.render(report.Report(title, targets, models, tests, patients, provenance))

@@ -4,7 +4,7 @@ Works on arrays and parquet files; it needs no database.
 """
 
 from ehrdb.evaluation.aggregate import Mean, few_shot_means, group_means, group_of
-from ehrdb.evaluation.files import Embeddings, match, read_embeddings, read_labels
+from ehrdb.evaluation.files import Embeddings, match, read_embeddings, read_labels, read_patients
 from ehrdb.evaluation.metrics import Estimate, Metrics, draw_patients, measure
 from ehrdb.evaluation.paired import Comparison, PairedTest, compare, holm, paired_test
 from ehrdb.evaluation.run import Run, Split, Target, evaluate
@@ -34,5 +34,6 @@ __all__ = [
     "paired_test",
     "read_embeddings",
     "read_labels",
+    "read_patients",
     "sample_shots",
 ]

@@ -6,6 +6,7 @@ more. Every curve is drawn through the bands' ends, so that no point of it tells
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -79,21 +80,19 @@ def precision_recall_curve(bands: list[Band]) -> tuple[list[float], list[float]]
     return list(recall), list(precision)
 
 
-def decision_curve(bands: list[Band]) -> tuple[list[float], list[float], list[float]]:
-    """Thresholds at the bands' ends, ascending, with the net benefit of the model and of treating everyone.
+def decision_curve(bands: list[Band], thresholds: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Net benefit of acting on the bands at or above each threshold, and of acting on everyone.
 
     Net benefit = true positives / n - false positives / n * odds of the threshold (Vickers & Elkin 2006).
     """
-    true, false = _cumulated(bands)
-    rows = true[-1] + false[-1]
-    points = []
-    for band, t, f in zip(bands, true[1:], false[1:], strict=True):
-        threshold = band.lowest_probability
-        if 0 < threshold < 1:
-            odds = threshold / (1 - threshold)
-            points.append((threshold, (t - f * odds) / rows, (true[-1] - false[-1] * odds) / rows))
-    thresholds, model, everyone = zip(*reversed(points), strict=True) if points else ((), (), ())
-    return list(thresholds), list(model), list(everyone)
+    rows = sum(band.labels for band in bands)
+
+    def benefit(acted_on: list[Band], threshold: float) -> float:
+        true, labels = sum(band.positives for band in acted_on), sum(band.labels for band in acted_on)
+        return (true - (labels - true) * threshold / (1 - threshold)) / rows
+
+    model = [benefit([b for b in bands if b.lowest_probability >= t], t) for t in thresholds]
+    return model, [benefit(bands, t) for t in thresholds]
 
 
 def subgroups(
@@ -107,7 +106,7 @@ def subgroups(
     found = []
     for variable in levels.columns:
         level = _pool(levels[variable].cast(pl.String).fill_null("unknown"), patient_id)
-        names = level.unique().sort().to_list()
+        names = sorted(level.unique(), key=lambda name: (name == POOLED, name))
         if len(names) < 2:
             continue
         for name in names:

@@ -37,7 +37,7 @@ class Embeddings:
 
 def read_embeddings(file: Path) -> Embeddings:
     """Read patient_id, prediction_time, embedding and optionally task; raises InputError."""
-    frame = _read(file).with_columns(minute=pl.col("prediction_time").dt.truncate("1m"))
+    frame = _read_timed(file).with_columns(minute=pl.col("prediction_time").dt.truncate("1m"))
     vectors = _vectors(frame, file)
     names = ["patient_id", "minute", *(["task"] if "task" in frame.columns else [])]
     first = frame.select(*names, pl.col("row").first().over(names).alias("vector"), "row")
@@ -55,7 +55,7 @@ def read_labels(file: Path) -> pl.DataFrame:
     Rows are ordered by (patient_id, prediction_time), ties as in the file; chexpert is split into its
     findings.
     """
-    frame = _read(file)
+    frame = _read_timed(file)
     value = frame.schema.get("value", pl.Null())
     _require(file, "task", frame.schema.get("task") == pl.String, "text")
     _require(file, "split", frame.schema.get("split") == pl.String, "text: train, val or test")
@@ -68,6 +68,19 @@ def read_labels(file: Path) -> pl.DataFrame:
     _refuse(frame, file, "value", ~fits, "value is not a class of the task")
     columns = ("row", "patient_id", "prediction_time", "task", pl.col("value").cast(pl.Int64), "split")
     return binary_targets(frame.select(columns)).sort("patient_id", "prediction_time", maintain_order=True)
+
+
+def read_patients(file: Path) -> pl.DataFrame:
+    """Read what subgroups and the demographics baseline need: patient_id, birth_time, sex, race.
+
+    What is not known is null; raises InputError for a patient named twice.
+    """
+    frame = _read(file)
+    _require(file, "birth_time", _is_time(frame.schema.get("birth_time")), "timestamps without time zone")
+    for column in ("sex", "race"):
+        _require(file, column, frame.schema.get(column) == pl.String, "text")
+    _refuse(frame, file, "patient_id", pl.col("patient_id").is_duplicated(), "more than one row")
+    return frame.select("patient_id", pl.col("birth_time").cast(pl.Datetime("us")), "sex", "race")
 
 
 def match(labels: pl.DataFrame, file: Path, embeddings: Embeddings) -> Iterator[Target]:
@@ -118,8 +131,22 @@ def _vectors(frame: pl.DataFrame, file: Path) -> Vectors:
     return vectors
 
 
-def _read(file: Path) -> pl.DataFrame:
+def _read_timed(file: Path) -> pl.DataFrame:
     """The file with checked patient_id and prediction_time, and `row` counted from 0."""
+    frame = _read(file)
+    _require(
+        file, "prediction_time", _is_time(frame.schema.get("prediction_time")), "timestamps without time zone"
+    )
+    _refuse(frame, file, "prediction_time", pl.col("prediction_time").is_null(), "prediction_time is missing")
+    return frame.with_columns(pl.col("prediction_time").cast(pl.Datetime("us")))
+
+
+def _is_time(kind: pl.DataType | None) -> bool:
+    return isinstance(kind, pl.Datetime) and kind.time_zone is None
+
+
+def _read(file: Path) -> pl.DataFrame:
+    """The file with checked patient_id, and `row` counted from 0."""
     try:
         frame = pl.read_parquet(file).rename({"subject_id": "patient_id"}, strict=False)
     except FileNotFoundError:
@@ -129,14 +156,8 @@ def _read(file: Path) -> pl.DataFrame:
     if frame.is_empty():
         raise InputError("has no rows", file=file)
     _require(file, "patient_id", frame.schema.get("patient_id", pl.Null()).is_integer(), "integers")
-    time = frame.schema.get("prediction_time", pl.Null())
-    is_time = isinstance(time, pl.Datetime) and time.time_zone is None
-    _require(file, "prediction_time", is_time, "timestamps without time zone")
-    frame = frame.with_row_index("row").with_columns(
-        pl.col("row", "patient_id").cast(pl.Int64), pl.col("prediction_time").cast(pl.Datetime("us"))
-    )
-    for column in ("patient_id", "prediction_time"):
-        _refuse(frame, file, column, pl.col(column).is_null(), f"{column} is missing")
+    frame = frame.with_row_index("row").with_columns(pl.col("row", "patient_id").cast(pl.Int64))
+    _refuse(frame, file, "patient_id", pl.col("patient_id").is_null(), "patient_id is missing")
     return frame
 
 

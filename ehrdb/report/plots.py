@@ -11,6 +11,7 @@ from math import isnan
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -61,7 +62,6 @@ def few_shot(group: str, metric: str, models: dict[str, dict[int, Mean]]) -> Ima
             axes.fill_between(at, lower, upper, color=style["color"], alpha=0.15, linewidth=0)
         axes.set_xticks(range(len(shots)), ["all" if k == ALL else str(k) for k in shots])
         axes.set(title=group, xlabel="examples per class", ylabel=metric)
-        axes.legend()
     return image()
 
 
@@ -84,17 +84,15 @@ def calibration(models: dict[str, list[Band]]) -> Image:
 def decision(models: dict[str, list[Band]]) -> Image:
     """Net benefit over the threshold above which one would act."""
     with _figure("Decision curve: net benefit by threshold") as (axes, image):
-        for (name, bands), style in zip(models.items(), _styles(), strict=False):
-            thresholds, benefit, _ = decision_curve(bands)
-            axes.plot(thresholds, benefit, label=name, **style)
         first = next(iter(models.values()))
-        thresholds, _, everyone = decision_curve(first)
-        axes.plot(thresholds, everyone, label="act on everyone", color="#999999", linewidth=1)
-        axes.axhline(0, color="#333333", linewidth=1)
         prevalence = sum(band.positives for band in first) / sum(band.labels for band in first)
+        thresholds = np.linspace(0, min(0.95, 4 * prevalence), 60, endpoint=False).tolist()
+        for (name, bands), style in zip(models.items(), _styles(), strict=False):
+            axes.plot(thresholds, decision_curve(bands, thresholds)[0], label=name, **style)
+        axes.plot(thresholds, decision_curve(first, thresholds)[1], label="everyone", color="#999999", lw=1)
+        axes.axhline(0, color="#333333", linewidth=1)
         axes.set(title="Decision curve", xlabel="threshold probability", ylabel="net benefit")
-        axes.set(xlim=(0, min(1, 5 * prevalence)), ylim=(-prevalence / 4, prevalence * 1.1))
-        axes.legend()
+        axes.set_ylim(-prevalence / 4, prevalence * 1.1)
     return image()
 
 
@@ -138,7 +136,6 @@ def _curves(
         for (name, bands), style in zip(models.items(), _styles(), strict=False):
             axes.plot(*curve(bands), label=name, **style)
         axes.set(title=title, xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
-        axes.legend()
     return image()
 
 
@@ -147,9 +144,13 @@ def _figure(text: str, width: float = 3.2, height: float = 3.0) -> Iterator[tupl
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
 
+        axes = figure.subplots()
+
         def image() -> Image:
             with BytesIO() as buffer, mpl.rc_context(_STYLE):
+                if axes.get_legend_handles_labels()[0]:
+                    figure.legend(loc="outside lower left", ncols=2)
                 figure.savefig(buffer, format="svg", metadata={"Date": None})
                 return Image("data:image/svg+xml;base64," + b64encode(buffer.getvalue()).decode(), text)
 
-        yield figure.subplots(), image
+        yield axes, image

@@ -12,11 +12,11 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ehrdb.evaluation import PairedTest, Run, Target, few_shot_means, group_means
-from ehrdb.evaluation.aggregate import GROUPS, MACRO, OTHER, Mean, group_of
+from ehrdb.evaluation.aggregate import GROUPS, MACRO, OTHER, Mean
 from ehrdb.evaluation.diagnostics import (
     MINIMUM_CELL,
     Band,
-    Subgroup,
+    age_group,
     bands,
     expected_calibration_error,
     subgroups,
@@ -43,15 +43,16 @@ class Model:
 class Report:
     """What a report is made of.
 
-    models: the evaluated one first, then those it is compared with. tests: (name of the other model, paired test).
-    levels: patient_id, prediction_time and one column per subgroup variable. provenance: shown as it is.
+    models: the evaluated one first, then those it is compared with. tests: of the first model against each
+    other, in their order. patients: patient_id, birth_time, sex, race, for subgroups. provenance: shown as
+    it is.
     """
 
     title: str
     targets: Sequence[Target]
     models: Sequence[Model]
-    tests: Sequence[tuple[str, PairedTest]] = ()
-    levels: pl.DataFrame | None = None
+    tests: Sequence[PairedTest] = ()
+    patients: pl.DataFrame | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -91,6 +92,7 @@ def render(report: Report) -> str:
         minimum=MINIMUM_CELL,
         metrics=METRICS,
         summary=_summary(report),
+        verdicts=_verdicts(report),
         curves=_few_shot_curves(report),
         scores={label: _scores(report, metric) for metric, label in METRICS.items()},
         coverage={target.task: [_coverage(target, name) for name in SPLITS] for target in report.targets},
@@ -114,6 +116,14 @@ def _summary(report: Report) -> dict[str, dict[str, list[Mean | None]]]:
         found[METRICS[metric]] = {
             group_name(group): [mean.get(group) for mean in means] for group in means[0]
         }
+    return found
+
+
+def _verdicts(report: Report) -> dict[tuple[int, str], list[PairedTest]]:
+    """Tests by (k, task), one for each other model, the largest k first."""
+    found: dict[tuple[int, str], list[PairedTest]] = defaultdict(list)
+    for test in sorted(report.tests, key=lambda test: (test.k != ALL, -test.k)):
+        found[test.k, test.task].append(test)
     return found
 
 
@@ -204,13 +214,14 @@ def _bands(target: Target, probabilities: Mapping[str, Floats], number: int) -> 
 
 
 def _forest(report: Report, target: Target, probabilities: Mapping[str, Floats]) -> Image | None:
-    if report.levels is None:
+    if report.patients is None:
         return None
     test, name = target.test, report.models[0].name
     asked = pl.DataFrame({"patient_id": test.patient_id, "prediction_time": test.prediction_time})
-    keys = ["patient_id", "prediction_time"]
-    levels = asked.join(report.levels, on=keys, how="left", maintain_order="left").drop(keys)
-    groups: list[Subgroup] = subgroups(test.labels, probabilities[name], test.patient_id, levels)
+    known = asked.join(report.patients, on="patient_id", how="left", maintain_order="left")
+    age = (pl.col("prediction_time") - pl.col("birth_time")).dt.total_days() / 365.25
+    levels = known.select("sex", "race", age=age_group(age))
+    groups = subgroups(test.labels, probabilities[name], test.patient_id, levels)
     return plots.forest(groups, _overall(report, target.task)) if groups else None
 
 

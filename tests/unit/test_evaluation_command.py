@@ -96,6 +96,25 @@ def test_a_task_of_one_class_is_refused_and_nothing_written(folder: Path, tmp_pa
     assert not written.exists()
 
 
+def test_patients_add_a_baseline_and_the_report_their_subgroups(folder: Path, tmp_path: Path) -> None:
+    patients, report = tmp_path / "patients.parquet", tmp_path / "report.html"
+    pl.DataFrame(
+        {
+            "patient_id": range(240),
+            "birth_time": [datetime(1950, 1, 1)] * 240,
+            "sex": ["F", "M"] * 120,
+            "race": [None] * 240,
+        },
+        schema_overrides={"race": pl.String},
+    ).write_parquet(patients)
+    options = ("--k", "-1", "--patients", str(patients), "--report", str(report), "--json")
+    tests = json.loads(run(folder, *options).stdout)["paired_tests"]
+    assert {test["against"] for test in tests} == {"demographics only"}
+    page = report.read_text()
+    assert "AUROC by subgroup" in page
+    assert "sha256" in page
+
+
 @pytest.mark.parametrize("options", [["--k", "0"], ["--probabilities", "no/such/folder/file.parquet"]])
 def test_options_that_cannot_work_are_refused(folder: Path, options: list[str]) -> None:
     with pytest.raises(ConfigError):

@@ -46,9 +46,7 @@ def test_equal_probabilities_share_a_band() -> None:
 def test_calibration_error_is_small_where_probabilities_are_true(calibrated: TestSet) -> None:
     labels, probability, patient = calibrated
     assert expected_calibration_error(bands(labels, probability, patient, 10)) < 0.02
-    assert expected_calibration_error(bands(labels, probability / 2, patient, 10)) == pytest.approx(
-        0.25, abs=0.02
-    )
+    assert expected_calibration_error(bands(labels, probability / 2, patient, 10)) == pytest.approx(0.25, abs=0.02)
 
 
 def test_area_under_the_banded_roc_curve_is_close_to_the_auroc(calibrated: TestSet) -> None:
@@ -65,8 +63,8 @@ def test_precision_at_full_recall_is_the_prevalence(calibrated: TestSet) -> None
 
 
 def test_a_calibrated_model_is_worth_at_least_treating_everyone(calibrated: TestSet) -> None:
-    thresholds, model, everyone = decision_curve(bands(*calibrated, 50))
-    assert thresholds == sorted(thresholds)
+    model, everyone = decision_curve(bands(*calibrated, 100), [0, 0.25, 0.5, 0.75])
+    assert model == pytest.approx([0.5, 0.375, 0.25, 0.125], abs=0.01)  # (1 - t) / 2 for uniform probabilities
     assert all(m >= e - 0.01 for m, e in zip(model, everyone, strict=True))
 
 
@@ -87,9 +85,7 @@ def test_a_single_small_level_takes_the_next_smallest_with_it() -> None:
 def test_a_subgroup_with_few_positive_patients_has_no_estimate() -> None:
     labels = (np.arange(200) % 20 == 0).astype(int)
     levels = pl.DataFrame({"sex": ["f", "m"] * 100})
-    assert [group.auroc for group in subgroups(labels, np.linspace(0, 1, 200), np.arange(200), levels)] == [
-        None
-    ] * 2
+    assert [group.auroc for group in subgroups(labels, np.linspace(0, 1, 200), np.arange(200), levels)] == [None] * 2
 
 
 def test_age_groups_start_at_their_first_year() -> None:

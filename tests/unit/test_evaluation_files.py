@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from ehrdb.errors import InputError
-from ehrdb.evaluation import match, read_embeddings, read_labels
+from ehrdb.evaluation import match, read_embeddings, read_labels, read_patients
 from ehrdb.evaluation.targets import FINDINGS, finding_task
 
 START = datetime(2020, 1, 1, 23, 59)
@@ -145,9 +145,7 @@ def test_bad_labels_are_refused(labels_file: Path, problem: str) -> None:
 NAN = float("nan")
 BAD_EMBEDDINGS = {
     "another vector": (
-        pl.concat(
-            [embeddings_frame(), embeddings_frame()[:1].with_columns(embedding=pl.Series([[9.0, 9.0]]))]
-        ),
+        pl.concat([embeddings_frame(), embeddings_frame()[:1].with_columns(embedding=pl.Series([[9.0, 9.0]]))]),
         "row 7, column embedding: patient 1: a second, different vector",
     ),
     "NaN": (
@@ -173,6 +171,22 @@ def test_bad_embeddings_are_refused(embeddings_file: Path, problem: str) -> None
     frame.write_parquet(embeddings_file)
     with pytest.raises(InputError) as error:
         read_embeddings(embeddings_file)
+    assert message in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        ({"patient_id": [1, 1]}, "row 1, column patient_id: patient 1: more than one row"),
+        ({"birth_time": ["1950", "1960"]}, "column birth_time: must be there and hold timestamps"),
+        ({"sex": [1, 2]}, "column sex: must be there and hold text"),
+    ],
+)
+def test_bad_patients_are_refused(tmp_path: Path, frame: dict[str, list[Any]], message: str) -> None:
+    good = {"patient_id": [1, 2], "birth_time": [START, None], "sex": ["F", None], "race": ["a", "b"]}
+    pl.DataFrame({**good, **frame}).write_parquet(tmp_path / "patients.parquet")
+    with pytest.raises(InputError) as error:
+        read_patients(tmp_path / "patients.parquet")
     assert message in error.value.message
 
 
