@@ -22,14 +22,14 @@ TIMELINE_LINES = 18
 
 
 def demo() -> None:
-    """The whole story on 280 synthetic patients: load, encode, refresh, search, predict. Under three minutes.
+    """The whole story on 316 synthetic patients: load, encode, refresh, search, predict. Under three minutes.
 
     Run again at once, it finds that nothing changed and shows the same answers.
     """
     configured = settings()
     started = time.monotonic()
     with open_database(configured) as database:
-        with _step("Schema and 280 synthetic patients (Synthea, OMOP tables)"):
+        with _step("Schema and 316 synthetic patients (Synthea, OMOP tables)"):
             loaded = story.prepare(database)
         out.print(f"  {loaded.new} new, {loaded.changed} changed, {loaded.unchanged} unchanged patients")
         with _step("Encoder: all-MiniLM-L6-v2, exported to optimized ONNX and compared with the original"):

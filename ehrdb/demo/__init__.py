@@ -1,4 +1,4 @@
-"""The whole story on 280 synthetic patients: load, export, refresh, train."""
+"""The whole story on 316 synthetic patients: load, export, refresh, train."""
 
 from __future__ import annotations
 

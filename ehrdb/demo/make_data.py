@@ -17,6 +17,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,24 @@ Row = dict[str, Any]
 Resource = dict[str, Any]
 
 # What is simulated: (seed, age range), forty patients each.
-POPULATION = [(seed, "45-90") for seed in range(1, 7)] + [(7, "18-44"), (8, "60-95")]
+POPULATION = [
+    *((seed, "45-90") for seed in range(1, 5)),
+    (5, "18-44"),
+    *((seed, "60-95") for seed in range(6, 10)),
+]
 LEFT_OUT_MODULES = "opioid_addiction, dental_and_oral_examination, dentures, med_rec"
 
 # What is kept: the record begins when the simulated hospital's does, and ends with the simulation.
 RECORD_START = "2000-01-01"
 RECORD_END = "2025-12-31"
+AFTER_RECORD = "9999-12-31"
 DAY_CASE = timedelta(hours=24)  # a shorter inpatient encounter is recorded as an outpatient visit
 LONGEST_VISIT = {"IMP": timedelta(days=60), "HH": timedelta(days=60)}
 LONGEST_OTHER_VISIT = timedelta(days=3)
+# The simulator repeats childhood vaccines in adults: by CVX code, the age from which a dose is left out.
+# DTaP, IPV, Hib, rotavirus, hepatitis A and B (paediatric), HPV.
+VACCINE_AGE_LIMITS = {"20": 18, "10": 18, "49": 18, "119": 18, "83": 18, "08": 18, "62": 46}
+LONGEST_LIFE = 130
 
 # Panels of social and screening questionnaires, by the LOINC code of the report.
 QUESTIONNAIRES = {"93025-5", "89206-7", "76499-3", "82666-9", "72109-2"}
@@ -58,11 +68,7 @@ VOCABULARIES = {
     "http://www.nlm.nih.gov/research/umls/rxnorm": "RxNorm",
     "http://hl7.org/fhir/sid/cvx": "CVX",
 }
-WITHOUT_END = (
-    "procedure",
-    "measurement",
-    "observation",
-)  # these tables have one date, not a start and an end
+WITHOUT_END = ("procedure", "measurement", "observation")  # tables of moments: one date, not two
 INPATIENT, OUTPATIENT, EMERGENCY = 9201, 9202, 9203
 SEXES = {"male": 8507, "female": 8532}
 # By code of the CDC race and ethnicity code system; a race outside OMOP's five is 0.
@@ -183,17 +189,17 @@ class Patient:
         readers: dict[str, Callable[[Resource], None]] = {
             "Condition": self._add_condition,
             "Procedure": self._add_procedure,
-            "MedicationRequest": lambda r: self._add_drug(r, "medicationCodeableConcept", r["authoredOn"]),
-            "MedicationAdministration": lambda r: self._add_drug(
-                r, "medicationCodeableConcept", r["effectiveDateTime"]
-            ),
-            "Immunization": lambda r: self._add_drug(r, "vaccineCode", r["occurrenceDateTime"]),
+            "MedicationRequest": partial(self._add_drug, "medicationCodeableConcept", "authoredOn"),
+            "MedicationAdministration": partial(self._add_drug, "medicationCodeableConcept", "effectiveDateTime"),
+            "Immunization": self._add_vaccine,
             "AllergyIntolerance": self._add_allergy,
             "Observation": self._add_result,
         }
         for resource in resources:
             if reader := readers.get(resource["resourceType"]):
                 reader(resource)
+        for table, rows in self.rows.items():  # the simulator writes some of its results twice
+            self.rows[table] = list({tuple(row.items()): row for row in rows}.values())
 
     def _add(self, table: str, prefix: str, resource: Resource, start: str, code: str = "code") -> Row | None:
         """A row with what all clinical tables have; None for what happened outside the record."""
@@ -212,20 +218,29 @@ class Patient:
         return row
 
     def _add_condition(self, resource: Resource) -> None:
-        if _is_clinical(resource) and (
-            row := self._add("condition_occurrence", "condition", resource, resource["onsetDateTime"])
-        ):
-            end = resource.get("abatementDateTime")
-            row |= times("condition_end", min(time(end), self.end) if end else None)
+        name, onset = resource["code"]["coding"][0]["display"], resource["onsetDateTime"]
+        if NOT_CLINICAL.search(name) or (name.startswith("Acute") and onset < RECORD_START):
+            return
+        if row := self._add("condition_occurrence", "condition", resource, onset):
+            end = time(resource.get("abatementDateTime", AFTER_RECORD))
+            end = min(end, self.death or end)
+            row |= times("condition_end", end if end < RECORD_END else None)
 
     def _add_procedure(self, resource: Resource) -> None:
-        if _is_clinical(resource):
+        if not NOT_CLINICAL.search(resource["code"]["coding"][0]["display"]):
             start = resource.get("performedDateTime") or resource["performedPeriod"]["start"]
             self._add("procedure_occurrence", "procedure", resource, start)
 
-    def _add_drug(self, resource: Resource, code: str, start: str) -> None:
-        if row := self._add("drug_exposure", "drug_exposure", resource, start, code):
-            row |= {"drug_exposure_end_date": row["drug_exposure_start_date"]}  # CDM: the start where unknown
+    def _add_drug(self, code: str, start: str, resource: Resource) -> None:
+        if row := self._add("drug_exposure", "drug_exposure", resource, resource[start], code):
+            # The end is not known; the CDM asks for the start then.
+            row |= times("drug_exposure_end", row["drug_exposure_start_datetime"])
+
+    def _add_vaccine(self, resource: Resource) -> None:
+        limit = VACCINE_AGE_LIMITS.get(resource["vaccineCode"]["coding"][0]["code"], LONGEST_LIFE)
+        year, day = self.patient["birthDate"].split("-", 1)
+        if resource["occurrenceDateTime"] < f"{int(year) + limit}-{day}":
+            self._add_drug("vaccineCode", "occurrenceDateTime", resource)
 
     def _add_allergy(self, resource: Resource) -> None:
         start = resource.get("recordedDate") or resource["onsetDateTime"]
@@ -287,8 +302,7 @@ class Patient:
         visits = [
             visit
             for encounter in encounters
-            if (visit := self._visit(encounter))
-            and (visit["visit"] in used or visit["visit_concept_id"] != OUTPATIENT)
+            if (visit := self._visit(encounter)) and (visit["visit"] in used or visit["visit_concept_id"] != OUTPATIENT)
         ]
         self.rows["visit_occurrence"] = visits
 
@@ -369,8 +383,9 @@ def generate(bundles: Path) -> None:
     configuration = bundles / "demo.properties"
     configuration.write_text(f"generate.modules.disabled = {LEFT_OUT_MODULES}\n", encoding="utf-8")
     for seed, ages in POPULATION:
-        options = f"-p 40 -s {seed} -a {ages} -r 20251231 -c {configuration} -o {bundles / str(seed)}"
-        subprocess.run(["synthea", *options.split(), "--log-level", "warning"], check=True)
+        options = ["-p", "40", "-s", str(seed), "-a", ages, "-r", RECORD_END.replace("-", "")]
+        places = ["-c", str(configuration), "-o", str(bundles / str(seed))]
+        subprocess.run(["synthea", *options, *places, "--log-level", "warning"], check=True)
 
 
 def convert(bundles: Path, out: Path) -> None:
@@ -413,10 +428,6 @@ def _start(row: Row) -> str:
 def _encounter(resource: Resource) -> str:
     reference = resource.get("encounter") or resource.get("context") or {}
     return str(reference.get("reference", "")).removeprefix("urn:uuid:")
-
-
-def _is_clinical(resource: Resource) -> bool:
-    return not NOT_CLINICAL.search(resource["code"]["coding"][0]["display"])
 
 
 def _results_of_questionnaires(resources: list[Resource]) -> set[str]:
