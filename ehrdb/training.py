@@ -119,9 +119,7 @@ def _read(database: Database, encoder: RegisteredEncoder, task: Task, prompt: in
         register_vector(connection)
         rows = connection.execute(_queries.labelled_vectors, values, binary=True).fetchall()
     if not rows:
-        raise TrainingError(
-            f"task {task.name} has no labels here", hint="See `ehrdb label`: what can be labelled?"
-        )
+        raise TrainingError(f"task {task.name} has no labels here", hint="See `ehrdb label`: what can be labelled?")
     splits, labels, vectors = zip(*rows, strict=True)
     return TrainingData(
         np.stack([vector.to_numpy() if isinstance(vector, Vector) else vector for vector in vectors]),

@@ -37,6 +37,8 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield given
         return
     with tempfile.TemporaryDirectory(prefix="ehrdb-test-") as home, open_database(_embedded(home)) as server:
+        _run(server.url, "alter system set fsync = off")  # nobody misses these databases after a power cut
+        _run(server.url, "select pg_reload_conf()")
         yield server.url
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+from threading import Event
+from typing import Annotated
+
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -10,6 +14,7 @@ from ehrdb.encoder import registry
 from ehrdb.encoder.load import load_encoder
 from ehrdb.refresh import Queue, RefreshResult
 from ehrdb.refresh import refresh as run_refresh
+from ehrdb.refresh.worker import work
 
 
 def refresh(encoder: EncoderName = None, json: Json = False) -> None:
@@ -33,6 +38,20 @@ def refresh(encoder: EncoderName = None, json: Json = False) -> None:
     else:
         err.print(describe(result))
     raise typer.Exit(result.exit_code)
+
+
+def worker(
+    poll: Annotated[int, typer.Option(help="Look for changes at least every so many seconds.", min=1)] = 60,
+) -> None:
+    """Keep the serving encoder's embeddings up to date until stopped; woken by `ehr.request_refresh()`.
+
+    SIGTERM and Ctrl-C finish the batch in hand. Logs go to standard error, one JSON object a line.
+    """
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with current_database() as database:
+        work(database, settings(), stop, poll_seconds=poll)
 
 
 def retry(encoder: EncoderName = None) -> None:

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ehrdb.database import Database
@@ -52,35 +52,40 @@ def refresh(
     load_encoder: Callable[[], Encoder],
     *,
     progress: Progress = lambda done, total: None,
-    plan: bool = True,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> RefreshResult:
     """Bring the encoder's vectors up to date and see that the search index exists.
 
     The model is loaded only when there is something to embed. Interrupted at any moment, nothing is lost:
-    stored batches stay, leased contents become free again.
+    stored batches stay, leased contents become free again. `should_stop` is asked after every batch.
     """
     result = RefreshResult()
     with database.transaction() as connection:
-        if plan:
-            row = connection.execute(_queries.plan).fetchone()
-            assert row is not None
-            result.patients, result.queued = row
+        row = connection.execute(_queries.plan).fetchone()
+        assert row is not None
+        result.patients, result.queued = row
     queue = Queue(database, encoder, _worker_name())
     if queue.outlook().ready:
-        _drain(queue, load_encoder(), result, progress)
+        _drain(queue, load_encoder(), result, progress, should_stop)
         ensure_index(database, encoder)
     left = queue.outlook()
     result.leased, result.waiting, result.dead = left.leased, left.waiting, left.dead
     return result
 
 
-def _drain(queue: Queue, encoder: Encoder, result: RefreshResult, progress: Progress) -> None:
+def _drain(
+    queue: Queue, encoder: Encoder, result: RefreshResult, progress: Progress, should_stop: Callable[[], bool]
+) -> None:
     started = time.monotonic()
     run_id = _start_run(queue, result)
+    total = queue.outlook().ready
     try:
-        total = queue.outlook().ready
-        while claimed := queue.claim(JOBS_PER_CLAIM):
-            _embed_claimed(queue, encoder, claimed, result, lambda done: progress(done, max(done, total)))
+        while not should_stop() and (claimed := queue.claim(JOBS_PER_CLAIM)):
+            for _ in _embed_claimed(queue, encoder, claimed, result):
+                done = result.embedded + result.failed
+                progress(done, max(done, total))
+                if should_stop():
+                    break
     finally:
         queue.release()
         result.seconds = time.monotonic() - started
@@ -88,12 +93,9 @@ def _drain(queue: Queue, encoder: Encoder, result: RefreshResult, progress: Prog
 
 
 def _embed_claimed(
-    queue: Queue,
-    encoder: Encoder,
-    claimed: list[tuple[bytes, str]],
-    result: RefreshResult,
-    progress: Callable[[int], None],
-) -> None:
+    queue: Queue, encoder: Encoder, claimed: list[tuple[bytes, str]], result: RefreshResult
+) -> Iterator[None]:
+    """Embed and store, one step per batch or failure."""
     contents = [content for content, _ in claimed]
     for outcome in embed(encoder, [text for _, text in claimed]):
         if isinstance(outcome, Failure):
@@ -103,7 +105,7 @@ def _embed_claimed(
             queue.store([contents[i] for i in outcome.indices], outcome.encoded)
             result.embedded += len(outcome.indices)
             result.tokens += int(outcome.encoded.token_counts.sum())
-        progress(result.embedded + result.failed)
+        yield
 
 
 def _start_run(queue: Queue, result: RefreshResult) -> int:

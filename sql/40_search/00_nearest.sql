@@ -8,7 +8,8 @@ declare
     found bigint[];
 begin
     if k is null or k < 1 then
-        raise exception using errcode = 'EH010', message = 'k must be at least 1';
+        raise exception using errcode = 'EH010', message = 'k must be at least 1',
+            hint = 'k is how many neighbours you want.';
     end if;
     if as_of <> 'infinity' then
         return query select * from ehrdb.nearest_past(for_encoder_id, query, k, cohort, as_of, excluded);

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
-from ehrdb.database import Database
+from ehrdb.database import Connection, Database
 from ehrdb.errors import SchemaOutdated
 from ehrdb.schema import require_current, upgrade
 
@@ -29,3 +30,77 @@ def test_a_users_view_survives_reapplying_all_sql(database: Database) -> None:
     assert upgrade(database) is True
     with database.transaction() as connection:
         assert connection.execute("select count(*) from public.mine").fetchone() == (0,)
+
+
+def test_reapplied_is_the_same_as_fresh(database: Database, empty_database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute("update ehrdb.schema_state set sql_sha256 = 'older'")
+    upgrade(database)
+    upgrade(empty_database)
+    assert definitions(database) == definitions(empty_database)
+
+
+def test_a_failing_file_leaves_nothing_behind(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(connection: Connection) -> None:
+        connection.execute("select 1 / 0")
+
+    monkeypatch.setattr("ehrdb.schema._apply_sql", broken)
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        upgrade(empty_database)
+    with empty_database.transaction() as connection:
+        row = connection.execute("select count(*) from pg_namespace where nspname in ('ehr', 'ehrdb')").fetchone()
+    assert row == (0,)
+
+
+def test_every_public_object_is_documented_with_an_example(database: Database) -> None:
+    with database.transaction() as connection:
+        rows = connection.execute(
+            "select oid::regprocedure::text, obj_description(oid, 'pg_proc') from pg_proc"
+            " where pronamespace = 'ehr'::regnamespace"
+            " union all select oid::regclass::text, obj_description(oid, 'pg_class') from pg_class"
+            " where relnamespace = 'ehr'::regnamespace and relkind = 'v'"
+        ).fetchall()
+    undocumented = [name for name, comment in rows if "Example: " not in (comment or "")]
+    assert len(rows) > 20
+    assert undocumented == []
+
+
+def test_every_view_obeys_the_rights_of_who_asks(database: Database) -> None:
+    with database.transaction() as connection:
+        rows = connection.execute(
+            "select oid::regclass::text from pg_class where relkind = 'v'"
+            " and relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)"
+            " and not coalesce(reloptions @> array['security_invoker=true'], false)"
+        ).fetchall()
+    assert rows == []
+
+
+def definitions(database: Database) -> list[tuple[str, ...]]:
+    """Columns, indexes, constraints, functions, views, comments and rights, as the catalogue words them."""
+    with database.transaction() as connection:
+        return connection.execute(CATALOGUE.encode()).fetchall()
+
+
+CATALOGUE = """
+select 'column', attrelid::regclass::text || '.' || attname, format_type(atttypid, atttypmod) || attnotnull::text
+  from pg_attribute a join pg_class c on c.oid = attrelid
+ where relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and attnum > 0 and relkind in ('r', 'p', 'v')
+union all
+select 'index', indexname, indexdef from pg_indexes where schemaname = 'ehrdb'
+union all
+select 'constraint', conrelid::regclass::text || '.' || conname, pg_get_constraintdef(oid)
+  from pg_constraint where connamespace = 'ehrdb'::regnamespace
+union all
+select 'function', oid::regprocedure::text, pg_get_functiondef(oid) || coalesce(proacl::text, '')
+  from pg_proc where pronamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)
+union all
+select 'view', oid::regclass::text, pg_get_viewdef(oid) || coalesce(relacl::text, '')
+  from pg_class where relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and relkind = 'v'
+union all
+select 'comment', d.classoid::regclass || coalesce(p.oid::regprocedure::text, c.oid::regclass::text), d.description
+  from pg_description d
+  left join pg_proc p on p.oid = d.objoid and p.pronamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)
+  left join pg_class c on c.oid = d.objoid and c.relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)
+ where coalesce(p.oid, c.oid) is not null
+ order by 1, 2, 3
+"""

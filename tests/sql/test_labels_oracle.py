@@ -39,5 +39,5 @@ def test_every_label_of_all_tasks_equals_the_references(
             rows = connection.execute(
                 "select patient_id, prediction_time, value from ehr.label where task = %s", [task]
             )
-            got: Counter[Label] = Counter(rows.fetchall())  # type: ignore[arg-type]
+            got: Counter[Label] = Counter(rows.fetchall())
             assert (task, got - wanted, wanted - got) == (task, Counter(), Counter())

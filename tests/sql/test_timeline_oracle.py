@@ -54,8 +54,6 @@ def test_every_text_equals_the_papers(database: Database, expected: str) -> None
             continue
         got = texts(database, wanted)
         different = [
-            (format_name, case["patient_id"])
-            for case, text in zip(wanted, got, strict=True)
-            if text != case["text"]
+            (format_name, case["patient_id"]) for case, text in zip(wanted, got, strict=True) if text != case["text"]
         ]
         assert different == []

@@ -15,9 +15,7 @@ POINTS = pl.DataFrame({"patient_id": [2, 1, 1], "prediction_time": [datetime(202
 
 def target() -> Target:
     def split(patient: int, time: datetime) -> Split:
-        return Split(
-            np.array([0]), np.array([1]), np.array([patient]), np.array([time], dtype="datetime64[us]")
-        )
+        return Split(np.array([0]), np.array([1]), np.array([patient]), np.array([time], dtype="datetime64[us]"))
 
     rows = POINTS.rows()
     return Target("icu", np.zeros((1, 1)), split(*rows[1]), split(*rows[0]), split(*rows[2]))

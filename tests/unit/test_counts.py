@@ -75,9 +75,7 @@ def test_events_with_a_value_count_for_nothing_without_values() -> None:
 
 
 def test_a_text_counts_when_it_occurs_more_than_once() -> None:
-    rows = [
-        (1, T, "lab", None, text) for text in ("once", "twice", "twice", "x" * 100 + "1", "x" * 100 + "2")
-    ]
+    rows = [(1, T, "lab", None, text) for text in ("once", "twice", "twice", "x" * 100 + "1", "x" * 100 + "2")]
     found = two_points(*rows, values=True)
     assert {code: n for (row, code, _), n in found.items() if row == 0} == {
         "birth": 1,
@@ -95,19 +93,14 @@ def test_a_number_counts_in_its_decile_from_the_cut_on() -> None:
 
 def test_bins_hold_events_by_age_with_the_end_inside() -> None:
     bins = (30 * DAY, 180 * DAY)
-    old = [
-        (1, T - age, "x", None, None)
-        for age in (30 * DAY, 30 * DAY + timedelta(seconds=1), 180 * DAY, 181 * DAY)
-    ]
+    old = [(1, T - age, "x", None, None) for age in (30 * DAY, 30 * DAY + timedelta(seconds=1), 180 * DAY, 181 * DAY)]
     found = two_points(*old, bins=bins)
     assert {key: n for key, n in found.items() if key[0] == 0} == {(0, "x", 0): 1, (0, "x", 1): 2}
 
 
 def test_age_is_standardized_over_all_points() -> None:
     born = events((1, T, "birth", None, None), (2, T, "birth", None, None))
-    features = count_features(
-        born, points((1, T + 365 * DAY), (2, T + 730 * DAY), (2, T + 1095 * DAY)), NO_ANCESTORS
-    )
+    features = count_features(born, points((1, T + 365 * DAY), (2, T + 730 * DAY), (2, T + 1095 * DAY)), NO_ANCESTORS)
     np.testing.assert_allclose(features.matrix[:, [0]].toarray().ravel(), [-1, 0, 1])
 
 
@@ -142,9 +135,7 @@ def test_counts_equal_a_plain_loop(rows: list[tuple[int, int, str]]) -> None:
 def test_every_cell_is_the_references(name: str, options: dict[str, Any]) -> None:
     folder = shared("oracle/serializers/public")
     expected = _expected(shared(f"oracle/counts/public/{name}.csv"))
-    parents = pl.read_csv(folder / "concept_parent.csv").rename(
-        {"child_code": "code", "parent_code": "parent"}
-    )
+    parents = pl.read_csv(folder / "concept_parent.csv").rename({"child_code": "code", "parent_code": "parent"})
     asked = pl.read_csv(folder / "prediction_times.csv", try_parse_dates=True)
     features = count_features(_ehrshot(folder / "ehrshot.csv"), asked, closure(parents), **options)
     matrix = features.matrix.tocoo()

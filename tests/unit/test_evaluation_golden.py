@@ -39,9 +39,7 @@ def golden() -> Data:
 
 def test_samples_are_the_references(golden: Data) -> None:
     for seed in range(5):
-        np.testing.assert_array_equal(
-            sample_shots(golden["train_labels"], 8, seed), golden["train_shots"][seed]
-        )
+        np.testing.assert_array_equal(sample_shots(golden["train_labels"], 8, seed), golden["train_shots"][seed])
         np.testing.assert_array_equal(sample_shots(golden["val_labels"], 8, seed), golden["val_shots"][seed])
 
 

@@ -17,14 +17,10 @@ from ehrdb.evaluation.metrics import Drawing, Floats, Integers, Ranking, _brier
 def weighted_test_sets(draw: st.DrawFn) -> tuple[Integers, Floats, Drawing]:
     """Rows with many equal scores, patients with several rows, and counts with many zeros."""
     rows = draw(st.integers(2, 30))
-    labels = draw(
-        st.lists(st.integers(0, 1), min_size=rows, max_size=rows).filter(lambda y: len(set(y)) == 2)
-    )
+    labels = draw(st.lists(st.integers(0, 1), min_size=rows, max_size=rows).filter(lambda y: len(set(y)) == 2))
     scores = draw(st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.50000001, 1.0]), min_size=rows, max_size=rows))
     patients = draw(st.lists(st.integers(0, 5), min_size=rows, max_size=rows))
-    counts = draw(
-        st.lists(st.integers(0, 3), min_size=6, max_size=6).filter(lambda c: any(c[p] for p in patients))
-    )
+    counts = draw(st.lists(st.integers(0, 3), min_size=6, max_size=6).filter(lambda c: any(c[p] for p in patients)))
     drawing = Drawing(np.array(patients), np.array(counts, dtype=float)[:, None])
     return np.array(labels), np.array(scores), drawing
 

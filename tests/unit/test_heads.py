@@ -22,9 +22,7 @@ def head(sample: tuple[np.ndarray, np.ndarray]) -> LinearHead:
     return train_head(vectors[:100], labels[:100], vectors[100:], labels[100:])
 
 
-def test_folded_head_gives_the_heads_probabilities(
-    head: LinearHead, sample: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_folded_head_gives_the_heads_probabilities(head: LinearHead, sample: tuple[np.ndarray, np.ndarray]) -> None:
     assert_allclose(head.fold().probability(sample[0]), head.probability(sample[0]), atol=1e-12)
 
 

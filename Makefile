@@ -1,0 +1,34 @@
+.PHONY: help install demo test lint bench clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+help: ## Show what there is to make
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+
+install: .venv/installed ## Create .venv with everything: the worker, the exporter, the tests
+
+# Constraints keep torch at a version whose CPU build is at hand; see CONTRIBUTING.md.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ehrdb needs Python 3.11 or later")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  -e '.[cpu,export,meds,baselines,formats,report,dev]'
+	touch $@
+
+demo: install ## The whole story on synthetic patients, in an embedded database under .ehrdb
+	EHRDB_HOME=$(or $(EHRDB_HOME),$(CURDIR)/.ehrdb) $(BIN)/ehrdb demo
+
+test: install ## Run all tests
+	$(BIN)/pytest
+
+lint: install ## Style, types, and nothing forgotten
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install ## Run every benchmark; each prints ratios against a baseline of the same run
+	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean: ## Remove the virtual environment and the demo's database
+	rm -rf .venv .ehrdb

@@ -1,0 +1,5 @@
+"""`python -m ehrdb`."""
+
+from ehrdb.cli import main
+
+main()

@@ -1,0 +1,65 @@
+"""Small made-up records for tests: patients and events straight into the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from ehrdb.database import Connection
+from ehrdb.encoder import registry
+from ehrdb.encoder.registry import RegisteredEncoder
+from ehrdb.testing import fake_manifest
+
+
+class Record(NamedTuple):
+    """One event of a patient."""
+
+    patient_id: int
+    time: datetime
+    code: str
+    value: float | None = None
+    text: str | None = None
+    unit: str | None = None
+
+
+def day(number: int, hour: int = 8) -> datetime:
+    """That day of January 2020."""
+    return datetime(2020, 1, number, hour)
+
+
+def write(connection: Connection, records: Iterable[Record]) -> None:
+    """Append events to patients' records, with descriptions like their codes; patients are made on the way."""
+    for record in records:
+        connection.execute(
+            "insert into ehrdb.patient (patient_id, source, fingerprint) values (%s, 'test', '')"
+            " on conflict do nothing",
+            [record.patient_id],
+        )
+        connection.execute(
+            "insert into ehrdb.concept (code, vocabulary, description) values (%s, split_part(%s, '/', 1), %s)"
+            " on conflict do nothing",
+            [record.code, record.code, f"text of {record.code}"],
+        )
+        if record.unit:
+            connection.execute("insert into ehrdb.unit (unit) values (%s) on conflict do nothing", [record.unit])
+        connection.execute(
+            "insert into ehrdb.event (patient_id, ordinal, time, code_id, numeric_value, text_value, unit_id)"
+            " select %s, (select count(*) from ehrdb.event where patient_id = %s), %s, c.code_id, %s, %s,"
+            "        (select unit_id from ehrdb.unit where unit = %s)"
+            "   from ehrdb.concept c where c.code = %s",
+            [record.patient_id, record.patient_id, record.time, record.value, record.text, record.unit, record.code],
+        )
+
+
+def write_patients(connection: Connection, count: int) -> None:
+    """Patients 1 to `count`, each with a record of its own."""
+    write(
+        connection,
+        [Record(p, day(1 + p % 20, p % 24), f"SNOMED/{p * 10 + n}") for p in range(1, count + 1) for n in range(3)],
+    )
+
+
+def add_encoder(connection: Connection, name: str = "fake", weights: str = "0") -> RegisteredEncoder:
+    """A registered fake encoder of 8 dimensions."""
+    return registry.register(connection, fake_manifest(name, weights=weights))

@@ -1,0 +1,112 @@
+"""Prediction: what SQL scores is what scikit-learn scored, from the record as of then."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+
+from ehrdb.database import Database
+from ehrdb.encoder.registry import RegisteredEncoder
+from ehrdb.errors import NotFound, TrainingError
+from ehrdb.refresh import refresh
+from ehrdb.testing import FakeEncoder
+from ehrdb.training import train
+from tests.records import Record, add_encoder, day, write
+
+PATIENTS = 120
+
+
+@pytest.fixture
+def encoder(database: Database) -> RegisteredEncoder:
+    """Patients with one stay each, every third one long."""
+    with database.transaction() as connection:
+        write(connection, [Record(p, day(1), f"SNOMED/{p % 7}") for p in range(1, PATIENTS + 1)])
+        write(connection, [Record(p, day(2), "Visit/IP") for p in range(1, PATIENTS + 1)])
+        connection.execute(
+            "update ehrdb.event e set visit_class = 'inpatient',"
+            "       end_time = time + case when patient_id %% 3 = 0 then interval '8 days' else interval '2 days' end"
+            "  from ehrdb.concept c where c.code_id = e.code_id and c.code = 'Visit/IP'",
+            [],
+        )
+        return add_encoder(connection)
+
+
+def test_sql_gives_scikit_learns_probabilities(database: Database, encoder: RegisteredEncoder) -> None:
+    train(database, encoder, FakeEncoder, "guo_los")
+    with database.transaction() as connection:
+        rows = connection.execute(
+            "select p.probability, h.weights::real[], h.intercept, ehr.embedding(p.patient_id)::real[]"
+            "  from ehr.predict_cohort('guo_los') p, ehrdb.head h"
+        ).fetchall()
+    assert len(rows) == PATIENTS
+    for probability, weights, intercept, vector in rows:
+        logit = intercept + sum(w * x for w, x in zip(weights, vector, strict=True))
+        assert probability == pytest.approx(1 / (1 + 2.718281828459045**-logit), abs=1e-6)
+
+
+def test_one_patient_and_the_cohort_agree(database: Database, encoder: RegisteredEncoder) -> None:
+    train(database, encoder, FakeEncoder, "guo_los")
+    with database.transaction() as connection:
+        row = connection.execute(
+            "select ehr.predict('guo_los', 5), (select probability from ehr.predict_cohort('guo_los', array[5]))"
+        ).fetchone()
+    assert row is not None
+    assert row[0] == row[1]
+
+
+def test_a_prediction_in_the_past_ignores_what_came_later(database: Database, encoder: RegisteredEncoder) -> None:
+    train(database, encoder, FakeEncoder, "guo_los")
+    moment = datetime(2020, 1, 2, 23, 59)
+    with database.transaction() as connection:
+        before = connection.execute("select ehr.predict('guo_los', 5, %s)", [moment]).fetchone()
+        write(connection, [Record(5, moment + timedelta(days=9), "SNOMED/99")])
+    refresh(database, encoder, FakeEncoder)
+    with database.transaction() as connection:
+        assert connection.execute("select ehr.predict('guo_los', 5, %s)", [moment]).fetchone() == before
+
+
+def test_the_model_card_says_where_the_head_comes_from(database: Database, encoder: RegisteredEncoder) -> None:
+    result = train(database, encoder, FakeEncoder, "guo_los")[0]
+    with database.transaction() as connection:
+        row = connection.execute("select ehr.model_card('guo_los')").fetchone()
+    assert row is not None
+    card = row[0]
+    assert card["encoder_digest"] == encoder.digest
+    assert sum(card["labels"].values()) == PATIENTS
+    assert card["test"] == result.test
+
+
+@pytest.mark.parametrize(
+    ("question", "sqlstate"),
+    [("select ehr.predict('guo_los', 1)", "EH005"), ("select ehr.predict('poem', 1)", "EH005")],
+)
+def test_a_task_without_head_says_so(
+    database: Database, encoder: RegisteredEncoder, question: str, sqlstate: str
+) -> None:
+    with database.transaction() as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute(question.encode())
+    assert caught.value.diag.sqlstate == sqlstate
+
+
+def test_a_head_is_not_used_with_another_encoder(database: Database, encoder: RegisteredEncoder) -> None:
+    train(database, encoder, FakeEncoder, "guo_los")
+    with database.transaction() as connection:
+        add_encoder(connection, "second", weights="1")
+    with database.transaction() as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute("select ehr.predict('guo_los', 1, encoder => 'second')")
+    assert caught.value.diag.sqlstate == "EH006"
+    assert caught.value.diag.message_hint == "Run `ehrdb train guo_los`."
+
+
+def test_an_unknown_task_is_named_with_those_there_are(database: Database, encoder: RegisteredEncoder) -> None:
+    with pytest.raises(NotFound, match="poem"):
+        train(database, encoder, FakeEncoder, "poem")
+
+
+def test_labels_of_one_class_cannot_be_trained_on(database: Database, encoder: RegisteredEncoder) -> None:
+    with database.transaction() as connection:
+        connection.execute("update ehrdb.event set end_time = time + interval '2 days' where visit_class is not null")
+    with pytest.raises(TrainingError, match="one class"):
+        train(database, encoder, FakeEncoder, "guo_los")

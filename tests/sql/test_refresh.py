@@ -1,0 +1,192 @@
+"""Refresh: what is stale is embedded once, what fails is singled out, nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from ehrdb.database import Database
+from ehrdb.encoder.registry import RegisteredEncoder
+from ehrdb.errors import RefreshError
+from ehrdb.refresh import Queue, RefreshResult, refresh
+from ehrdb.testing import FakeEncoder
+from tests.records import Record, add_encoder, day, write, write_patients
+
+
+@pytest.fixture
+def encoder(database: Database) -> RegisteredEncoder:
+    with database.transaction() as connection:
+        write_patients(connection, 10)
+        return add_encoder(connection)
+
+
+def run(database: Database, encoder: RegisteredEncoder, model: FakeEncoder | None = None) -> RefreshResult:
+    model = model or FakeEncoder()
+    return refresh(database, encoder, lambda: model)
+
+
+def ask(database: Database, question: str, values: Sequence[object] = ()) -> object:
+    with database.transaction() as connection:
+        row = connection.execute(question.encode(), values).fetchone()
+        assert row is not None
+        return row[0]
+
+
+def test_every_patient_gets_a_vector(database: Database, encoder: RegisteredEncoder) -> None:
+    result = run(database, encoder)
+    assert (result.embedded, result.failed, result.exit_code) == (10, 0, 0)
+    assert ask(database, "select count(*) from ehrdb.patient_embedding") == 10
+
+
+def test_a_second_refresh_does_not_even_load_the_model(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder)
+
+    def load() -> FakeEncoder:
+        raise AssertionError("the model was loaded")
+
+    assert refresh(database, encoder, load).embedded == 0
+
+
+def test_a_new_event_embeds_its_patient_alone(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder)
+    with database.transaction() as connection:
+        write(connection, [Record(3, day(30), "LOINC/718-7", value=13.5, unit="g/dL")])
+    assert run(database, encoder).embedded == 1
+
+
+def test_touching_an_event_without_changing_the_text_embeds_nothing(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    run(database, encoder)
+    with database.transaction() as connection:
+        connection.execute("update ehrdb.event set visit_id = 'v1'")
+    assert run(database, encoder).embedded == 0
+
+
+def test_equal_texts_are_embedded_once(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(p, day(1), "SNOMED/38341003") for p in (1, 2, 3)])
+        encoder = add_encoder(connection)
+    model = FakeEncoder()
+    run(database, encoder, model)
+    assert model.calls == 1
+    assert ask(database, "select count(*) from ehrdb.patient_embedding") == 3
+
+
+def test_a_poison_text_is_singled_out_and_named_without_its_content(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    result = run(database, encoder, FakeEncoder(fails=lambda text: "SNOMED/40" in text))
+    assert (result.embedded, result.failed, result.exit_code) == (9, 1, 1)
+    assert ask(database, "select reason from ehrdb.embedding_job") == "ItemError"
+    assert ask(database, "select pending from ehr.embedding_status") == 1
+
+
+def test_a_failed_text_is_not_tried_again_at_once(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder, FakeEncoder(fails=lambda text: "SNOMED/40" in text))
+    assert run(database, encoder).waiting == 1
+
+
+def test_retry_gives_a_dead_text_a_new_chance(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder, FakeEncoder(fails=lambda text: "SNOMED/40" in text))
+    with database.transaction() as connection:
+        connection.execute("update ehrdb.embedding_job set attempts = 5, is_dead = true")
+    assert run(database, encoder).dead == 1
+    assert Queue(database, encoder, "test").retry() == 1
+    assert run(database, encoder).embedded == 1
+
+
+class BrokenEncoder(FakeEncoder):
+    """Fails on everything without blaming a text."""
+
+    def _vector(self, text: str) -> None:  # type: ignore[override]
+        raise OSError("no such device")
+
+
+def test_a_broken_system_burns_no_attempts(database: Database, encoder: RegisteredEncoder) -> None:
+    with pytest.raises(RefreshError, match="OSError"):
+        run(database, encoder, BrokenEncoder())
+    assert ask(database, "select sum(attempts)::int from ehrdb.embedding_job") == 0
+
+
+def test_what_another_worker_holds_is_left_to_it(database: Database, encoder: RegisteredEncoder) -> None:
+    with database.transaction() as connection:
+        connection.execute("select ehrdb.plan_refresh()")
+    Queue(database, encoder, "other").claim(100)
+    result = run(database, encoder)
+    assert (result.embedded, result.leased, result.exit_code) == (0, 10, 3)
+
+
+def test_an_expired_lease_is_taken_over(database: Database, encoder: RegisteredEncoder) -> None:
+    with database.transaction() as connection:
+        connection.execute("select ehrdb.plan_refresh()")
+    Queue(database, encoder, "gone", lease_seconds=0).claim(100)
+    assert run(database, encoder).embedded == 10
+
+
+def test_interrupted_it_keeps_what_is_stored_and_resumes(database: Database, encoder: RegisteredEncoder) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refresh(database, encoder, FakeEncoder, progress=interrupt)
+    assert ask(database, "select count(*) from ehrdb.embedding") == 4
+    assert run(database, encoder).embedded == 6
+
+
+def test_told_to_stop_it_finishes_the_batch_in_hand(database: Database, encoder: RegisteredEncoder) -> None:
+    stops = iter([False, True, True])
+    result = refresh(database, encoder, FakeEncoder, should_stop=lambda: next(stops))
+    assert (result.embedded, result.leased) == (4, 0)
+
+
+def test_a_late_record_drops_the_vectors_that_it_makes_wrong(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder)
+    with database.transaction() as connection:
+        write(connection, [Record(3, day(28), "SNOMED/1"), Record(3, day(2), "SNOMED/2")])
+    run(database, encoder)
+    assert ask(database, "select count(*) from ehrdb.embedding_point where patient_id = 3") == 1
+
+
+def test_an_earlier_moment_keeps_its_vector_when_the_record_goes_on(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    run(database, encoder)
+    before = ask(database, "select ehr.embedding(3, '2020-01-25')::text")
+    with database.transaction() as connection:
+        write(connection, [Record(3, day(28), "SNOMED/1")])
+    run(database, encoder)
+    assert ask(database, "select ehr.embedding(3, '2020-01-25')::text") == before
+    assert ask(database, "select ehr.embedding(3)::text") != before
+
+
+def test_status_counts_a_changed_patient_before_and_after(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder)
+    with database.transaction() as connection:
+        write(connection, [Record(3, day(28), "SNOMED/1")])
+    assert ask(database, "select unchecked from ehr.embedding_status") == 1
+    with database.transaction() as connection:
+        connection.execute("select ehrdb.plan_refresh()")
+    assert ask(database, "select stale from ehr.embedding_status") == 1
+    run(database, encoder)
+    assert ask(database, "select (stale, unchecked)::text from ehr.embedding_status") == "(0,0)"
+
+
+def test_request_refresh_marks_patients(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder)
+    assert ask(database, "select ehr.request_refresh(array[1, 2, 999])") == 2
+    assert run(database, encoder).embedded == 0
+
+
+def test_a_second_encoder_backfills_beside_the_serving_one(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder)
+    with database.transaction() as connection:
+        second = add_encoder(connection, "second", weights="1")
+    assert run(database, second, FakeEncoder()).embedded == 10
+    assert ask(database, "select name from ehr.encoder where is_serving") == "fake"
+
+
+def test_the_search_index_is_built_after_the_backfill(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder)
+    assert ask(database, "select count(*) from pg_indexes where strpos(indexdef, 'hnsw') > 0") == 1

@@ -1,0 +1,148 @@
+"""Search: complete, deterministic, and blind to the future."""
+
+from __future__ import annotations
+
+import numpy as np
+import psycopg
+import pytest
+
+from ehrdb.database import Connection, Database
+from ehrdb.refresh import refresh
+from ehrdb.testing import FakeEncoder
+from tests.records import Record, add_encoder, day, write, write_patients
+
+
+@pytest.fixture
+def searchable(database: Database) -> Database:
+    """Thirty embedded patients."""
+    with database.transaction() as connection:
+        write_patients(connection, 30)
+        encoder = add_encoder(connection)
+    refresh(database, encoder, FakeEncoder)
+    return database
+
+
+def neighbours(connection: Connection, arguments: str) -> list[tuple[int, float]]:
+    rows = connection.execute(
+        f"select patient_id, similarity from ehr.nearest_patients({arguments})".encode()  # noqa: S608
+    ).fetchall()
+    return [(int(row[0]), float(row[1])) for row in rows]
+
+
+def always_use_the_index(connection: Connection) -> None:
+    connection.execute(
+        "create or replace function ehrdb.search_by_index(for_encoder_id integer, cohort_size integer)"
+        " returns boolean language sql as 'select true'"
+    )
+
+
+def test_neighbours_are_those_of_a_plain_comparison(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        got = neighbours(connection, "1, 5")
+        rows = connection.execute("select patient_id, ehr.embedding(patient_id)::text from ehr.patient").fetchall()
+    vectors = {int(p): np.array(v.strip("[]").split(","), dtype=float) for p, v in rows}
+    cosine = {
+        p: float(v @ vectors[1] / np.linalg.norm(v) / np.linalg.norm(vectors[1])) for p, v in vectors.items() if p != 1
+    }
+    wanted = sorted(cosine, key=lambda p: (-cosine[p], p))[:5]
+    assert [p for p, _ in got] == wanted
+    assert [s for _, s in got] == pytest.approx([cosine[p] for p in wanted], abs=1e-3)
+
+
+def test_the_patient_is_not_a_neighbour_of_itself(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        assert 7 not in [p for p, _ in neighbours(connection, "7, 100")]
+
+
+@pytest.mark.parametrize(("cohort", "rows"), [([], 0), ([2], 1), ([1], 0), (list(range(1, 31)), 10)])
+def test_a_cohort_gives_as_many_rows_as_it_has(searchable: Database, cohort: list[int], rows: int) -> None:
+    with searchable.transaction() as connection:
+        assert len(neighbours(connection, f"1, 10, '{{{','.join(map(str, cohort))}}}'")) == rows
+
+
+def test_the_index_gives_way_to_a_full_comparison_when_a_filter_starves_it(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        always_use_the_index(connection)
+        connection.execute("set local hnsw.max_scan_tuples = 1")
+        exact = neighbours(connection, "1, 10, array(select generate_series(2, 12))")
+    assert len(exact) == 10
+
+
+def test_index_and_full_comparison_agree(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        exact = neighbours(connection, "1, 10")
+        always_use_the_index(connection)
+        assert neighbours(connection, "1, 10") == exact
+
+
+def test_a_vector_finds_its_own_patient_first(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        ((patient_id, similarity),) = neighbours(connection, "ehr.embedding(4), 1")
+    assert patient_id == 4
+    assert similarity == pytest.approx(1, abs=1e-6)
+
+
+def test_similarity_is_one_with_oneself_and_symmetric(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        row = connection.execute("select ehr.similarity(1, 1), ehr.similarity(1, 2) - ehr.similarity(2, 1)").fetchone()
+    assert row == (pytest.approx(1, abs=1e-6), 0)
+
+
+def test_nobodys_future_is_looked_at(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(p, day(2), f"SNOMED/{p}") for p in (1, 2)] + [Record(3, day(9), "SNOMED/3")])
+        encoder = add_encoder(connection)
+    refresh(database, encoder, FakeEncoder)
+    with database.transaction() as connection:
+        assert [p for p, _ in neighbours(connection, "1, 5, as_of => '2020-01-05'")] == [2]
+
+
+def test_a_neighbour_whose_record_went_on_is_stale(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        write(connection, [Record(2, day(30), "SNOMED/1")])
+        row = connection.execute("select is_stale from ehr.nearest_patients(1, 30) where patient_id = 2").fetchone()
+    assert row == (True,)
+
+
+@pytest.mark.parametrize(
+    ("question", "sqlstate"),
+    [
+        ("select * from ehr.nearest_patients(999)", "EH001"),
+        ("select * from ehr.nearest_patients(1, 5, encoder => 'none')", "EH003"),
+        ("select ehr.embedding(1, '1999-01-01')", "EH004"),
+        ("select * from ehr.nearest_patients(1, 0)", "EH010"),
+        ("select ehr.timeline(1, format => 'poem')", "EH002"),
+        ("select ehr.timeline(999)", "EH001"),
+    ],
+)
+def test_asking_for_what_is_not_there_says_so_with_a_hint(searchable: Database, question: str, sqlstate: str) -> None:
+    with searchable.transaction() as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute(question.encode())
+    assert caught.value.diag.sqlstate == sqlstate
+    assert caught.value.diag.message_hint
+
+
+def test_explanations_put_rare_shared_concepts_first(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(p, day(1), "SNOMED/common") for p in range(1, 9)])
+        write(connection, [Record(p, day(2), "SNOMED/rare") for p in (1, 2)])
+        write(connection, [Record(1, day(3), "LOINC/718-7", value=9.5, unit="g/dL")])
+        connection.execute("select ehrdb.plan_refresh()")
+        rows = connection.execute("select relation, code, value_a from ehr.explain_similarity(1, 2)").fetchall()
+    assert rows == [
+        ("shared", "SNOMED/rare", None),
+        ("shared", "SNOMED/common", None),
+        ("only_a", "LOINC/718-7", "9.5 g/dL"),
+    ]
+
+
+def test_row_level_security_limits_search_and_still_gives_k_rows(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        connection.execute("alter table ehrdb.patient_embedding enable row level security")
+        connection.execute(
+            "create policy site on ehrdb.patient_embedding to ehr_analyst using (patient_id between 1 and 12)"
+        )
+        connection.execute("set local role ehr_analyst")
+        found = neighbours(connection, "1, 10")
+    assert len(found) == 10
+    assert max(p for p, _ in found) <= 12
