@@ -116,9 +116,7 @@ def main() -> None:
         fitting, bootstrapping = reference_seconds(target, options.bootstrap, options.sampled)
     reference = fitting + bootstrapping
     print(f"{options.labels} labels x {options.dimensions}, all k, {REPLICATES} replicates")
-    print(
-        f"scikit-learn loop: {reference:8.1f} s, scaled: {fitting:.1f} fitting, {bootstrapping:.1f} bootstrap"
-    )
+    print(f"scikit-learn loop: {reference:8.1f} s, scaled: {fitting:.1f} fitting, {bootstrapping:.1f} bootstrap")
     print(f"ehrdb:             {ours:8.1f} s")
     print(f"ratio:             {reference / ours:8.1f}")
 

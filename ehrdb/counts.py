@@ -103,9 +103,7 @@ def _with_first_event(points: pl.DataFrame, events: pl.DataFrame) -> pl.DataFram
     points = points.join(first, on="patient_id", how="left", maintain_order="left")
     without = points.filter(pl.col("first").is_null())
     if len(without):
-        raise TrainingError(
-            f"patient {without['patient_id'][0]} has no events to count", hint="Leave out the labels."
-        )
+        raise TrainingError(f"patient {without['patient_id'][0]} has no events to count", hint="Leave out the labels.")
     return points
 
 
@@ -125,9 +123,7 @@ def _named(events: pl.DataFrame, value_patients: list[int]) -> pl.DataFrame:
     shown = events.filter(pl.col("patient_id").is_in(value_patients))
     texts = shown.group_by("text").len().filter(pl.col("len") > 1)["text"].drop_nulls()
     return _with_buckets(events, shown).with_columns(
-        feature=pl.coalesce(
-            "plain_code", pl.when(pl.col("text").is_in(texts.implode())).then("text"), "bucket"
-        )
+        feature=pl.coalesce("plain_code", pl.when(pl.col("text").is_in(texts.implode())).then("text"), "bucket")
     )
 
 
@@ -151,9 +147,7 @@ def _between(cuts: NDArray[np.float64]) -> Sequence[tuple[float, float]]:
     return list(pairwise([-np.inf, *cuts, np.inf]))
 
 
-def _ranges(
-    events: pl.DataFrame, points: pl.DataFrame, bins: Sequence[timedelta]
-) -> tuple[Integers, Integers]:
+def _ranges(events: pl.DataFrame, points: pl.DataFrame, bins: Sequence[timedelta]) -> tuple[Integers, Integers]:
     """First and behind-last event of every (point, bin), bins fastest."""
     moment = pl.col("prediction_time")
     stop = _position(events, points, moment, inclusive=True)
@@ -167,9 +161,7 @@ def _position(events: pl.DataFrame, points: pl.DataFrame, moment: pl.Expr, *, in
     """Position behind each patient's events before a moment."""
     behind = events.select("patient_id", "time", behind=pl.col("position") + 1).sort("time")
     asked = points.select("patient_id", "first", time=moment).with_row_index("point").sort("time")
-    found = asked.join_asof(
-        behind, on="time", by="patient_id", allow_exact_matches=inclusive, check_sortedness=False
-    )
+    found = asked.join_asof(behind, on="time", by="patient_id", allow_exact_matches=inclusive, check_sortedness=False)
     return found.sort("point").select(pl.coalesce("behind", "first").cast(pl.Int64)).to_series().to_numpy()
 
 

@@ -95,9 +95,7 @@ def decision_curve(bands: list[Band], thresholds: Sequence[float]) -> tuple[list
     return model, [benefit(bands, t) for t in thresholds]
 
 
-def subgroups(
-    labels: Integers, probability: Floats, patient_id: Integers, levels: pl.DataFrame
-) -> list[Subgroup]:
+def subgroups(labels: Integers, probability: Floats, patient_id: Integers, levels: pl.DataFrame) -> list[Subgroup]:
     """AUROC in every level of every column of `levels` (one row per label).
 
     Levels with fewer than MINIMUM_CELL patients are pooled as `other`, with the next smallest if they are
@@ -143,9 +141,7 @@ def _pool(level: pl.Series, patient_id: Integers) -> pl.Series:
         pooled = frame.filter(pl.col("level").is_in(small))["patient_id"].n_unique()
         if patients < MINIMUM_CELL or 0 < pooled < MINIMUM_CELL:
             small.append(name)
-    return frame.select(
-        pl.when(pl.col("level").is_in(small)).then(pl.lit(POOLED)).otherwise("level")
-    ).to_series()
+    return frame.select(pl.when(pl.col("level").is_in(small)).then(pl.lit(POOLED)).otherwise("level")).to_series()
 
 
 def _auroc(labels: Integers, probability: Floats, patient_id: Integers) -> Estimate | None:

@@ -116,9 +116,7 @@ def _vectors(frame: pl.DataFrame, file: Path) -> Vectors:
     frame = frame.with_columns(column, size=column.list.len())
     _refuse(frame, file, "embedding", pl.col("size").is_null() | (pl.col("size") == 0), "no vector")
     size = frame.item(0, "size")
-    _refuse(
-        frame, file, "embedding", pl.col("size") != size, "vector's dimensions differ from the first one's"
-    )
+    _refuse(frame, file, "embedding", pl.col("size") != size, "vector's dimensions differ from the first one's")
     vectors: Vectors = frame["embedding"].explode().to_numpy().reshape(len(frame), size)
     finite = pl.Series(np.isfinite(vectors).all(axis=1))
     _refuse(
@@ -134,9 +132,7 @@ def _vectors(frame: pl.DataFrame, file: Path) -> Vectors:
 def _read_timed(file: Path) -> pl.DataFrame:
     """The file with checked patient_id and prediction_time, and `row` counted from 0."""
     frame = _read(file)
-    _require(
-        file, "prediction_time", _is_time(frame.schema.get("prediction_time")), "timestamps without time zone"
-    )
+    _require(file, "prediction_time", _is_time(frame.schema.get("prediction_time")), "timestamps without time zone")
     _refuse(frame, file, "prediction_time", pl.col("prediction_time").is_null(), "prediction_time is missing")
     return frame.with_columns(pl.col("prediction_time").cast(pl.Datetime("us")))
 

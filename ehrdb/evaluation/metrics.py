@@ -145,6 +145,4 @@ def _brier(labels: Integers, probabilities: Floats, drawing: Drawing) -> Floats:
 def _estimate(values: Floats) -> Estimate:
     score, replicates = values[0], values[1:]
     lower, upper = np.percentile(replicates, [2.5, 97.5])
-    return Estimate(
-        float(score), float(replicates.std(ddof=1)), float(lower), float(upper), float(replicates.mean())
-    )
+    return Estimate(float(score), float(replicates.std(ddof=1)), float(lower), float(upper), float(replicates.mean()))

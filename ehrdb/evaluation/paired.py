@@ -66,9 +66,7 @@ def compare(
     ]
 
 
-def paired_test(
-    task: str, k: int, findings: Sequence[Comparison], replicates: int = REPLICATES
-) -> PairedTest:
+def paired_test(task: str, k: int, findings: Sequence[Comparison], replicates: int = REPLICATES) -> PairedTest:
     """Compare two models on one task; several findings (chexpert) count with their mean AUROC.
 
     Patients are drawn together for all findings. A finding without both classes in a replicate is left out of

@@ -46,11 +46,7 @@ def binary_targets(labels: pl.DataFrame) -> pl.DataFrame:
 def largest_value(task: pl.Expr) -> pl.Expr:
     """The largest value that a label of a task may have; the smallest is 0."""
     return (
-        pl.when(task == "chexpert")
-        .then(2 ** len(FINDINGS) - 1)
-        .when(task.str.starts_with("lab_"))
-        .then(3)
-        .otherwise(1)
+        pl.when(task == "chexpert").then(2 ** len(FINDINGS) - 1).when(task.str.starts_with("lab_")).then(3).otherwise(1)
     )
 
 

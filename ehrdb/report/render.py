@@ -113,9 +113,7 @@ def _summary(report: Report) -> dict[str, dict[str, list[Mean | None]]]:
             group_means({run.task: getattr(run.metrics, metric) for run in model.runs if run.k == ALL})
             for model in report.models
         ]
-        found[METRICS[metric]] = {
-            group_name(group): [mean.get(group) for mean in means] for group in means[0]
-        }
+        found[METRICS[metric]] = {group_name(group): [mean.get(group) for mean in means] for group in means[0]}
     return found
 
 
@@ -150,9 +148,7 @@ def _few_shot_curves(report: Report) -> list[Image]:
 
 def _scores(report: Report, metric: str) -> list[dict[str, Any]]:
     """Rows of task, k and, for each model, the means over replicates of score, lower and upper bound."""
-    cells: dict[tuple[str, int], dict[str, list[tuple[float, float, float]]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
+    cells: dict[tuple[str, int], dict[str, list[tuple[float, float, float]]]] = defaultdict(lambda: defaultdict(list))
     for model in report.models:
         for run in model.runs:
             estimate = getattr(run.metrics, metric)
@@ -207,8 +203,7 @@ def _bands(target: Target, probabilities: Mapping[str, Floats], number: int) -> 
     """Bands of every model whose predictions fall into two or more."""
     test = target.test
     found = {
-        name: bands(test.labels, probability, test.patient_id, number)
-        for name, probability in probabilities.items()
+        name: bands(test.labels, probability, test.patient_id, number) for name, probability in probabilities.items()
     }
     return {name: cut for name, cut in found.items() if len(cut) > 1}
 
