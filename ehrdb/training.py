@@ -18,7 +18,7 @@ from ehrdb.encoder import Encoder
 from ehrdb.encoder.prompts import prompt_for
 from ehrdb.encoder.registry import RegisteredEncoder, prompt_id
 from ehrdb.errors import TrainingError
-from ehrdb.heads import Features, Labels, LinearHead, train_head
+from ehrdb.heads import Features, FoldedHead, Labels, train_head
 from ehrdb.queries import Queries
 from ehrdb.refresh import refresh
 from ehrdb.refresh.run import Progress
@@ -52,6 +52,7 @@ class TrainResult:
     labels: dict[str, int]
     positives: dict[str, int]
     best_c: float
+    is_calibrated: bool
     test: dict[str, float | None]
 
 
@@ -70,9 +71,12 @@ def train(
     load_encoder: Callable[[], Encoder],
     task_name: str,
     *,
+    calibrate: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> list[TrainResult]:
     """Label the task, embed what is missing, fit and store its head (14 for chexpert).
+
+    `calibrate` adds Platt scaling, fitted on the validation patients; the paper's heads have none.
 
     Raises NotFound for an unknown task, TrainingError where a split lacks labels of a class.
     """
@@ -86,10 +90,10 @@ def train(
             hint="See `ehrdb status`; run this again when they are.",
         )
     data = _read(database, encoder, task, prompt)
-    fitted = [(target, *_fit(target, data, labels)) for target, labels in targets(task, data.values)]
+    fitted = [(target, *_fit(target, data, labels, calibrate)) for target, labels in targets(task, data.values)]
     with database.transaction() as connection:
-        for _, model, outcome in fitted:
-            _store(connection, encoder, task, prompt, model, outcome)
+        for _, head, outcome in fitted:
+            _store(connection, encoder, task, prompt, head, outcome)
     return [outcome for _, _, outcome in fitted]
 
 
@@ -128,7 +132,7 @@ def _read(database: Database, encoder: RegisteredEncoder, task: Task, prompt: in
     )
 
 
-def _fit(target: str, data: TrainingData, labels: Labels) -> tuple[LinearHead, TrainResult]:
+def _fit(target: str, data: TrainingData, labels: Labels, calibrate: bool) -> tuple[FoldedHead, TrainResult]:
     parts = {split: (data.vectors[data.splits == split], labels[data.splits == split]) for split in SPLITS}
     for split in ("train", "val"):
         if len(set(parts[split][1].tolist())) < 2:
@@ -137,21 +141,23 @@ def _fit(target: str, data: TrainingData, labels: Labels) -> tuple[LinearHead, T
                 hint="Load more patients, or choose another task (`ehrdb label` shows counts).",
             )
     model = train_head(*parts["train"], *parts["val"])
+    head = model.fold().calibrated(*parts["val"]) if calibrate else model.fold()
     outcome = TrainResult(
         target,
         {split: len(labels) for split, (_, labels) in parts.items()},
         {split: int(labels.sum()) for split, (_, labels) in parts.items()},
         model.params["C"],
-        _scores(model, *parts["test"]),
+        calibrate,
+        _scores(head, *parts["test"]),
     )
-    return model, outcome
+    return head, outcome
 
 
-def _scores(model: LinearHead, vectors: Features, labels: Labels) -> dict[str, float | None]:
+def _scores(head: FoldedHead, vectors: Features, labels: Labels) -> dict[str, float | None]:
     """AUROC, AUPRC and Brier score; null where the test patients have labels of one class only."""
     if len(set(labels.tolist())) < 2:
         return {"auroc": None, "auprc": None, "brier": None}
-    probabilities = model.probability(vectors)
+    probabilities = head.probability(vectors)
     return {
         "auroc": float(roc_auc_score(labels, probabilities)),
         "auprc": float(average_precision_score(labels, probabilities)),
@@ -164,11 +170,10 @@ def _store(
     encoder: RegisteredEncoder,
     task: Task,
     prompt: int,
-    model: LinearHead,
+    head: FoldedHead,
     outcome: TrainResult,
 ) -> None:
     register_vector(connection)
-    head = model.fold()
     provenance = {
         **{name: value for name, value in asdict(outcome).items() if name != "target"},
         "encoder_digest": encoder.digest,
@@ -183,6 +188,8 @@ def _store(
             "prompt_id": prompt,
             "weights": Vector(head.weights),
             "intercept": head.intercept,
+            "slope": head.slope,
+            "shift": head.shift,
             "provenance": json.dumps(provenance),
         },
     )

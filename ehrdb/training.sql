@@ -15,8 +15,11 @@ select coalesce(p.split, ehrdb.split_of(p.patient_id)), l.value, e.embedding::pu
  order by l.patient_id, l.prediction_time, l.ctid;
 
 -- store_head: one head per target and encoder; a new one takes the old one's place
-insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)
-values (%(task)s, %(target)s, %(encoder_id)s, %(prompt_id)s, %(weights)s, %(intercept)s, %(provenance)s)
+insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, calibration_slope, calibration_shift,
+                        provenance)
+values (%(task)s, %(target)s, %(encoder_id)s, %(prompt_id)s, %(weights)s, %(intercept)s, %(slope)s, %(shift)s,
+        %(provenance)s)
 on conflict (target, encoder_id) do update
    set prompt_id = excluded.prompt_id, weights = excluded.weights, intercept = excluded.intercept,
-       provenance = excluded.provenance, calibration_slope = 1, calibration_shift = 0, trained_at = now();
+       calibration_slope = excluded.calibration_slope, calibration_shift = excluded.calibration_shift,
+       provenance = excluded.provenance, trained_at = now();

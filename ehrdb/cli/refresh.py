@@ -95,7 +95,8 @@ class progress_bar:  # noqa: N801 - used as a with-statement's verb
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if err.is_terminal:
+            self._bar.stop()
 
     def update(self, done: int, total: int) -> None:
         """Show that `done` of `total` contents are embedded."""

@@ -18,6 +18,9 @@ from ehrdb.training import train as train_task
 def train(
     tasks: Annotated[list[str], typer.Argument(help="Tasks to train, as in `ehrdb label`")],
     encoder: EncoderName = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="Add Platt scaling, fitted on the validation patients (the paper has none).")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Label tasks, embed every patient as of each prediction time, and train heads that SQL can score.
@@ -36,6 +39,7 @@ def train(
                     registered,
                     lambda: load_encoder(configured, registered),
                     task,
+                    calibrate=calibrate,
                     progress=report.update,
                 )
     if json:

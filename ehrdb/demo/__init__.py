@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import as_file, files
 
 from ehrdb.config import Settings
@@ -69,7 +70,8 @@ def learn(
     database: Database, settings: Settings, encoder: registry.RegisteredEncoder, progress: Progress
 ) -> TrainResult:
     """Train the demo's task on embeddings as of each prediction time."""
-    return train(database, encoder, lambda: load_encoder(settings, encoder), TASK, progress=progress)[0]
+    load = partial(load_encoder, settings, encoder)
+    return train(database, encoder, load, TASK, calibrate=True, progress=progress)[0]
 
 
 def example_patient(database: Database) -> int:

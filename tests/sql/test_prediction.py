@@ -46,6 +46,22 @@ def test_sql_gives_scikit_learns_probabilities(database: Database, encoder: Regi
         assert probability == pytest.approx(1 / (1 + 2.718281828459045**-logit), abs=1e-6)
 
 
+def test_a_calibrated_head_keeps_the_order_and_moves_the_mean_to_the_prevalence(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    found = []
+    for calibrate in (False, True):
+        train(database, encoder, FakeEncoder, "guo_los", calibrate=calibrate)
+        with database.transaction() as connection:
+            found.append(dict(connection.execute("select patient_id, probability from ehr.predict_cohort('guo_los')")))
+    plain, calibrated = found
+    assert sorted(plain, key=plain.__getitem__) in (
+        sorted(calibrated, key=calibrated.__getitem__),
+        sorted(calibrated, key=calibrated.__getitem__, reverse=True),
+    )
+    assert 0.2 < sum(calibrated.values()) / PATIENTS < 0.5
+
+
 def test_one_patient_and_the_cohort_agree(database: Database, encoder: RegisteredEncoder) -> None:
     train(database, encoder, FakeEncoder, "guo_los")
     with database.transaction() as connection:
