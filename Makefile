@@ -1,4 +1,4 @@
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint docs bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -26,6 +26,9 @@ lint: install ## Style, types, and nothing forgotten
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: install ## Write docs/sql-api.md from the comments in the database
+	$(BIN)/python docs/make_sql_api.py
 
 bench: install ## Run every benchmark; each prints ratios against a baseline of the same run
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
