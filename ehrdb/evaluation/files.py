@@ -132,7 +132,12 @@ def _vectors(frame: pl.DataFrame, file: Path) -> Vectors:
 def _read_timed(file: Path) -> pl.DataFrame:
     """The file with checked patient_id and prediction_time, and `row` counted from 0."""
     frame = _read(file)
-    _require(file, "prediction_time", _is_time(frame.schema.get("prediction_time")), "timestamps without time zone")
+    if frame.schema.get("prediction_time") == pl.String:
+        parsed = pl.col("prediction_time").str.replace("T", " ").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False)
+        _refuse(frame, file, "prediction_time", parsed.is_null(), "prediction_time is not YYYY-MM-DD HH:MM:SS")
+        frame = frame.with_columns(prediction_time=parsed)
+    wanted = "timestamps without time zone, or text"
+    _require(file, "prediction_time", _is_time(frame.schema.get("prediction_time")), wanted)
     _refuse(frame, file, "prediction_time", pl.col("prediction_time").is_null(), "prediction_time is missing")
     return frame.with_columns(pl.col("prediction_time").cast(pl.Datetime("us")))
 

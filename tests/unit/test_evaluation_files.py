@@ -204,3 +204,15 @@ def test_an_unreadable_file_is_refused(labels_file: Path, content: bytes | None)
         labels_file.write_bytes(content)
     with pytest.raises(InputError, match=r"labels\.parquet: (no such file|cannot be read as parquet)"):
         read_labels(labels_file)
+
+
+@pytest.mark.parametrize("text", ["2020-01-01 23:59:00", "2020-01-01T23:59:00", "2020-01-01T23:59:00.000"])
+def test_times_may_be_text(labels_file: Path, text: str) -> None:
+    labels_frame(prediction_time=[text] * 6).write_parquet(labels_file)
+    assert read_labels(labels_file)["prediction_time"].unique().to_list() == [START]
+
+
+def test_text_that_is_no_time_is_refused_by_its_row(labels_file: Path) -> None:
+    labels_frame(prediction_time=["2020-01-01 23:59:00"] * 5 + ["soon"]).write_parquet(labels_file)
+    with pytest.raises(InputError, match="prediction_time is not"):
+        read_labels(labels_file)
