@@ -111,9 +111,11 @@ select distinct e.patient_id from ehrdb.event e join pg_temp.concept_changed usi
 on conflict (patient_id) do update set changed_at = excluded.changed_at;
 
 -- insert_events: everything of new and changed patients
-insert into ehrdb.event (patient_id, time, end_time, ordinal, code_id, unit_id, numeric_value, text_value, visit_id,
-                         visit_class, source_table, extra)
-select n.patient_id, n.time, n.end_time, n.ordinal, c.code_id, u.unit_id, n.numeric_value, n.text_value, n.visit_id,
+insert into ehrdb.event (patient_id, time, end_time, valid_to, ordinal, code_id, unit_id, numeric_value, text_value,
+                         visit_id, visit_class, source_table, extra)
+select n.patient_id, n.time, n.end_time,
+       lag(n.time, 1, 'infinity') over (partition by n.patient_id, c.code_id order by n.time desc, n.ordinal),
+       n.ordinal, c.code_id, u.unit_id, n.numeric_value, n.text_value, n.visit_id,
        n.visit_class, n.source_table, n.extra
   from pg_temp.event_numbered n
   join pg_temp.patient_change p on p.patient_id = n.patient_id and p.change in ('new', 'changed')

@@ -44,26 +44,33 @@ create table ehrdb.patient (
 
 -- Widest columns first so that rows pack without padding. `ordinal` counts a patient's events in the
 -- source's order and is the only tie-break. Static events (no time) have time -infinity.
+-- `valid_to`: when another event of the same code takes over, infinity for the latest; an event that shares its
+-- time with an earlier one of its code is never valid. So the latest of each code as of t is
+-- `time <= t and valid_to > t`. Null until computed (ehrdb.keep_valid_to does, before the statement ends).
 create table ehrdb.event (
     patient_id    bigint not null,
     time          timestamp not null,
     end_time      timestamp,
+    valid_to      timestamp,
     ordinal       integer not null,
     code_id       integer not null,
     unit_id       integer,
     numeric_value real,
     text_value    text,
-    has_text      boolean not null generated always as (text_value is not null) stored,
+    short_text    text generated always as (case when octet_length(text_value) <= 200 then text_value end) stored,
+    has_long_text boolean not null generated always as (coalesce(octet_length(text_value) > 200, false)) stored,
     visit_id      text,
     visit_class   text check (visit_class in ('inpatient', 'emergency', 'outpatient', 'icu', 'other')),
     source_table  text,
     extra         jsonb,
     primary key (patient_id, ordinal)
 );
--- One read path: the latest event of each code as of any moment, without touching the table. Texts may be
--- too long for an index, so only whether there is one is kept here.
-create index event_by_code on ehrdb.event (patient_id, code_id, time desc, ordinal)
-    include (numeric_value, unit_id, has_text);
+-- Timelines read these alone, never the table (but for texts too long for an index), in the order they print.
+create index event_by_time on ehrdb.event (patient_id, time desc, ordinal, valid_to)
+    include (code_id, unit_id, numeric_value, short_text, has_long_text);
+create index event_current on ehrdb.event (patient_id, time desc, ordinal)
+    include (code_id, unit_id, numeric_value, short_text, has_long_text) where valid_to = 'infinity';
+create index event_by_code on ehrdb.event (patient_id, code_id, time);
 create index event_visit on ehrdb.event (patient_id, time) where visit_class is not null;
 
 -- Patients whose events changed since the last refresh looked at them.

@@ -1,20 +1,16 @@
 create or replace view ehr.current_timeline with (security_invoker = true) as
-select k.patient_id,
-       coalesce(string_agg(ehrdb.line(c.text, u.unit, k.numeric_value, t.text_value), E'\n'
-                           order by k.time desc, k.ordinal) filter (where c.code_id is not null), '') as text,
-       sha256(convert_to(coalesce(
-           string_agg(ehrdb.line(c.text, u.unit, k.numeric_value, t.text_value), E'\n'
-                      order by k.time desc, k.ordinal) filter (where c.code_id is not null), ''), 'UTF8'))
-           as text_sha256,
-       max(k.time) as last_event_time
-  from (select distinct on (e.patient_id, e.code_id)
-               e.patient_id, e.code_id, e.time, e.ordinal, e.numeric_value, e.unit_id, e.has_text
+select t.patient_id, coalesce(t.text, '') as text, sha256(convert_to(coalesce(t.text, ''), 'UTF8')) as text_sha256,
+       t.last_event_time
+  from (select e.patient_id, max(e.time) as last_event_time,
+               string_agg(ehrdb.line(l.text, u.unit, e.numeric_value, case when not e.has_long_text then e.short_text
+                                     else (select t.text_value from ehrdb.event t
+                                            where t.patient_id = e.patient_id and t.ordinal = e.ordinal) end),
+                          E'\n' order by e.time desc, e.ordinal) as text
           from ehrdb.event e
-         order by e.patient_id, e.code_id, e.time desc, e.ordinal) k
-  left join ehrdb.concept_text c using (code_id)
-  left join ehrdb.unit u using (unit_id)
-  left join ehrdb.event t on k.has_text and t.patient_id = k.patient_id and t.ordinal = k.ordinal
- group by k.patient_id;
+          left join ehrdb.concept_label l using (code_id)
+          left join ehrdb.unit u on u.unit_id = e.unit_id and e.numeric_value is not null
+         where e.valid_to = 'infinity'
+         group by e.patient_id) t;
 
 comment on view ehr.current_timeline is
 'Each patient''s current text in the default format (list_recent), its sha-256 and the time of the last event.

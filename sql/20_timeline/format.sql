@@ -1,22 +1,14 @@
 create or replace view ehr.format with (security_invoker = true) as
-with base (name, description) as (
-    values
-    ('list_recent', 'Latest value of each code, newest first (the paper''s default).'),
-    ('list_recent_time', 'The same with times, shifted so that as_of is 2024-01-01.'),
-    ('list_first', 'First value of each code, oldest first.'),
-    ('list_first_time', 'The same with times, shifted so that as_of is 2024-01-01.')
-), category (category) as (
+with category (category) as (
     values ('demographics'), ('visits'), ('conditions'), ('medications'), ('procedures'), ('labs')
 )
-select b.name, 1 as version, b.description from base b
+select f.name, f.version, f.description from ehrdb.format f
 union all
-select 'markdown', 1, 'Document: demographics, 24 body measures and labs, visits with their events.'
+select f.name || '_no_' || c.category, f.version, f.description || ' Without ' || c.category || '.'
+  from ehrdb.format f cross join category c where f.kind = 'list'
 union all
-select b.name || '_no_' || c.category, 1, b.description || ' Without ' || c.category || '.'
-  from base b cross join category c
-union all
-select b.name || '_only_' || c.category, 1, b.description || ' Only ' || c.category || '.'
-  from base b cross join category c;
+select f.name || '_only_' || c.category, f.version, f.description || ' Only ' || c.category || '.'
+  from ehrdb.format f cross join category c where f.kind = 'list';
 
 comment on view ehr.format is
 'Formats that ehr.timeline knows. Category endings combine: list_recent_no_labs_no_visits. version enters the

@@ -7,23 +7,32 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    parsed record := ehrdb.parse_format($3);
-    moments timestamp[] := ehrdb.moments($1, $2);
+    wanted constant record := ehrdb.parse_format($3);
+    f constant ehrdb.format := wanted.format;
+    moments constant timestamp[] := ehrdb.moments($1, $2);
 begin
-    if parsed.kind = 'list' then
-        return query
-        select t.place, $1[t.place], moments[t.place], t.text, t.lines_cut
-          from ehrdb.list_timelines($1, moments, parsed.is_recent, parsed.has_time, parsed.categories, $4, $5) t;
-    else
-        return query
-        select t.place, $1[t.place], moments[t.place], t.text, 0
-          from ehrdb.markdown_timelines($1, moments, $4) t;
+    if cardinality($1) <> cardinality($2) or array_position($2, null) is not null or $5 < 1 then
+        raise exception using errcode = 'EH007', message = 'patient_ids and as_ofs do not fit together, or max_chars < 1',
+            hint = 'Give one moment (not null) for each patient; infinity stands for the last event.';
     end if;
+    return query
+    select p.position::integer, p.patient_id, p.as_of, left(t.text, shown.length),
+           length(substr(t.text, shown.length + 1)) - length(replace(substr(t.text, shown.length + 1), E'\n', ''))
+      from unnest($1, moments) with ordinality as p (patient_id, as_of, position)
+      left join (
+        select * from ehrdb.list_timelines($1, moments, f.is_recent, f.has_time, wanted.categories, f.rules, $4)
+         where f.kind = 'list'
+        union all
+        select * from ehrdb.markdown_timelines($1, moments, f.rules, f.hides_births, $4)
+         where f.kind = 'markdown') made on made.place = p.position
+     cross join lateral (select coalesce(made.text, '') as text) t
+     cross join lateral (select ehrdb.visible_length(t.text, $5) as length) shown
+     order by p.position;
 end
 $$;
 
 comment on function ehr.timelines(bigint[], timestamp[], text, interval, integer) is
 'Timelines of many patients at many moments: parallel arrays in, one row per position out. Patients without
 visible events have an empty text. time_window: only events of that long before as_of. max_chars: lines that
-begin later are cut (lines_cut). EH002: unknown format.
+begin later are cut (lines_cut). EH002: unknown format; EH007: arguments that do not fit together.
 Example: select * from ehr.timelines(array[1, 1], array[''2010-01-01'', ''2020-01-01'']::timestamp[]);';

@@ -1,0 +1,133 @@
+create or replace function ehrdb.markdown_timelines(
+    patient_ids bigint[], as_ofs timestamp[], rules text, hides_births boolean, time_window interval
+) returns table (place integer, text text)
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with point as (
+        select p.place::integer, p.patient_id, p.as_of, date_trunc('minute', p.as_of) as moment,
+               coalesce(p.as_of - time_window, '-infinity') as since,
+               (select min(e.time) from ehrdb.event e where e.patient_id = p.patient_id and isfinite(e.time)) as birth
+          from unnest(patient_ids, as_ofs) with ordinality as p (patient_id, as_of, place)
+    ), seen as (
+        -- The first event with a time (birth) becomes the age, and comes first.
+        select p.place, p.moment, e.*,
+               'Patient age: ' || extract(day from p.moment - p.birth)::integer / 365 as age,
+               e.ordinal = min(e.ordinal) filter (where isfinite(e.time)) over (partition by p.place) as is_age
+          from point p
+          join ehrdb.event e on e.patient_id = p.patient_id and e.time <= p.as_of and e.time >= p.since
+    ), record as (
+        select s.place, s.moment, s.time, s.end_time, s.numeric_value, s.text_value, l.text, u.unit,
+               s.ordinal as position, coalesce(s.visit_id, '') as visit_id, c.code, a.position as aggregate,
+               starts_with(c.code, 'Visit/') as is_visit
+          from seen s
+          join ehrdb.concept c using (code_id)
+          left join ehrdb.aggregated_code a on a.rules = $3 and a.code = c.code
+          left join ehrdb.concept_label l on l.code_id = s.code_id and not (l.is_birth and $4)
+          left join ehrdb.unit u using (unit_id)
+         where is_age is not true and (l.text is not null or a.code is not null)
+        union all
+        select s.place, s.moment, s.time, s.end_time, s.numeric_value, s.text_value, s.age, null, -1, '', s.age, null,
+               false
+          from seen s
+         where s.is_age
+    ), visit as (
+        -- The last event of a visit_id says what the visit is, the first one its rank among equals.
+        select distinct on (r.place, r.visit_id) r.place, r.visit_id, r.time as starts, r.end_time as ends,
+               min(r.position) over (partition by r.place, r.visit_id) as first_position,
+               ehrdb.visit_heading(r.text, r.time, r.end_time, r.moment) as heading
+          from record r
+         where r.is_visit and isfinite(r.time)
+         order by r.place, r.visit_id, r.position desc
+    ), listed as (
+        select r.*, v.visit_id as in_visit,
+               row_number() over (partition by r.place, v.visit_id order by r.position) as number
+          from record r
+          left join visit v on v.place = r.place and v.visit_id = r.visit_id
+         where r.aggregate is null and not r.is_visit
+    ), sectioned as (
+        -- Outside visits: three or four demographic facts, then everything else.
+        select l.place, l.in_visit, l.position, l.text, l.unit,
+               case when l.in_visit is not null then coalesce(s.section, rest.section)
+                    when l.number <= case when starts_with(third.code, 'Ethnicity') then 3 else 4 end
+                    then 'demographics' else 'general' end as section,
+               coalesce(s.position, rest.position) as section_position,
+               coalesce(ehrdb.number_text(l.numeric_value), l.text_value) as value
+          from listed l
+          left join listed third on third.place = l.place and third.in_visit is null and third.number = 3
+          left join ehrdb.visit_section s on s.rules = $3 and s.vocabulary = split_part(l.code, '/', 1)
+          left join ehrdb.visit_section rest on rest.rules = $3 and rest.vocabulary = '*'
+    ), grouped as (
+        select s.place, s.in_visit, s.section, min(s.section_position) as section_position, s.text,
+               min(s.position) as position, (array_agg(s.unit order by s.position desc))[1] as unit,
+               array_agg(s.value order by s.position) filter (where s.value is not null) as values
+          from sectioned s
+         group by s.place, s.in_visit, s.section, s.text
+    ), section as (
+        select g.place, g.in_visit, g.section, min(g.section_position) as position,
+               string_agg('- ' || g.text || case
+                   when g.values is null or g.in_visit is null and g.section = 'demographics' then ''
+                   else coalesce(' (' || g.unit || ')', '') || ': '
+                        || array_to_string(g.values[cardinality(g.values) - 2 :], ', ') end,
+                   E'\n' order by g.position) as lines
+          from grouped g
+         group by g.place, g.in_visit, g.section
+    ), detail as (
+        select s.place, s.in_visit,
+               string_agg('#### ' || s.section || E'\n\n' || s.lines, E'\n\n' order by s.position) as sections
+          from section s
+         where s.in_visit is not null
+         group by s.place, s.in_visit
+    ), visits as (
+        select v.place, string_agg('- ' || v.heading, E'\n' order by v.starts desc, v.ends desc, v.first_position)
+                            as summary,
+               string_agg('### ' || v.heading || E'\n\n' || coalesce(d.sections, ''), E'\n\n'
+                          order by v.starts desc, v.ends desc, v.first_position) as details
+          from visit v
+          left join detail d on d.place = v.place and d.in_visit = v.visit_id
+         group by v.place
+    ), measured as (
+        select r.place, r.aggregate,
+               string_agg(ehrdb.aggregate_text(r.value, r.decimals, r.normal_low, r.normal_high), ', '
+                          order by r.recency) as values
+          from (select r.place, r.aggregate, r.numeric_value::float8 as value, c.*,
+                       row_number() over (partition by r.place, r.aggregate order by r.time desc, r.position) as recency
+                  from record r
+                  join ehrdb.aggregated_concept c on c.rules = $3 and c.position = r.aggregate
+                 where r.numeric_value::float8 between c.low and c.high) r
+         where r.recency <= 3
+         group by r.place, r.aggregate
+    ), measurements as (
+        select m.place, string_agg(m.lines, '' order by m.position) as sections
+          from (select p.place, min(c.position) as position,
+                       '## ' || c.section || E'\n\n' || string_agg(
+                           '- ' || c.concept || coalesce(' (' || c.unit || '): ' || m.values, ': No recent data'), E'\n'
+                           order by c.position) || E'\n\n' as lines
+                  from point p
+                 cross join ehrdb.aggregated_concept c
+                  left join measured m on m.place = p.place and m.aggregate = c.position
+                 where c.rules = $3
+                 group by p.place, c.section) m
+         group by m.place
+    )
+    select p.place, regexp_replace(concat(
+               E'\n\n# Electronic Healthcare Record\n\nCurrent time: [2024-01-01](2024-01-01)\n\n',
+               E'## Patient Demographics\n\n', demographics.lines, E'\n\n', m.sections,
+               E'## Past Medical Visits\n\n', v.summary, E'\n\n',
+               E'## General Medical Events\n\n', general.lines, E'\n\n',
+               E'## Detailed Past Medical Visits (most recent first)\n\n', v.details), E'\n{3,}', E'\n\n', 'g')
+      from (select distinct r.place from record r) p
+      left join section demographics on demographics.place = p.place and demographics.section = 'demographics'
+                                    and demographics.in_visit is null
+      left join section general on general.place = p.place and general.section = 'general' and general.in_visit is null
+      left join measurements m on m.place = p.place
+      left join visits v on v.place = p.place;
+end
+$$;
+
+comment on function ehrdb.markdown_timelines(bigint[], timestamp[], text, boolean, interval) is
+'Markdown documents for patients at moments (parallel arrays), by the aggregated concepts and visit sections of a set
+of rules. No row where nothing is visible. Paper: Markdown format with three aggregated values.';
