@@ -127,7 +127,8 @@ BAD_LABELS = {
         labels_frame(patient_id=list("abcdef")),
         "column patient_id: must be there and hold integers",
     ),
-    "text times": (labels_frame(prediction_time=["2020-01-01"] * 6), "column prediction_time: must be there"),
+    "text dates": (labels_frame(prediction_time=["2020-01-01"] * 6), "row 1, column prediction_time"),
+    "times as numbers": (labels_frame(prediction_time=[1] * 6), "column prediction_time: must be there"),
     "no rows": (labels_frame().clear(), "has no rows"),
 }
 
