@@ -1,70 +1,57 @@
-"""A deterministic encoder without a model, for tests of everything around one."""
+"""A stand-in encoder for tests: no model, the same interface, the same vector for the same text."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from ehrdb.encoder import Encoded, in_order
-from ehrdb.encoder.manifest import GRAPH, TOKENIZER, Manifest
-from ehrdb.errors import EmptyText, ItemError
+from ehrdb.encoder.manifest import Manifest
+from ehrdb.errors import NonFiniteVector
 
 
+@dataclass
 class FakeEncoder:
-    """Unit vectors drawn from a hash of the text, in batches of `batch_size`.
+    """Unit vectors seeded by the text's hash, in batches of `batch`; texts that hold `poison` fail.
 
-    `fails` says which texts cannot be embedded; `calls` counts the texts that were asked for.
+    `seen` collects every text that was embedded, in that order.
     """
 
-    def __init__(
-        self, dimension: int = 8, *, batch_size: int = 4, fails: Callable[[str], bool] = lambda text: False
-    ) -> None:
-        self.dimension, self.batch_size, self.fails = dimension, batch_size, fails
-        self.calls = 0
+    dimension: int = 8
+    batch: int = 4
+    poison: str | None = None
+    name: str = "fake"
+    seen: list[str] = field(default_factory=list)
+
+    @property
+    def manifest(self) -> Manifest:
+        """An identity that depends on name and dimension."""
+        settings = {"pooling": "mean", "chunking": "none", "normalize": True, "precision": "fp32", "prefix": ""}
+        sizes = {"dimension": self.dimension, "max_tokens": 512, "chunk_tokens": 504, "max_chunks": 1}
+        made = {"source": "none", "revision": None, "architecture": "fake", "weights_digest": self.name}
+        rest = {"prompt_template": False, "matryoshka_dimensions": (), "parity": None, "versions": {}, "files": {}}
+        return Manifest.model_validate({"name": self.name, **settings, **sizes, **made, **rest})
+
+    def encode_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Encoded]]:
+        """Batches in the order of the texts; NonFiniteVector where one holds `poison`."""
+        for start in range(0, len(texts), self.batch):
+            indices = list(range(start, min(start + self.batch, len(texts))))
+            for index in indices:
+                if self.poison is not None and self.poison in texts[index]:
+                    raise NonFiniteVector(f"the vector of text {index} is not finite", index=index)
+            self.seen += [texts[index] for index in indices]
+            counts = np.array([len(texts[index].split()) for index in indices], dtype=np.int64)
+            yield indices, Encoded(self._vectors([texts[i] for i in indices]), counts, counts > 512)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """All vectors in the order of `texts`."""
-        return in_order(len(texts), self.encode_batches(texts))
+        return in_order(self.dimension, self.encode_batches(texts))
 
-    def encode_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Encoded]]:
-        """Batches in the order of `texts`; a failing text raises ItemError."""
-        for start in range(0, len(texts), self.batch_size):
-            indices = list(range(start, min(start + self.batch_size, len(texts))))
-            for index in indices:
-                if not texts[index]:
-                    raise EmptyText(f"text {index} is empty", index=index)
-                if self.fails(texts[index]):
-                    raise ItemError(f"text {index} fails", index=index)
-            self.calls += len(indices)
-            vectors = np.stack([self._vector(texts[index]) for index in indices])
-            counts = np.array([len(texts[index].split()) for index in indices], dtype=np.int64)
-            yield indices, Encoded(vectors, counts, np.zeros(len(indices), dtype=np.bool_))
-
-    def _vector(self, text: str) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
-        vector = np.random.default_rng(seed).standard_normal(self.dimension)
-        return (vector / np.linalg.norm(vector)).astype(np.float32)
-
-
-def fake_manifest(name: str = "fake", dimension: int = 8, weights: str = "0") -> Manifest:
-    """A manifest for a FakeEncoder; another `weights` makes another encoder."""
-    return Manifest(
-        name=name,
-        source="fake",
-        revision=None,
-        architecture="fake",
-        weights_digest=weights,
-        pooling="mean",
-        normalize=True,
-        dimension=dimension,
-        max_tokens=512,
-        chunk_tokens=504,
-        max_chunks=16,
-        precision="fp32",
-        prompt_template=False,
-        parity=None,
-        versions={},
-        files={GRAPH: "0", TOKENIZER: "0"},
-    )
+    def _vectors(self, texts: list[str]) -> npt.NDArray[np.float32]:
+        seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) for text in texts]
+        rows = np.stack([np.random.default_rng(seed).normal(size=self.dimension) for seed in seeds])
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)

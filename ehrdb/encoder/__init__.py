@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ehrdb.encoder.manifest import Manifest
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -22,6 +24,11 @@ class Encoded:
 class Encoder(Protocol):
     """Turns texts into vectors; the same text always gives the same vector, whatever stands beside it."""
 
+    @property
+    def manifest(self) -> Manifest:
+        """What this encoder is."""
+        ...
+
     def encode_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Encoded]]:
         """Yield batches as they finish: positions in `texts` and their vectors.
 
@@ -34,15 +41,14 @@ class Encoder(Protocol):
         ...
 
 
-def in_order(count: int, batches: Iterator[tuple[list[int], Encoded]]) -> Encoded:
+def in_order(dimension: int, batches: Iterator[tuple[list[int], Encoded]]) -> Encoded:
     """Put batches together in the order of the texts."""
     indices: list[int] = []
-    parts: list[Encoded] = []
+    parts = [Encoded(np.empty((0, dimension), np.float32), np.empty(0, np.int64), np.empty(0, np.bool_))]
     for positions, encoded in batches:
         indices += positions
         parts.append(encoded)
     order = np.argsort(indices)
-    assert len(indices) == count
     return Encoded(
         np.concatenate([part.vectors for part in parts])[order],
         np.concatenate([part.token_counts for part in parts])[order],

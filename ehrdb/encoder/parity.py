@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ehrdb.encoder import Encoded, Encoder
-from ehrdb.encoder.manifest import Parity
+from ehrdb.encoder.manifest import Parity, Precision
 from ehrdb.encoder.pooling import Floats
 from ehrdb.errors import QualityGateFailed
 
@@ -39,13 +39,14 @@ def measure(exported: Encoder, original: Encoder, texts: Sequence[str] = ()) -> 
     )
 
 
-def require_quality(parity: Parity, precision: str, accept_loss: bool) -> Parity:
+def require_quality(parity: Parity, precision: Precision, accept_loss: bool) -> Parity:
     """Pass the figures on, marked where a loss was accepted; raise QualityGateFailed where it was not."""
-    passed = (
-        parity.mean_cosine >= 0.99 and parity.overlap_at_10 >= 0.9
-        if precision == "int8"
-        else parity.min_cosine >= 0.9999
-    )
+    passed = {
+        "fp32": parity.min_cosine >= 0.9999,
+        "fp16": parity.mean_cosine >= 0.999,
+        "int8": parity.mean_cosine >= 0.99 and parity.overlap_at_10 >= 0.9,
+        "int4": parity.mean_cosine >= 0.99 and parity.overlap_at_10 >= 0.9,
+    }[precision]
     if passed:
         return parity
     if not accept_loss:

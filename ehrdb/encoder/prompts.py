@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+START, END = "Instruct: ", "\nQuery:\n"
+"""Qwen3's template, with the line break after `Query:` that the paper adds."""
+
 _FORMS = {
     "list": "as a newline separated list",
     "list_time": "as a newline separated list with dates and times",
     "markdown": "in Markdown format",
+    "json": "in JSON format",
+    "xml": "in XML format",
+    "yaml": "in YAML format",
 }
 _TASK_SENTENCES = {
     "guo_los": "will the patient stay in the hospital for more than 7 days",
@@ -34,10 +40,19 @@ def prompt_for(task: str | None, text_format: str) -> str:
         f"Given a patient's electronic healthcare record (EHR) {_form(text_format)}, "
         f"retrieve relevant passages that answer the query: {sentence}"
     )
-    return f"Instruct: {instruction}\nQuery:\n"
+    return f"{START}{instruction}{END}"
+
+
+def split_prompt(text: str) -> tuple[str, str]:
+    """The prompt that `prompt_for` put in front (or nothing), and the text behind it."""
+    if not text.startswith(START) or END not in text:
+        return "", text
+    end = text.index(END) + len(END)
+    return text[:end], text[end:]
 
 
 def _form(text_format: str) -> str:
-    if text_format.startswith("markdown"):
-        return _FORMS["markdown"]
+    for name in ("markdown", "json", "xml", "yaml"):
+        if text_format.startswith(name):
+            return _FORMS[name]
     return _FORMS["list_time" if "_time" in text_format else "list"]

@@ -2,66 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
-from ehrdb.encoder.manifest import TOKENIZER, Manifest
+from ehrdb.encoder.manifest import AGAIN, TOKENIZER, Manifest
+from ehrdb.encoder.prompts import END, START, split_prompt
 from ehrdb.errors import EmptyText, ModelIncomplete
 
-MAX_CHARACTERS = 65_536  # of a text for a chunking encoder, as in the paper
+CHUNKED_CHARACTERS = 65_536
+"""Of a text for a chunking encoder; what follows is cut, as in the paper."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Tokens of one pass through the model, special tokens included; pooling leaves out the first `skipped`."""
+
+    ids: list[int]
+    skipped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """A text's chunks, each with special tokens; how many tokens the text has, and whether some were cut."""
+    """A text's chunks, and whether some of it was cut."""
 
-    chunks: list[list[int]]
-    token_count: int
+    chunks: list[Chunk]
     is_truncated: bool
 
     @property
-    def longest(self) -> int:
-        """Tokens of the longest chunk."""
-        return max(map(len, self.chunks))
+    def token_count(self) -> int:
+        """Tokens over all chunks."""
+        return sum(map(len, self.chunks))
 
 
 class TextTokenizer:
-    """Cuts texts as the manifest says: up to `max_chunks` chunks of `chunk_tokens` content tokens."""
+    """Turns texts into chunks as the manifest says."""
 
     def __init__(self, directory: Path, manifest: Manifest) -> None:
+        path = directory / TOKENIZER
+        if not path.is_file():
+            raise ModelIncomplete(f"{path} is missing", hint=AGAIN)
         try:
-            self._tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))
+            self._tokenizer = Tokenizer.from_file(str(path))
         except Exception:  # the library raises bare Exception
-            raise ModelIncomplete(f"{directory / TOKENIZER} is not a tokenizer") from None
-        self._tokenizer.no_truncation()
+            raise ModelIncomplete(f"{path} is not a tokenizer", hint=AGAIN) from None
+        self._tokenizer.no_truncation()  # files may say 128 tokens, whatever the model can take
         self._tokenizer.no_padding()
         self._manifest = manifest
-        self._prefix, self._suffix = self._special_tokens()
+        self._before, self._after = self._special_tokens()
 
     def __call__(self, texts: Sequence[str]) -> list[TokenizedText]:
         """Tokenize; raises EmptyText (with its index) where nothing is left to embed."""
         for index, text in enumerate(texts):
-            if not text.strip():
+            if not split_prompt(text)[1].strip():
                 raise EmptyText(f"text {index} is empty", index=index)
-        cut = [text[:MAX_CHARACTERS] for text in texts]
-        encodings = self._tokenizer.encode_batch_fast(cut, add_special_tokens=False)
-        return [
-            self._chunked(index, encoding.ids, len(text) > MAX_CHARACTERS)
-            for index, (encoding, text) in enumerate(zip(encodings, texts, strict=True))
-        ]
+        make = self._whole if self._manifest.chunking == "none" else self._chunked
+        return list(make(texts))
 
-    def _chunked(self, index: int, ids: list[int], is_cut: bool) -> TokenizedText:
+    def _whole(self, texts: Sequence[str]) -> Iterator[TokenizedText]:
+        """One pass each: the end of a longer text is cut, so that prompt and newest events survive."""
+        rendered = [self._render(text) for text in texts]
+        encodings = self._encode([prompt + text for prompt, text in rendered])
+        for index, (encoding, (prompt, _)) in enumerate(zip(encodings, rendered, strict=True)):
+            kept = self._require_tokens(index, encoding.ids)[: self._room(self._manifest.max_tokens)]
+            in_prompt = sum(1 for start, _ in encoding.offsets[: len(kept)] if start < len(prompt))
+            if in_prompt == len(kept):
+                raise EmptyText(f"text {index} has no room beside its prompt", index=index)
+            ids = self._before + kept + self._after
+            skipped = len(self._before) + in_prompt if prompt else 0
+            yield TokenizedText([Chunk(ids, skipped)], len(kept) < len(encoding.ids))
+
+    def _chunked(self, texts: Sequence[str]) -> Iterator[TokenizedText]:
+        """Pieces of `chunk_tokens` tokens by character offsets, each tokenized anew, as the paper does."""
+        cut = [self._manifest.prefix + text[:CHUNKED_CHARACTERS] for text in texts]
+        for index, (encoding, text) in enumerate(zip(self._encode(cut), cut, strict=True)):
+            pieces = _pieces(text, encoding.offsets, self._manifest.chunk_tokens)
+            kept = pieces[: self._manifest.max_chunks]
+            ids = [piece.ids for piece in self._encode(kept)] if len(pieces) > 1 else [encoding.ids]
+            self._require_tokens(index, ids[0])
+            room = self._room(self._manifest.max_tokens)
+            chunks = [Chunk(self._before + piece[:room] + self._after) for piece in ids]
+            is_truncated = len(kept) < len(pieces) or len(texts[index]) > CHUNKED_CHARACTERS
+            yield TokenizedText(chunks, is_truncated)
+
+    def _render(self, text: str) -> tuple[str, str]:
+        """What stands in front of a text but is not pooled, and all the rest."""
+        prompt, rest = split_prompt(text)
+        if self._manifest.pooling == "mean_without_prompt" and prompt:
+            # LLM2Vec joins the instruction, ended by a colon, and the text with a blank.
+            return prompt.removeprefix(START).removesuffix(END).strip(".") + ": ", rest
+        return "", self._manifest.prefix + text
+
+    def _encode(self, texts: Sequence[str]) -> list[Encoding]:
+        encodings: list[Encoding] = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return encodings
+
+    def _require_tokens(self, index: int, ids: list[int]) -> list[int]:
         if not ids:
             raise EmptyText(f"text {index} has no tokens", index=index)
-        size = self._manifest.max_tokens - len(self._prefix) - len(self._suffix)
-        if len(ids) > size:
-            size = self._manifest.chunk_tokens
-        kept = ids[: size * self._manifest.max_chunks]
-        chunks = [self._prefix + kept[i : i + size] + self._suffix for i in range(0, len(kept), size)]
-        return TokenizedText(chunks, sum(map(len, chunks)), is_cut or len(kept) < len(ids))
+        return ids
+
+    def _room(self, tokens: int) -> int:
+        return tokens - len(self._before) - len(self._after)
 
     def _special_tokens(self) -> tuple[list[int], list[int]]:
         """What the tokenizer puts around a text, read off an encoded one."""
@@ -69,3 +116,8 @@ class TextTokenizer:
         full = self._tokenizer.encode("a", add_special_tokens=True).ids
         start = next(i for i in range(len(full)) if full[i : i + len(plain)] == plain)
         return full[:start], full[start + len(plain) :]
+
+
+def _pieces(text: str, offsets: list[tuple[int, int]], size: int) -> list[str]:
+    starts = range(0, len(offsets), size)
+    return [text[offsets[i][0] : offsets[min(i + size, len(offsets)) - 1][1]] for i in starts]

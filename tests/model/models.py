@@ -1,0 +1,97 @@
+"""Tiny random models in the layouts that export reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    BertConfig,
+    BertModel,
+    LlamaConfig,
+    LlamaModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2Model,
+    Qwen3Config,
+    Qwen3Model,
+)
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 257,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.2,
+}
+GROUPED: dict[str, Any] = {**SIZES, "num_key_value_heads": 2, "max_position_embeddings": 1024}
+
+
+def tiny_bert(
+    folder: Path,
+    *,
+    pooling: str = "mean",
+    normalize: bool = False,
+    prompt: str | None = None,
+    matryoshka: tuple[int, ...] = (),
+) -> Path:
+    """A BERT of two layers as a sentence-transformers folder."""
+    _save(BertModel, BertConfig(**SIZES, matryoshka_dimensions=matryoshka), folder)
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if normalize else [])]
+    modules = [{"idx": i, "type": f"sentence_transformers.models.{kind}"} for i, kind in enumerate(kinds)]
+    modes = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
+    _write(folder / "modules.json", modules)
+    _write(folder / "1_Pooling" / "config.json", {mode: key == pooling for key, mode in modes.items()})
+    if prompt:
+        settings = {"prompts": {"query": prompt}, "default_prompt_name": "query"}
+        _write(folder / "config_sentence_transformers.json", settings)
+    return folder
+
+
+def tiny_qwen3(folder: Path) -> Path:
+    """Qwen3-Embedding's kind: causal, with normalized queries and keys."""
+    return _save(Qwen3Model, Qwen3Config(**GROUPED, head_dim=16), folder)
+
+
+def tiny_gte_qwen2(folder: Path) -> Path:
+    """GTE-Qwen2's kind: attention in both directions."""
+    return _save(Qwen2Model, Qwen2Config(**GROUPED, is_causal=False), folder)
+
+
+def tiny_llama(folder: Path) -> Path:
+    """A causal Llama, as SmolLM2 is."""
+    return _save(LlamaModel, LlamaConfig(**GROUPED), folder)
+
+
+def tiny_llm2vec(folder: Path) -> Path:
+    """LLM2Vec's kind: a Llama with attention in both directions."""
+    _save(LlamaModel, LlamaConfig(**GROUPED), folder)
+    _write(folder / "llm2vec_config.json", {"pooling_mode": "mean", "skip_instruction": True})
+    return folder
+
+
+def _save(model: Any, config: Any, folder: Path) -> Path:
+    torch.manual_seed(0)
+    model(config).save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    """Bytes as tokens, with an end token behind every text, as Qwen3's tokenizer has it."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({symbol: i for i, symbol in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(["<end>"])
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 256)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<end>")
+
+
+def _write(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))

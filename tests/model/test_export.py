@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ehrdb.encoder.export import DEFAULT_MODEL, export, verify
+from ehrdb.encoder.manifest import GRAPH, MANIFEST, TOKENIZER, Parity, load_manifest
+from ehrdb.encoder.parity import require_quality
+from ehrdb.encoder.runtime import BatchingEncoder
+from ehrdb.errors import DigestMismatch, EncoderError, ModelIncomplete, ModelNotSupported, QualityGateFailed
+from tests.model.models import tiny_bert
+
+pytestmark = pytest.mark.export
+pytest.importorskip("optimum.onnxruntime", reason="needs the export extra")
+
+
+def test_the_export_equals_pytorch(minilm: BatchingEncoder) -> None:
+    parity = minilm.manifest.parity
+
+    assert parity is not None
+    assert parity.min_cosine >= 0.9999
+    assert parity.overlap_at_10 >= 0.99
+
+
+def test_the_manifest_says_what_the_model_is(minilm: BatchingEncoder) -> None:
+    manifest = minilm.manifest
+
+    assert (manifest.source, manifest.architecture) == (DEFAULT_MODEL, "bert")
+    assert (manifest.pooling, manifest.chunking, manifest.normalize) == ("mean", "mean", True)
+    assert (manifest.dimension, manifest.max_tokens, manifest.chunk_tokens, manifest.max_chunks) == (384, 512, 504, 16)
+    assert set(manifest.files) == {GRAPH, TOKENIZER}
+
+
+def test_nothing_else_is_left_in_the_folder(minilm_directory: Path) -> None:
+    assert {path.name for path in minilm_directory.iterdir()} == {GRAPH, TOKENIZER, MANIFEST}
+    assert {path.name for path in minilm_directory.parent.iterdir()} == {minilm_directory.name}
+
+
+def test_exporting_again_gives_the_same_encoder(tmp_path: Path) -> None:
+    model = str(tiny_bert(tmp_path / "model"))
+
+    first = export(model, tmp_path / "encoder", name="tiny")
+    second = export(model, tmp_path / "encoder", name="renamed")
+
+    assert first.digest == second.digest
+    assert load_manifest(tmp_path / "encoder").name == "renamed"
+
+
+def test_sentence_transformers_files_are_understood(tmp_path: Path) -> None:
+    model = tiny_bert(tmp_path / "model", pooling="cls", normalize=True, prompt="query: ", matryoshka=(8, 16))
+
+    manifest = export(str(model), tmp_path / "encoder", name="tiny", dimension=8)
+
+    assert (manifest.pooling, manifest.normalize, manifest.prefix) == ("cls", True, "query: ")
+    assert (manifest.dimension, manifest.matryoshka_dimensions) == (8, (8, 16))
+
+
+def test_a_vector_is_not_cut_where_the_model_was_not_trained_for_it(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotSupported, match="8 dimensions"):
+        export(str(tiny_bert(tmp_path / "model")), tmp_path / "encoder", name="tiny", dimension=8)
+
+
+def test_chunks_can_be_joined(tmp_path: Path) -> None:
+    model = str(tiny_bert(tmp_path / "model"))
+
+    manifest = export(model, tmp_path / "encoder", name="tiny", chunking="concat")
+
+    assert manifest.dimension == 32 * manifest.max_chunks
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (lambda model: (model / "config.json").unlink(), ModelIncomplete),
+        (lambda model: [path.unlink() for path in model.glob("*token*")], ModelIncomplete),
+        (lambda model: (model / "model.safetensors").unlink(), ModelIncomplete),
+        (lambda model: (model / "adapter_config.json").write_text("{}"), ModelNotSupported),
+        (lambda model: _change_config(model, model_type="t5"), ModelNotSupported),
+    ],
+)
+def test_an_unusable_model_is_a_named_error_and_writes_nothing(tmp_path: Path, damage, error) -> None:  # type: ignore[no-untyped-def]
+    model = tiny_bert(tmp_path / "model")
+    damage(model)
+
+    with pytest.raises(error) as caught:
+        export(str(model), tmp_path / "encoders" / "tiny", name="tiny")
+
+    assert caught.value.hint
+    assert list((tmp_path / "encoders").iterdir()) == []
+
+
+def test_a_model_that_is_nowhere_is_a_named_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    with pytest.raises(EncoderError, match="neither a folder"):
+        export("nobody/nothing", tmp_path / "encoder", name="x")
+
+
+def test_a_failed_export_leaves_the_former_encoder(tmp_path: Path) -> None:
+    model = tiny_bert(tmp_path / "model")
+    export(str(model), tmp_path / "encoder", name="tiny")
+    (model / "model.safetensors").unlink()
+
+    with pytest.raises(ModelIncomplete):
+        export(str(model), tmp_path / "encoder", name="tiny")
+
+    assert load_manifest(tmp_path / "encoder").name == "tiny"
+
+
+def test_an_unknown_precision_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotSupported) as caught:
+        export(DEFAULT_MODEL, tmp_path / "encoder", name="x", precision="int3")
+
+    assert "int8" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("precision", "figures", "passes"),
+    [
+        ("fp32", {"min_cosine": 0.99991}, True),
+        ("fp32", {"min_cosine": 0.9998}, False),
+        ("fp16", {"mean_cosine": 0.9991}, True),
+        ("fp16", {"mean_cosine": 0.998}, False),
+        ("int8", {"mean_cosine": 0.991, "overlap_at_10": 0.9}, True),
+        ("int8", {"mean_cosine": 0.999, "overlap_at_10": 0.89}, False),
+        ("int4", {"mean_cosine": 0.98}, False),
+    ],
+)
+def test_the_gate(precision, figures, passes) -> None:  # type: ignore[no-untyped-def]
+    parity = _parity(**figures)
+
+    if passes:
+        assert require_quality(parity, precision, accept_loss=False) == parity
+    else:
+        with pytest.raises(QualityGateFailed, match="cosine"):
+            require_quality(parity, precision, accept_loss=False)
+        assert require_quality(parity, precision, accept_loss=True).is_accepted_loss
+
+
+def test_verifying_repeats_the_comparison(minilm_directory: Path, minilm: BatchingEncoder) -> None:
+    parity = verify(DEFAULT_MODEL, minilm_directory, minilm.manifest, ["Asthma", "Anemia"])
+
+    assert (parity.texts, round(parity.min_cosine, 4)) == (2, 1)
+
+
+def test_verifying_against_another_model_is_refused(tmp_path: Path, minilm: BatchingEncoder) -> None:
+    with pytest.raises(DigestMismatch):
+        verify(str(tiny_bert(tmp_path / "model")), tmp_path, minilm.manifest)
+
+
+@pytest.mark.slow
+def test_int8_passes_its_gate_with_real_weights(tmp_path: Path) -> None:
+    manifest = export(DEFAULT_MODEL, tmp_path / "encoder", name="minilm-int8", precision="int8")
+
+    assert manifest.parity is not None
+    assert manifest.parity.mean_cosine >= 0.99
+    assert manifest.parity.overlap_at_10 >= 0.9
+
+
+def _parity(**figures: float) -> Parity:
+    perfect = {"mean_cosine": 1.0, "min_cosine": 1.0, "overlap_at_10": 1.0, "tokens_per_second": 1.0}
+    return Parity.model_validate({"texts": 2, "original_tokens_per_second": 1.0, **perfect, **figures})
+
+
+def _change_config(model: Path, **changes: object) -> None:
+    path = model / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))

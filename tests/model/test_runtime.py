@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ehrdb.encoder.parity import made_up_texts
+from ehrdb.encoder.pooling import Floats, Integers
+from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
+from ehrdb.errors import EmptyText, ItemError, NonFiniteVector, ProviderUnavailable
+
+LONG = "Hemoglobin (g/dL): 12.1\n" * 200
+
+
+def test_vectors_have_unit_length_and_the_manifests_dimension(minilm: BatchingEncoder) -> None:
+    vectors = minilm.encode(["Essential hypertension", LONG]).vectors
+
+    assert vectors.shape == (2, minilm.manifest.dimension)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_a_text_has_the_same_vector_whatever_its_batch(minilm: BatchingEncoder) -> None:
+    texts = made_up_texts()
+
+    together = minilm.encode(texts).vectors
+    alone = np.concatenate([minilm.encode([text]).vectors for text in texts])
+
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_results_come_in_the_order_of_the_texts(minilm: BatchingEncoder) -> None:
+    one, other = "Asthma", "Heart failure\nAtrial fibrillation\nOld age"
+
+    np.testing.assert_allclose(
+        minilm.encode([one, other]).vectors, minilm.encode([other, one]).vectors[::-1], atol=1e-6
+    )
+
+
+def test_batches_start_with_the_longest_text_and_cover_all(minilm: BatchingEncoder) -> None:
+    texts = ["Asthma", *[LONG] * 12, "Anemia"]
+
+    batches = [indices for indices, _ in minilm.encode_batches(texts)]
+
+    assert len(batches) > 1
+    assert 0 not in batches[0]
+    assert sorted(index for batch in batches for index in batch) == list(range(len(texts)))
+
+
+def test_no_texts_give_no_vectors(minilm: BatchingEncoder) -> None:
+    assert minilm.encode([]).vectors.shape == (0, minilm.manifest.dimension)
+
+
+@pytest.mark.parametrize("empty", ["", " \n", "\x00\x01"])
+def test_an_empty_text_is_named_by_its_position(minilm: BatchingEncoder, empty: str) -> None:
+    with pytest.raises(EmptyText) as caught:
+        minilm.encode(["Asthma", empty])
+
+    assert caught.value.index == 1
+
+
+def test_a_megabyte_of_text_is_cut_and_counted(minilm: BatchingEncoder) -> None:
+    encoded = minilm.encode(["diabetes " * 120_000])
+
+    assert encoded.truncated.tolist() == [True]
+    assert encoded.token_counts[0] <= 16 * 512
+
+
+def test_text_of_one_repeated_emoji_is_embedded(minilm: BatchingEncoder) -> None:
+    assert np.isfinite(minilm.encode(["\N{PILL}" * 100_000]).vectors).all()
+
+
+def test_nan_names_the_position_and_never_the_text(minilm: BatchingEncoder) -> None:
+    broken = WithNaN(minilm).encoder()
+
+    with pytest.raises(NonFiniteVector) as caught:
+        broken.encode(["Essential hypertension", "Secret diagnosis", "Essential hypertension"])
+
+    assert isinstance(caught.value, ItemError)
+    assert caught.value.index == 1
+    assert "Secret" not in str(caught.value)
+
+
+def test_a_provider_that_is_not_there_is_an_error_not_a_fallback(
+    minilm: BatchingEncoder, minilm_directory: Path
+) -> None:
+    with pytest.raises(ProviderUnavailable, match="TensorrtExecutionProvider"):
+        open_encoder(minilm_directory, minilm.manifest, ["TensorrtExecutionProvider", "CPUExecutionProvider"])
+
+
+def test_the_runtime_needs_no_torch() -> None:
+    code = (
+        "import sys; import ehrdb.encoder.runtime;"
+        "assert not {'torch', 'transformers', 'optimum', 'onnx'} & set(sys.modules)"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@dataclass
+class WithNaN:
+    """An encoder whose model answers NaN for chunks that have other tokens than the first."""
+
+    original: BatchingEncoder
+
+    def encoder(self) -> BatchingEncoder:
+        return BatchingEncoder(self.original.manifest, self.original._tokenizer, self._forward, 512, 1)
+
+    def _forward(self, ids: Integers, mask: Integers) -> Floats:
+        states = np.ones((*ids.shape, self.original.manifest.dimension), dtype=np.float32)
+        secret = self.original._tokenizer(["Secret diagnosis"])[0].chunks[0].ids
+        for row, state in zip(ids, states, strict=True):
+            if row[: len(secret)].tolist() == secret:
+                state[:] = np.nan
+        return states
