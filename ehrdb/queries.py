@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from pathlib import Path
 
 _HEADER = re.compile(r"^-- ([a-z_]+): .+$", re.MULTILINE)
 
@@ -14,8 +15,10 @@ _HEADER = re.compile(r"^-- ([a-z_]+): .+$", re.MULTILINE)
 class Queries:
     """The blocks of one file as attributes, ready for `connection.execute`."""
 
-    def __init__(self, package: str, file: str = "queries.sql") -> None:
-        text = (files(package) / file).read_text(encoding="utf-8")
+    def __init__(self, place: str | Path, file: str = "queries.sql") -> None:
+        """`place` is a package or a folder."""
+        folder = place if isinstance(place, Path) else files(place)
+        text = (folder / file).read_text(encoding="utf-8")
         _, *parts = _HEADER.split(text)
         self._blocks = dict(zip(parts[::2], parts[1::2], strict=True))
 
