@@ -12,14 +12,20 @@ from ehrdb.encoder.manifest import Parity, Precision
 from ehrdb.encoder.pooling import Floats
 from ehrdb.errors import QualityGateFailed
 
-SAMPLE_CONDITIONS = (
-    "Essential hypertension",
-    "Type 2 diabetes mellitus",
-    "Heart failure",
-    "Asthma",
-    "Anemia",
+CONDITIONS = (
+    *("Essential hypertension", "Type 2 diabetes mellitus", "Heart failure", "Asthma", "Atrial fibrillation"),
+    *("Chronic kidney disease stage 3", "Hyperlipidemia", "Osteoarthritis of knee", "Migraine", "Psoriasis"),
+    *("Community acquired pneumonia", "Urinary tract infection", "Fracture of neck of femur", "Epilepsy"),
+    *("Malignant neoplasm of breast", "Cirrhosis of liver", "Hypothyroidism", "Major depressive disorder"),
 )
-SAMPLE_LABS = ("Hemoglobin (g/dL)", "Creatinine (mg/dL)", "Glucose (mg/dL)", "Sodium (mmol/L)")
+DRUGS = (
+    *("Lisinopril 10 MG Oral Tablet", "Metformin 500 MG Oral Tablet", "Furosemide 40 MG Oral Tablet"),
+    *("Simvastatin 20 MG", "Insulin glargine 100 UNT/ML", "Warfarin sodium 5 MG", "Amoxicillin 500 MG"),
+)
+LABS = (
+    *("Hemoglobin (g/dL)", "Creatinine (mg/dL)", "Glucose (mg/dL)", "Sodium (mmol/L)", "Potassium (mmol/L)"),
+    *("Platelets (10*9/L)", "Body weight (kg)", "Systolic blood pressure (mmHg)", "Heart rate (/min)"),
+)
 
 
 def measure(exported: Encoder, original: Encoder, texts: Sequence[str] = ()) -> Parity:
@@ -67,15 +73,17 @@ def overlap(a: Floats, b: Floats, k: int = 10) -> float:
     return float(np.mean([len(set(x) & set(y)) / k for x, y in zip(near_a, near_b, strict=True)]))
 
 
-def made_up_texts() -> list[str]:
-    """Records of 1 to 400 lines in the default format, for a database without patients."""
-    return ["\n".join(_line(seed, row) for row in range(1 + seed * seed)) for seed in range(20)]
+def made_up_texts(count: int = 32) -> list[str]:
+    """Records of 1 to 300 lines in the default format, for a database without patients."""
+    return [_record(np.random.default_rng(seed), lines=1 + seed * 300 // count) for seed in range(count)]
 
 
-def _line(seed: int, row: int) -> str:
-    if row % 2:
-        return SAMPLE_CONDITIONS[(seed + row) % len(SAMPLE_CONDITIONS)]
-    return f"{SAMPLE_LABS[(seed * row) % len(SAMPLE_LABS)]}: {(seed * 7 + row) % 150}"
+def _record(random: np.random.Generator, lines: int) -> str:
+    """Conditions and drugs that this patient has, each with its own share, and labs with values."""
+    named = [*random.choice(CONDITIONS, 6), *random.choice(DRUGS, 3)]
+    measured = random.choice(LABS, 4)
+    labs = [f"{random.choice(measured)}: {random.integers(2, 180)}" for _ in range(lines)]
+    return "\n".join(str(line) for line in random.permutation([*named, *labs])[:lines])
 
 
 def _timed(encoder: Encoder, texts: list[str]) -> tuple[Encoded, float]:

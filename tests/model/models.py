@@ -13,6 +13,8 @@ from transformers import (
     BertModel,
     LlamaConfig,
     LlamaModel,
+    MistralConfig,
+    MistralModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2Model,
@@ -68,28 +70,34 @@ def tiny_llama(folder: Path) -> Path:
     return _save(LlamaModel, LlamaConfig(**GROUPED), folder)
 
 
+def tiny_mistral(folder: Path) -> Path:
+    """A causal Mistral."""
+    return _save(MistralModel, MistralConfig(**GROUPED, sliding_window=None), folder)
+
+
 def tiny_llm2vec(folder: Path) -> Path:
     """LLM2Vec's kind: a Llama with attention in both directions."""
-    _save(LlamaModel, LlamaConfig(**GROUPED), folder)
+    _save(LlamaModel, LlamaConfig(**GROUPED), folder, template="<special> $A")
     _write(folder / "llm2vec_config.json", {"pooling_mode": "mean", "skip_instruction": True})
     return folder
 
 
-def _save(model: Any, config: Any, folder: Path) -> Path:
+def _save(model: Any, config: Any, folder: Path, template: str = "$A <special>") -> Path:
     torch.manual_seed(0)
     model(config).save_pretrained(folder)
-    _tokenizer().save_pretrained(folder)
+    _tokenizer(template).save_pretrained(folder)
     return folder
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
-    """Bytes as tokens, with an end token behind every text, as Qwen3's tokenizer has it."""
+def _tokenizer(template: str) -> PreTrainedTokenizerFast:
+    """Bytes as tokens, and one special token: behind every text, as Qwen3 has it, or before it, as Llama."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({symbol: i for i, symbol in enumerate(alphabet)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.add_special_tokens(["<end>"])
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 256)])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<end>")
+    tokenizer.add_special_tokens(["<special>"])
+    special = [("<special>", len(alphabet))]
+    tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=special)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<special>", pad_token="<special>")
 
 
 def _write(path: Path, content: object) -> None:
