@@ -9,7 +9,7 @@ import sqlalchemy.exc
 import typer
 
 from ehrdb.cli import database as database_commands
-from ehrdb.cli import demo, encoder, evaluate, label, load, refresh, search, train
+from ehrdb.cli import demo, encoder, evaluate, label, load, records, refresh, search, train
 from ehrdb.cli.common import err
 from ehrdb.errors import EhrdbError
 
@@ -29,6 +29,8 @@ app.command()(database_commands.status)
 app.command()(database_commands.doctor)
 app.command()(database_commands.psql)
 app.add_typer(load.app, name="load")
+app.add_typer(records.export_app, name="export")
+app.command()(records.purge)
 app.add_typer(encoder.app, name="encoder")
 app.command()(refresh.refresh)
 app.command()(refresh.worker)

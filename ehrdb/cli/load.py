@@ -1,4 +1,4 @@
-"""`ehrdb load omop | ehrshot`."""
+"""`ehrdb load omop | meds | ehrshot`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ from rich.table import Table
 
 from ehrdb.cli.common import Json, current_database, err, out, print_json
 from ehrdb.errors import ConfigError
-from ehrdb.sources import LoadResult, OmopOptions, load_ehrshot, load_omop, load_omop_schema
+from ehrdb.sources import (
+    LoadResult,
+    MedsOptions,
+    OmopOptions,
+    load_ehrshot,
+    load_meds,
+    load_omop,
+    load_omop_schema,
+)
 
-app = typer.Typer(no_args_is_help=True, help="Load records from OMOP or EHRSHOT; again and again.")
+app = typer.Typer(no_args_is_help=True, help="Load records from OMOP, MEDS or EHRSHOT; again and again.")
 Directory = Annotated[Path, typer.Argument(help="Folder with the files")]
 Source = Annotated[str | None, typer.Option(help="Name of the source; a load replaces only its own patients.")]
 KeepMissing = Annotated[bool, typer.Option(help="Keep patients that the source no longer has.")]
@@ -65,6 +73,27 @@ def ehrshot(
     """
     with current_database() as database:
         result = load_ehrshot(database, directory, source=source or "ehrshot", keep_missing=keep_missing)
+    show(result, json)
+
+
+@app.command()
+def meds(
+    directory: Directory,
+    visit_column: Annotated[
+        str | None, typer.Option(help="Column that names an event's visit (MIMIC: hadm_id).")
+    ] = None,
+    unit_column: Annotated[str, typer.Option(help="Column that holds the unit of a number.")] = "unit",
+    source: Source = "meds",
+    keep_missing: KeepMissing = False,
+    json: Json = False,
+) -> None:
+    """Load a MEDS data set: data/**/*.parquet with its metadata.
+
+    Example: `ehrdb load meds mimic-iv-demo-meds/ --visit-column hadm_id`
+    """
+    options = MedsOptions(visit_column=visit_column, unit_column=unit_column)
+    with current_database() as database:
+        result = load_meds(database, directory, options, source=source or "meds", keep_missing=keep_missing)
     show(result, json)
 
 

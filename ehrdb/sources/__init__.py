@@ -1,7 +1,18 @@
 """Sources: places where records live. Each is turned into one common stream; one merge does the rest."""
 
 from ehrdb.sources.ehrshot import load_ehrshot
+from ehrdb.sources.meds import MedsOptions, export_meds, load_meds
 from ehrdb.sources.merge import LoadResult, TableReport
 from ehrdb.sources.omop import OmopOptions, load_omop, load_omop_schema
 
-__all__ = ["LoadResult", "OmopOptions", "TableReport", "load_ehrshot", "load_omop", "load_omop_schema"]
+__all__ = [
+    "LoadResult",
+    "MedsOptions",
+    "OmopOptions",
+    "TableReport",
+    "export_meds",
+    "load_ehrshot",
+    "load_meds",
+    "load_omop",
+    "load_omop_schema",
+]
