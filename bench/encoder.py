@@ -2,8 +2,8 @@
 
     python bench/encoder.py [MODEL] [--precision fp32 --precision int8] [--tokens 512] [--file TEXTS.json]
 
-Every contender runs in a process of its own (so that peak memory is its own), embeds the texts once to warm
-up and then `--rounds` times; the median counts. Texts are cut beforehand to fit into one pass of all of them:
+Every contender has a process of its own (so that peak memory is its own) and embeds the texts once to warm up.
+Then they take turns, `--rounds` times, so that whatever else the machine does meets all of them; medians count. Texts are cut beforehand to fit into one pass of all of them:
 a loader that truncates at 128 tokens would look five times faster. `--file`: a JSON list of texts.
 """
 
@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.pool import Pool
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,12 +28,16 @@ from ehrdb.encoder.pooling import Floats
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one contender did."""
+class Contender:
+    """One way to embed, alive in a process of its own."""
 
-    seconds: float
-    peak_mb: float
+    label: str
+    pool: Pool
     vectors: Floats
+    seconds: list[float]
+
+
+_embed: Callable[[], Floats]  # of this process
 
 
 def main() -> None:
@@ -43,63 +47,79 @@ def main() -> None:
 
 
 def _run_all(arguments: argparse.Namespace, folder: Path) -> None:
-    from ehrdb.encoder.export import export
-
-    directories = {}
-    for precision in arguments.precision:
-        directories[precision] = folder / precision
-        export(arguments.model, folder / precision, name="bench", precision=precision, accept_quality_loss=True)
+    directories = {precision: folder / precision for precision in arguments.precision}
+    with get_context("spawn").Pool(1) as pool:
+        pool.starmap(_export, [(arguments.model, *each) for each in directories.items()])
     texts, tokens = _texts(arguments, directories[arguments.precision[0]])
     print(f"{arguments.model}: {len(texts)} texts, {tokens} tokens, {arguments.threads} threads")
-    baseline = _isolated(_peer, arguments, texts, "torch", "float32")
-    _print("sentence-transformers, torch fp32", baseline, baseline, tokens)
-    for label, backend, kind in (("torch bf16", "torch", "bfloat16"), ("onnx fp32", "onnx", "float32")):
-        if backend in arguments.peer or kind in arguments.peer:
-            outcome = _isolated(_peer, arguments, texts, backend, kind)
-            _print(f"sentence-transformers, {label}", outcome, baseline, tokens)
-    for precision, directory in directories.items():
-        _print(f"ehrdb {precision}", _isolated(_ours, arguments, texts, directory), baseline, tokens)
+    contenders = [
+        _contender(f"sentence-transformers {peer}", _peer, arguments, texts, peer) for peer in _peers(arguments)
+    ]
+    contenders += [_contender(f"ehrdb {p}", _ours, arguments, texts, directory) for p, directory in directories.items()]
+    for _ in range(arguments.rounds):
+        for contender in contenders:
+            contender.seconds.append(contender.pool.apply(_round))
+    for contender in contenders:
+        _print(contender, contenders[0], tokens)
+        contender.pool.terminate()
 
 
-def _isolated(function: Callable[..., Outcome], *arguments: object) -> Outcome:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+def _peers(arguments: argparse.Namespace) -> list[str]:
+    return ["torch-float32", *arguments.peer]
 
 
-def _ours(arguments: argparse.Namespace, texts: list[str], directory: Path) -> Outcome:
+def _contender(label: str, start: Callable[..., Floats], *arguments: object) -> Contender:
+    pool = get_context("spawn").Pool(1)
+    return Contender(label, pool, pool.apply(start, arguments), [])
+
+
+def _round() -> float:
+    started = time.perf_counter()
+    _embed()
+    return time.perf_counter() - started
+
+
+def _peak_mb() -> float:
+    """Peak resident memory of this process alone (getrusage's figure is inherited from the parent)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def _export(model: str, precision: str, directory: Path) -> None:
+    from ehrdb.encoder.export import export
+
+    export(model, directory, name="bench", precision=precision, accept_quality_loss=True)
+
+
+def _ours(arguments: argparse.Namespace, texts: list[str], directory: Path) -> Floats:
     from ehrdb.encoder.runtime import open_encoder
 
     encoder = open_encoder(directory, _manifest(arguments, directory), threads=arguments.threads)
-    return _timed(arguments.rounds, lambda: encoder.encode(texts).vectors)
+    return _start(lambda: encoder.encode(texts).vectors)
 
 
-def _peer(arguments: argparse.Namespace, texts: list[str], backend: Any, kind: str) -> Outcome:
+def _peer(arguments: argparse.Namespace, texts: list[str], peer: str) -> Floats:
     import torch
     from sentence_transformers import SentenceTransformer
 
     from ehrdb.encoder.source import open_source
 
     torch.set_num_threads(arguments.threads)
-    options = {"dtype": getattr(torch, kind)} if backend == "torch" else {"export": True}
+    backend, _, kind = peer.partition("-")
+    options = {"dtype": getattr(torch, kind)} if kind else {"export": True}
     with open_source(arguments.model) as source:
-        model = SentenceTransformer(str(source.folder), backend=backend, device="cpu", model_kwargs=options)
+        model = SentenceTransformer(str(source.folder), backend=backend, device="cpu", model_kwargs=options)  # type: ignore[arg-type]
     model.max_seq_length = arguments.tokens
     model.tokenizer.pad_token = model.tokenizer.pad_token or model.tokenizer.eos_token
-    return _timed(
-        arguments.rounds,
+    return _start(
         lambda: np.asarray(model.encode(texts, batch_size=arguments.batch, normalize_embeddings=True)),
     )
 
 
-def _timed(rounds: int, embed: Callable[[], Floats]) -> Outcome:
-    vectors = embed()
-    seconds = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        embed()
-        seconds.append(time.perf_counter() - started)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Outcome(median(seconds), peak, np.asarray(vectors, dtype=np.float32))
+def _start(embed: Callable[[], Floats]) -> Floats:
+    global _embed
+    _embed = embed
+    return embed()
 
 
 def _texts(arguments: argparse.Namespace, directory: Path) -> tuple[list[str], int]:
@@ -129,12 +149,13 @@ def _manifest(arguments: argparse.Namespace, directory: Path) -> Any:
     return manifest.model_copy(update={"max_tokens": min(arguments.tokens, manifest.max_tokens)})
 
 
-def _print(label: str, outcome: Outcome, baseline: Outcome, tokens: int) -> None:
-    a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (outcome.vectors, baseline.vectors))
+def _print(contender: Contender, baseline: Contender, tokens: int) -> None:
+    a, b = (each.vectors / np.linalg.norm(each.vectors, axis=1, keepdims=True) for each in (contender, baseline))
     cosines = (a * b).sum(axis=1)
+    seconds = median(contender.seconds)
     print(
-        f"{label:36} {tokens / outcome.seconds:8.0f} tokens/s  {baseline.seconds / outcome.seconds:5.2f}x  "
-        f"{outcome.peak_mb:6.0f} MB  cosine {cosines.mean():.4f} (min {cosines.min():.4f})  "
+        f"{contender.label:36} {tokens / seconds:8.0f} tokens/s  {median(baseline.seconds) / seconds:5.2f}x  "
+        f"{contender.pool.apply(_peak_mb):6.0f} MB  cosine {cosines.mean():.4f} (min {cosines.min():.4f})  "
         f"overlap@10 {overlap(a, b):.3f}",
         flush=True,
     )
@@ -144,7 +165,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="all-MiniLM-L6-v2")
     parser.add_argument("--precision", action="append", choices=("fp32", "fp16", "int8", "int4"))
-    parser.add_argument("--peer", action="append", default=[], choices=("onnx", "bfloat16"))
+    parser.add_argument("--peer", action="append", default=[], choices=("onnx", "torch-bfloat16"))
     parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--texts", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32)

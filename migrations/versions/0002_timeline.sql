@@ -180,7 +180,7 @@ select 'corrected', code, position from ehrdb.aggregated_code where rules = 'pap
 -- Filled by triggers and by every upgrade from the views ehrdb.concept_text and ehrdb.concept_rule.
 create table ehrdb.concept_label (
     code_id  integer primary key references ehrdb.concept on delete cascade,
-    text     text not null,
+    text     text collate "C" not null,
     is_birth boolean not null
 );
 create table ehrdb.concept_category (

@@ -27,21 +27,22 @@ begin
              where not $3
              order by p.place, e.code_id, e.time, e.ordinal) first
     )
-    select k.place,
-           string_agg(
-               case when $4 and isfinite(k.time)
-                    then to_char(k.time + (timestamp '2024-01-01' - date_trunc('minute', k.as_of)),
-                                 'YYYY-MM-DD HH24:MI:"00": ') else '' end
-               || ehrdb.line(l.text, u.unit, k.numeric_value, case when not k.has_long_text then k.short_text
-                             else (select t.text_value from ehrdb.event t
-                                    where t.patient_id = k.patient_id and t.ordinal = k.ordinal) end),
-               E'\n' order by case when $3 then k.time end desc, case when not $3 then k.time end, k.ordinal)
-      from kept k
-      join ehrdb.concept_label l using (code_id)
-      left join ehrdb.unit u on u.unit_id = k.unit_id and k.numeric_value is not null
-     where $5 is null
-        or k.code_id in (select c.code_id from ehrdb.concept_category c where c.rules = $6 and c.category = any ($5))
-     group by k.place;
+    select s.place,
+           string_agg(case when $4 and isfinite(s.time)
+                           then to_char(s.time + (timestamp '2024-01-01' - date_trunc('minute', s.as_of)),
+                                        'YYYY-MM-DD HH24:MI:"00": ') || s.line
+                           else s.line end,
+                      E'\n' order by case when $3 then s.time end desc, case when not $3 then s.time end, s.ordinal)
+      from (select k.place, k.as_of, k.time, k.ordinal,
+                   ehrdb.line(l.text, u.unit, k.numeric_value, case when not k.has_long_text then k.short_text
+                              else (select t.text_value from ehrdb.event t
+                                     where t.patient_id = k.patient_id and t.ordinal = k.ordinal) end) as line
+              from kept k
+              join ehrdb.concept_label l using (code_id)
+              left join ehrdb.unit u on u.unit_id = k.unit_id and k.numeric_value is not null
+              left join ehrdb.concept_category c on c.rules = $6 and c.code_id = k.code_id
+             where $5 is null or c.category = any ($5)) s
+     group by s.place;
 end
 $$;
 

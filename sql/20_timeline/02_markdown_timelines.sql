@@ -10,30 +10,34 @@ begin
     with point as (
         select p.place::integer, p.patient_id, p.as_of, date_trunc('minute', p.as_of) as moment,
                coalesce(p.as_of - time_window, '-infinity') as since,
-               (select min(e.time) from ehrdb.event e where e.patient_id = p.patient_id and isfinite(e.time)) as birth
+               (select e.time from ehrdb.event e where e.patient_id = p.patient_id and isfinite(e.time)
+                 order by e.ordinal limit 1) as birth
           from unnest(patient_ids, as_ofs) with ordinality as p (patient_id, as_of, place)
-    ), seen as (
-        -- The first event with a time (birth) becomes the age, and comes first.
-        select p.place, p.moment, e.*,
-               'Patient age: ' || extract(day from p.moment - p.birth)::integer / 365 as age,
-               e.ordinal = min(e.ordinal) filter (where isfinite(e.time)) over (partition by p.place) as is_age
+    ), age as (
+        -- The first visible event with a time (birth) becomes the age, and comes first.
+        select p.place, e.ordinal, 'Patient age: ' || extract(day from p.moment - p.birth)::integer / 365 as text
+          from point p
+         cross join lateral (
+            select e.ordinal from ehrdb.event e
+             where e.patient_id = p.patient_id and e.time >= p.since and e.time <= p.as_of and isfinite(e.time)
+             order by e.ordinal limit 1) e
+    ), record as (
+        select p.place, p.moment, e.time, e.end_time, e.numeric_value, e.text_value,
+               case when is_age then age.text else l.text end as text, case when not is_age then u.unit end as unit,
+               case when is_age then -1 else e.ordinal end as position,
+               case when is_age then '' else coalesce(e.visit_id, '') end as visit_id,
+               case when is_age then age.text else c.code end as code,
+               case when not is_age then a.position end as aggregate,
+               not is_age and starts_with(c.code, 'Visit/') as is_visit
           from point p
           join ehrdb.event e on e.patient_id = p.patient_id and e.time <= p.as_of and e.time >= p.since
-    ), record as (
-        select s.place, s.moment, s.time, s.end_time, s.numeric_value, s.text_value, l.text, u.unit,
-               s.ordinal as position, coalesce(s.visit_id, '') as visit_id, c.code, a.position as aggregate,
-               starts_with(c.code, 'Visit/') as is_visit
-          from seen s
           join ehrdb.concept c using (code_id)
+          left join age on age.place = p.place
+         cross join lateral (select e.ordinal is not distinct from age.ordinal as is_age) first
           left join ehrdb.aggregated_code a on a.rules = $3 and a.code = c.code
-          left join ehrdb.concept_label l on l.code_id = s.code_id and not (l.is_birth and $4)
+          left join ehrdb.concept_label l on l.code_id = e.code_id and not (l.is_birth and $4)
           left join ehrdb.unit u using (unit_id)
-         where is_age is not true and (l.text is not null or a.code is not null)
-        union all
-        select s.place, s.moment, s.time, s.end_time, s.numeric_value, s.text_value, s.age, null, -1, '', s.age, null,
-               false
-          from seen s
-         where s.is_age
+         where is_age or l.text is not null or a.code is not null
     ), visit as (
         -- The last event of a visit_id says what the visit is, the first one its rank among equals.
         select distinct on (r.place, r.visit_id) r.place, r.visit_id, r.time as starts, r.end_time as ends,
@@ -43,35 +47,38 @@ begin
          where r.is_visit and isfinite(r.time)
          order by r.place, r.visit_id, r.position desc
     ), listed as (
-        select r.*, v.visit_id as in_visit,
-               row_number() over (partition by r.place, v.visit_id order by r.position) as number
+        select r.place, v.visit_id as in_visit, r.position, r.code, r.text, r.unit,
+               coalesce(ehrdb.number_text(r.numeric_value), r.text_value) as value
           from record r
           left join visit v on v.place = r.place and v.visit_id = r.visit_id
          where r.aggregate is null and not r.is_visit
     ), sectioned as (
-        -- Outside visits: three or four demographic facts, then everything else.
-        select l.place, l.in_visit, l.position, l.text, l.unit,
-               case when l.in_visit is not null then coalesce(s.section, rest.section)
-                    when l.number <= case when starts_with(third.code, 'Ethnicity') then 3 else 4 end
-                    then 'demographics' else 'general' end as section,
-               coalesce(s.position, rest.position) as section_position,
-               coalesce(ehrdb.number_text(l.numeric_value), l.text_value) as value
+        select l.place, l.in_visit, l.position, l.text, l.unit, l.value,
+               coalesce(s.section, rest.section) as section, coalesce(s.position, rest.position) as section_position
           from listed l
-          left join listed third on third.place = l.place and third.in_visit is null and third.number = 3
           left join ehrdb.visit_section s on s.rules = $3 and s.vocabulary = split_part(l.code, '/', 1)
           left join ehrdb.visit_section rest on rest.rules = $3 and rest.vocabulary = '*'
+         where l.in_visit is not null
+        union all
+        -- Outside visits: three or four demographic facts, then everything else.
+        select l.place, null, l.position, l.text, l.unit, l.value,
+               case when l.number <= l.facts then 'demographics' else 'general' end, null
+          from (select n.*, case when bool_or(n.number = 3 and starts_with(n.code, 'Ethnicity'))
+                                      over (partition by n.place) then 3 else 4 end as facts
+                  from (select o.*, row_number() over (partition by o.place order by o.position) as number
+                          from listed o where o.in_visit is null) n) l
     ), grouped as (
         select s.place, s.in_visit, s.section, min(s.section_position) as section_position, s.text,
                min(s.position) as position, (array_agg(s.unit order by s.position desc))[1] as unit,
-               array_agg(s.value order by s.position) filter (where s.value is not null) as values
+               array_agg(s.value order by s.position desc) filter (where s.value is not null) as latest
           from sectioned s
          group by s.place, s.in_visit, s.section, s.text
     ), section as (
         select g.place, g.in_visit, g.section, min(g.section_position) as position,
                string_agg('- ' || g.text || case
-                   when g.values is null or g.in_visit is null and g.section = 'demographics' then ''
+                   when g.latest is null or g.in_visit is null and g.section = 'demographics' then ''
                    else coalesce(' (' || g.unit || ')', '') || ': '
-                        || array_to_string(g.values[cardinality(g.values) - 2 :], ', ') end,
+                        || concat_ws(', ', g.latest[3], g.latest[2], g.latest[1]) end,
                    E'\n' order by g.position) as lines
           from grouped g
          group by g.place, g.in_visit, g.section

@@ -16,8 +16,10 @@ begin
             hint = 'Give one moment (not null) for each patient; infinity stands for the last event.';
     end if;
     return query
-    select p.position::integer, p.patient_id, p.as_of, left(t.text, shown.length),
-           length(substr(t.text, shown.length + 1)) - length(replace(substr(t.text, shown.length + 1), E'\n', ''))
+    select p.position::integer, p.patient_id, p.as_of,
+           case when $5 is null then t.text else left(t.text, ehrdb.visible_length(t.text, $5)) end,
+           case when $5 is null then 0
+                else regexp_count(substr(t.text, ehrdb.visible_length(t.text, $5) + 1), E'\n') end
       from unnest($1, moments) with ordinality as p (patient_id, as_of, position)
       left join (
         select * from ehrdb.list_timelines($1, moments, f.is_recent, f.has_time, wanted.categories, f.rules, $4)
@@ -26,7 +28,6 @@ begin
         select * from ehrdb.markdown_timelines($1, moments, f.rules, f.hides_births, $4)
          where f.kind = 'markdown') made on made.place = p.position
      cross join lateral (select coalesce(made.text, '') as text) t
-     cross join lateral (select ehrdb.visible_length(t.text, $5) as length) shown
      order by p.position;
 end
 $$;
