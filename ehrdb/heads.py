@@ -142,8 +142,11 @@ def shuffled(x: Features, y: Labels) -> tuple[Features, Labels]:
 def platt(logits: Floats, labels: Labels) -> tuple[float, float]:
     """Slope and shift of Platt scaling with his smoothed targets (Platt 1999, Lin et al. 2007).
 
-    The smoothing keeps the slope finite where the logits separate the classes.
+    The smoothing keeps the slope finite where the logits separate the classes. Logits are standardized for the
+    fit: a strongly regularized head's are so small that the solver would stop where it starts.
     """
+    center, scale = float(logits.mean()), float(logits.std()) or 1.0
+    logits = (logits - center) / scale
     positives = int(labels.sum())
     target = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
     model = LogisticRegression(C=np.inf).fit(
@@ -151,7 +154,8 @@ def platt(logits: Floats, labels: Labels) -> tuple[float, float]:
         np.repeat([1, 0], len(labels)),
         sample_weight=np.concatenate([target, 1 - target]),
     )
-    return float(model.coef_[0, 0]), float(model.intercept_[0])
+    slope = float(model.coef_[0, 0]) / scale
+    return slope, float(model.intercept_[0]) - slope * center
 
 
 def _fit(model: LogisticRegression, x: Features, y: Labels) -> LogisticRegression:

@@ -67,3 +67,12 @@ def test_rows_repeat_only_beyond_the_size_of_a_class() -> None:
     positives = sample_shots(labels, 16, 0)[16:]
     assert sorted(positives[:11]) == list(range(300, 311))
     assert len(positives) == 16
+
+
+def test_platt_scaling_does_not_depend_on_the_scale_of_the_logits() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200)
+    logits = labels + rng.standard_normal(200)
+    slope, shift = platt(logits, labels)
+    tiny_slope, tiny_shift = platt(logits * 1e-7 - 0.5, labels)
+    assert tiny_slope * (logits * 1e-7 - 0.5) + tiny_shift == pytest.approx(slope * logits + shift, abs=1e-4)
