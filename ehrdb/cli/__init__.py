@@ -9,7 +9,7 @@ import sqlalchemy.exc
 import typer
 
 from ehrdb.cli import database as database_commands
-from ehrdb.cli import demo, encoder, evaluate, label, load, records, refresh, search, train
+from ehrdb.cli import demo, encoder, evaluate, label, load, records, refresh, search, timeline, train
 from ehrdb.cli.common import err
 from ehrdb.errors import EhrdbError
 
@@ -38,6 +38,7 @@ app.command()(refresh.retry)
 app.command()(label.label)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(timeline.timeline)
 app.command()(search.nearest)
 app.command()(search.predict)
 
