@@ -17,9 +17,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -50,7 +52,7 @@ def main() -> None:
 
 def current_texts(connection: Connection, rounds: int) -> float:
     """Every patient's current text. Returns the events/s of the scan, the baseline of all ratios."""
-    events, patients = one_row(connection, queries.counts)
+    events, patients = map(int, one_row(connection, queries.counts))
     print(f"\n{events:,} events of {patients:,} patients\n")
     scan = events / seconds(lambda: connection.execute(queries.scan).fetchall(), rounds)
     report("sum over all events (baseline)", scan, scan)
@@ -59,7 +61,7 @@ def current_texts(connection: Connection, rounds: int) -> float:
         ("the same with sha-256", queries.current_hashed),
         ("computed from all events", queries.computed),
     ):
-        rate = events / seconds(lambda query=query: connection.execute(query).fetchall(), rounds)
+        rate = events / seconds(partial(fetch, connection, query), rounds)
         report(name, rate, scan, f"{rate / PAPER:6.0f} x the paper's Python")
     return scan
 
@@ -74,7 +76,7 @@ def points_in_time(connection: Connection, rounds: int) -> None:
     print(f"\n{len(patient_ids):,} points in time\nlateral distinct on (baseline)   {lateral:8.2f} s")
     for name in ("list_recent", "list_first", "markdown"):
         values = {"patient_ids": patient_ids, "as_ofs": as_ofs, "format": name}
-        ours = seconds(lambda values=values: connection.execute(queries.as_of, values).fetchall(), rounds)
+        ours = seconds(partial(fetch, connection, queries.as_of, values), rounds)
         print(f"ehr.timelines, {name:12}      {ours:8.2f} s   {lateral / ours:5.2f} x faster")
 
 
@@ -94,7 +96,7 @@ def latencies(connection: Connection, points: Iterator[tuple[int, datetime]], na
     """Milliseconds of each call, the connection warm."""
     values = [{"patient_id": patient, "as_of": as_of, "format": name} for patient, as_of in points]
     connection.execute(queries.one, values[0])
-    return [1000 * seconds(lambda value=value: connection.execute(queries.one, value).fetchone(), 1) for value in values]
+    return [1000 * seconds(partial(fetch, connection, queries.one, value), 1) for value in values]
 
 
 def in_memory(connection: Connection, rounds: int, scan: float) -> None:
@@ -120,7 +122,9 @@ def polars_texts(frame: pl.DataFrame) -> pl.DataFrame:
     """Current texts in polars."""
     number = pl.col("numeric_value").round(2).cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".")
     unit = pl.concat_str(pl.lit(" ("), "unit", pl.lit(")")).fill_null("")
-    value = pl.coalesce(pl.concat_str(unit, pl.lit(": "), number), pl.concat_str(pl.lit(": "), "text_value"), pl.lit(""))
+    value = pl.coalesce(
+        pl.concat_str(unit, pl.lit(": "), number), pl.concat_str(pl.lit(": "), "text_value"), pl.lit("")
+    )
     return (
         frame.sort("patient_id", "time", descending=[False, True], maintain_order=True)
         .unique(["patient_id", "code_id"], keep="first", maintain_order=True)
@@ -197,10 +201,12 @@ def report(name: str, rate: float, baseline: float, more: str = "") -> None:
     print(f"{name:32} {rate / 1e6:8.2f} M events/s   {rate / baseline:5.2f} x scan   {more}")
 
 
-def one_row(connection: Connection, query: bytes) -> tuple[int, int]:
-    row = connection.execute(query).fetchone()
-    assert row is not None
-    return row[0], row[1]
+def fetch(connection: Connection, query: bytes, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    return connection.execute(query, values).fetchall()
+
+
+def one_row(connection: Connection, query: bytes) -> tuple[Any, ...]:
+    return fetch(connection, query)[0]
 
 
 def arguments() -> argparse.Namespace:

@@ -14,7 +14,7 @@ begin
     select f.* into format from ehrdb.format f where f.name = parts[1] and f.kind = 'list';
     if format.name is null or not named <@ every then
         raise exception using errcode = 'EH002', message = pg_catalog.format('unknown format %L', wanted),
-            hint = case when wanted in ('json', 'yaml', 'xml')
+            hint = case when wanted ~ '^(markdown_)?(json|yaml|xml)$'
                 then 'It is made from markdown outside the database: ehrdb timeline PATIENT --format ' || wanted
                 else 'See: select name, description from ehr.format;' end;
     end if;

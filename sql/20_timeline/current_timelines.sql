@@ -15,11 +15,12 @@ begin
         select t.patient_id, t.text, sha256(convert_to(t.text, 'UTF8')), t.as_of
           from (select coalesce($2, array_agg(p.patient_id)) as ids from ehrdb.patient p) wanted
          cross join lateral ehr.timelines(
-             wanted.ids, array_fill('infinity'::timestamp, array[cardinality(wanted.ids)]), $1) t;
+             wanted.ids, array_fill('infinity'::timestamp, array[cardinality(wanted.ids)]), $1) t
+         where t.as_of < 'infinity';
     end if;
 end
 $$;
 
 comment on function ehr.current_timelines(text, bigint[]) is
-'Current texts in any format, of these patients (null: all).
+'Current texts in any format, of these patients (null: all); patients without events have no row.
 Example: select patient_id, length(text) from ehr.current_timelines(''markdown'');';

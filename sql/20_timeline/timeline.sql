@@ -6,10 +6,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not exists (select from ehrdb.patient p where p.patient_id = timeline.patient_id) then
-        raise exception using errcode = 'EH001', message = pg_catalog.format('unknown patient %s', patient_id),
-            hint = 'See: select patient_id from ehr.patient;';
-    end if;
+    perform ehrdb.require_patient($1);
     return (select t.text from ehr.timelines(array[$1], array[$2], $3, $4, $5) t);
 end
 $$;

@@ -11,10 +11,7 @@ declare
     f constant ehrdb.format := wanted.format;
     moments constant timestamp[] := ehrdb.moments($1, $2);
 begin
-    if cardinality($1) <> cardinality($2) or array_position($2, null) is not null or $5 < 1 then
-        raise exception using errcode = 'EH007', message = 'patient_ids and as_ofs do not fit together, or max_chars < 1',
-            hint = 'Give one moment (not null) for each patient; infinity stands for the last event.';
-    end if;
+    perform ehrdb.require_points($1, $2, $5);
     return query
     select p.position::integer, p.patient_id, p.as_of,
            case when $5 is null then t.text else left(t.text, ehrdb.visible_length(t.text, $5)) end,

@@ -11,49 +11,78 @@ import pytest
 
 from ehrdb.database import Database
 from ehrdb.sources import load_ehrshot
+from ehrdb.timeline import CONVERSIONS
 from tests.conftest import shared
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "serializers"
+SETS = [
+    ("edge", "expected.jsonl"),
+    ("one_patient", "expected.jsonl"),
+    ("one_patient", "expected_ablations.jsonl"),
+]
+SHARED_SETS = [
+    ("edge", "expected.jsonl"),
+    ("public", "expected.jsonl"),
+    ("public", "expected_ablations.jsonl"),
+]
 Case = dict[str, str]
 
 
-def cases(path: Path) -> Iterator[Case]:
-    with path.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
+@pytest.mark.parametrize(("folder", "expected"), SETS)
+def test_every_golden_text_equals_the_papers(database: Database, folder: str, expected: str) -> None:
+    assert differences(database, GOLDEN / folder / expected) == []
 
 
-def texts(database: Database, wanted: list[Case]) -> list[str]:
+@pytest.mark.parametrize(("folder", "expected"), SHARED_SETS)
+def test_every_text_equals_the_papers(database: Database, folder: str, expected: str) -> None:
+    assert differences(database, shared(f"oracle/serializers/{folder}/{expected}")) == []
+
+
+def test_the_current_timelines_are_those_as_of_the_last_event(database: Database) -> None:
+    load_ehrshot(database, GOLDEN / "edge")
+    with database.transaction() as connection:
+        for format_name in ("list_recent", "list_recent_time", "markdown"):
+            different = connection.execute(
+                "select c.patient_id from ehr.current_timelines(%s) c"
+                " where c.text <> ehr.timeline(c.patient_id, 'infinity', %s)"
+                "    or c.text <> ehr.timeline(c.patient_id, c.last_event_time, %s)"
+                "    or c.text_sha256 <> sha256(convert_to(c.text, 'UTF8'))",
+                [format_name] * 3,
+            ).fetchall()
+            assert different == []
+
+
+def differences(database: Database, expected: Path) -> list[tuple[str, str]]:
+    """(format, patient_id) of texts that are not the expected ones."""
+    load_ehrshot(database, expected.parent)
+    found = []
+    for format_name, wanted in by_format(expected).items():
+        for case, text in zip(wanted, texts(database, format_name, wanted), strict=True):
+            if text != case["text"]:
+                found.append((format_name, case["patient_id"]))
+    return found
+
+
+def texts(database: Database, format_name: str, wanted: list[Case]) -> Iterator[str]:
     """The text of each case, by one bulk call."""
+    document, _, conversion = format_name.partition("markdown_")
     with database.transaction() as connection:
         rows = connection.execute(
             "select text from ehr.timelines(%s, %s, %s) order by position",
             [
                 [case["patient_id"] for case in wanted],
                 [datetime.fromisoformat(case["prediction_time"]) for case in wanted],
-                wanted[0]["format"],
+                document or "markdown",
             ],
-        )
-        return [text for (text,) in rows]
+        ).fetchall()
+    return (CONVERSIONS[conversion](text) if conversion else text for (text,) in rows)
 
 
-@pytest.mark.parametrize(
-    "expected",
-    [
-        "serializers/edge/expected.jsonl",
-        "serializers/public/expected.jsonl",
-        "serializers/public/expected_ablations.jsonl",
-    ],
-)
-def test_every_text_equals_the_papers(database: Database, expected: str) -> None:
-    file = shared(f"oracle/{expected}")
-    load_ehrshot(database, file.parent)
-    by_format: dict[str, list[Case]] = {}
-    for case in cases(file):
-        by_format.setdefault(case["format"], []).append(case)
-    for format_name, wanted in by_format.items():
-        if not format_name.startswith("list"):
-            continue
-        got = texts(database, wanted)
-        different = [
-            (format_name, case["patient_id"]) for case, text in zip(wanted, got, strict=True) if text != case["text"]
-        ]
-        assert different == []
+def by_format(expected: Path) -> dict[str, list[Case]]:
+    """The cases of a file by format."""
+    cases: dict[str, list[Case]] = {}
+    with expected.open(encoding="utf-8") as lines:
+        for case in map(json.loads, lines):
+            cases.setdefault(case["format"], []).append(case)
+    assert cases
+    return cases

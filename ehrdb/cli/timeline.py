@@ -1,0 +1,62 @@
+"""`ehrdb timeline`."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from ehrdb.cli.common import AsOf, Json, current_database, out, print_json
+from ehrdb.timeline import Timeline
+from ehrdb.timeline import timeline as read_timeline
+
+_HEADING = re.compile(r"^#{1,4} .*$", re.MULTILINE)
+_COLOURS = {1: "bold magenta", 2: "bold cyan", 3: "bold yellow", 4: "bold green"}
+
+
+def timeline(
+    patient_id: Annotated[int, typer.Argument(help="patient_id, as in ehr.patient")],
+    as_of: AsOf = None,
+    format: Annotated[
+        str, typer.Option("--format", help="A name of the view ehr.format, or json, yaml or xml.")
+    ] = "list_recent",
+    days: Annotated[float | None, typer.Option(help="Only events of that many days before the moment.", min=0)] = None,
+    max_chars: Annotated[
+        int | None, typer.Option(help="Leave out lines that begin after so many characters.", min=1)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show a patient's record as text, as an encoder reads it.
+
+    Example: `ehrdb timeline 1 --as-of 2020-01-01 --format markdown`
+    """
+    window = None if days is None else timedelta(days=days)
+    with current_database() as database, database.transaction() as connection:
+        found = read_timeline(connection, patient_id, as_of, format, time_window=window, max_chars=max_chars)
+    if json:
+        print_json({"patient_id": patient_id, "as_of": as_of, "format": format, **vars(found)})
+    else:
+        _show(found, coloured=format.startswith("markdown"))
+
+
+def _show(found: Timeline, *, coloured: bool) -> None:
+    """Paged on a terminal; elsewhere the bare text, so that it can be piped."""
+    if not out.is_terminal:
+        typer.echo(found.text)
+        return
+    with out.pager(styles=True):
+        out.print(colour_headings(found.text) if coloured else Text(found.text), soft_wrap=True)
+        if found.lines_cut:
+            out.print(f"[dim]({found.lines_cut} lines cut)[/]")
+
+
+def colour_headings(markdown: str) -> Text:
+    """The text as it is, its headings coloured by level."""
+    text = Text(markdown)
+    for heading in _HEADING.finditer(markdown):
+        level = len(heading.group()) - len(heading.group().lstrip("#"))
+        text.stylize(_COLOURS[level], *heading.span())
+    return text

@@ -1,0 +1,17 @@
+create or replace function ehrdb.require_points(patient_ids bigint[], as_ofs timestamp[], max_chars integer) returns void
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if cardinality(patient_ids) <> cardinality(as_ofs) or array_position(as_ofs, null) is not null then
+        raise exception using errcode = 'EH007', message = 'every patient needs a moment',
+            hint = 'Give one moment, not null, for each patient; infinity stands for the last event.';
+    elsif max_chars < 1 then
+        raise exception using errcode = 'EH007', message = 'max_chars must be positive',
+            hint = 'Leave max_chars out for the whole text.';
+    end if;
+end
+$$;
+
+comment on function ehrdb.require_points(bigint[], timestamp[], integer) is
+'EH007 for arguments that do not fit together.';
