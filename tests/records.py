@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ehrdb.database import Connection
 from ehrdb.encoder import registry
 from ehrdb.encoder.registry import RegisteredEncoder
-from ehrdb.testing import fake_manifest
+from ehrdb.testing import FakeEncoder
 
 
 class Record(NamedTuple):
@@ -60,6 +60,6 @@ def write_patients(connection: Connection, count: int) -> None:
     )
 
 
-def add_encoder(connection: Connection, name: str = "fake", weights: str = "0") -> RegisteredEncoder:
-    """A registered fake encoder of 8 dimensions."""
-    return registry.register(connection, fake_manifest(name, weights=weights))
+def add_encoder(connection: Connection, name: str = "fake") -> RegisteredEncoder:
+    """A registered fake encoder of 8 dimensions; another name is another encoder."""
+    return registry.register(connection, FakeEncoder(name=name).manifest)

@@ -109,7 +109,7 @@ def test_a_task_without_head_says_so(
 def test_a_head_is_not_used_with_another_encoder(database: Database, encoder: RegisteredEncoder) -> None:
     train(database, encoder, FakeEncoder, "guo_los")
     with database.transaction() as connection:
-        add_encoder(connection, "second", weights="1")
+        add_encoder(connection, "second")
     with database.transaction() as connection, pytest.raises(psycopg.Error) as caught:
         connection.execute("select ehr.predict('guo_los', 1, encoder => 'second')")
     assert caught.value.diag.sqlstate == "EH006"

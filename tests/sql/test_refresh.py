@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from ehrdb.database import Database
@@ -70,26 +72,26 @@ def test_equal_texts_are_embedded_once(database: Database) -> None:
         encoder = add_encoder(connection)
     model = FakeEncoder()
     run(database, encoder, model)
-    assert model.calls == 1
+    assert len(model.seen) == 1
     assert ask(database, "select count(*) from ehrdb.patient_embedding") == 3
 
 
 def test_a_poison_text_is_singled_out_and_named_without_its_content(
     database: Database, encoder: RegisteredEncoder
 ) -> None:
-    result = run(database, encoder, FakeEncoder(fails=lambda text: "SNOMED/40" in text))
+    result = run(database, encoder, FakeEncoder(poison="SNOMED/40"))
     assert (result.embedded, result.failed, result.exit_code) == (9, 1, 1)
-    assert ask(database, "select reason from ehrdb.embedding_job") == "ItemError"
+    assert ask(database, "select reason from ehrdb.embedding_job") == "NonFiniteVector"
     assert ask(database, "select pending from ehr.embedding_status") == 1
 
 
 def test_a_failed_text_is_not_tried_again_at_once(database: Database, encoder: RegisteredEncoder) -> None:
-    run(database, encoder, FakeEncoder(fails=lambda text: "SNOMED/40" in text))
+    run(database, encoder, FakeEncoder(poison="SNOMED/40"))
     assert run(database, encoder).waiting == 1
 
 
 def test_retry_gives_a_dead_text_a_new_chance(database: Database, encoder: RegisteredEncoder) -> None:
-    run(database, encoder, FakeEncoder(fails=lambda text: "SNOMED/40" in text))
+    run(database, encoder, FakeEncoder(poison="SNOMED/40"))
     with database.transaction() as connection:
         connection.execute("update ehrdb.embedding_job set attempts = 5, is_dead = true")
     assert run(database, encoder).dead == 1
@@ -100,7 +102,7 @@ def test_retry_gives_a_dead_text_a_new_chance(database: Database, encoder: Regis
 class BrokenEncoder(FakeEncoder):
     """Fails on everything without blaming a text."""
 
-    def _vector(self, text: str) -> None:  # type: ignore[override]
+    def _vectors(self, texts: list[str]) -> npt.NDArray[np.float32]:
         raise OSError("no such device")
 
 
@@ -182,7 +184,7 @@ def test_request_refresh_marks_patients(database: Database, encoder: RegisteredE
 def test_a_second_encoder_backfills_beside_the_serving_one(database: Database, encoder: RegisteredEncoder) -> None:
     run(database, encoder)
     with database.transaction() as connection:
-        second = add_encoder(connection, "second", weights="1")
+        second = add_encoder(connection, "second")
     assert run(database, second, FakeEncoder()).embedded == 10
     assert ask(database, "select name from ehr.encoder where is_serving") == "fake"
 
