@@ -75,7 +75,7 @@ BAD_INPUT: dict[str, tuple[Spoil, list[str]]] = {
     "impossible date": (append("Condition_Occurrence.csv", "2,1,100,2020-02-30\n"), ["row 3", "start date"]),
     "duplicate key": (append("Condition_Occurrence.csv", "1,1,100,2020-01-05\n"), ["row 3", "stands twice"]),
     "unknown person": (append("Condition_Occurrence.csv", "2,77,100,2020-01-05\n"), ["row 3", "not in person (77)"]),
-    "empty folder": (lambda folder: [path.unlink() for path in folder.iterdir()], ["person.csv"]),
+    "empty folder": (lambda folder: list(map(Path.unlink, folder.iterdir())), ["person.csv"]),
     "no folder": (lambda folder: shutil.rmtree(folder), ["not a directory"]),
     "not UTF-8": (lambda folder: (folder / "person.csv").write_bytes(PERSON.encode() + b"3,8507,\xff\n"), ["UTF-8"]),
 }
