@@ -2,18 +2,20 @@
 
 -- `rules` names the set of category rules, aggregated concepts and visit sections that a format uses: a site's
 -- own format is a copy of those rows under another name (docs/timeline-formats.md). The version enters the
--- identity of an encoder: raise it when the format's text changes.
+-- identity of an encoder: raise it when the format's text changes. `has_slips`: a Markdown document takes a
+-- patient's first three or four facts for the demographics and hides all that begins with Birth, as the paper's
+-- code does; otherwise demographics are what the category rules say.
 create table ehrdb.format (
-    name         text collate "C" primary key check (name ~ '^[a-z][a-z0-9_]*$'),
-    version      integer not null check (version > 0),
-    kind         text not null check (kind in ('list', 'markdown')),
-    is_recent    boolean not null default true,
-    has_time     boolean not null default false,
-    hides_births boolean not null default true,
-    rules        text collate "C" not null,
-    description  text not null
+    name        text collate "C" primary key check (name ~ '^[a-z][a-z0-9_]*$'),
+    version     integer not null check (version > 0),
+    kind        text not null check (kind in ('list', 'markdown')),
+    is_recent   boolean not null default true,
+    has_time    boolean not null default false,
+    has_slips   boolean not null default false,
+    rules       text collate "C" not null,
+    description text not null
 );
-insert into ehrdb.format (name, version, kind, is_recent, has_time, hides_births, rules, description) values
+insert into ehrdb.format (name, version, kind, is_recent, has_time, has_slips, rules, description) values
     ('list_recent', 1, 'list', true, false, false, 'paper',
      'Latest value of each code, newest first (the paper''s default).'),
     ('list_recent_time', 1, 'list', true, true, false, 'paper',
@@ -69,6 +71,8 @@ select 'paper', * from (values
     (22, 'descendant', 'SNOMED/108252007', 'labs'),
     (23, 'descendant', 'SNOMED/430925007', 'labs'),
     (24, 'descendant', 'SNOMED/71388002', 'procedures')) as rule;
+insert into ehrdb.category_rule (rules, rule, kind, pattern, category)
+select 'corrected', rule, kind, pattern, category from ehrdb.category_rule where rules = 'paper';
 
 -- Where a visit of a Markdown document lists an event, by vocabulary; '*' stands for all others.
 create table ehrdb.visit_section (
@@ -92,8 +96,9 @@ values ('corrected', 'CVX', 2, 'Medications'), ('corrected', 'HCPCS', 3, 'Proced
        ('corrected', 'Domain', 3, 'Procedures'), ('corrected', 'LOINC', 4, 'Measurements');
 
 -- Measurements that a Markdown document shows apart: plausible values only (low to high, inclusive), the last
--- three, rated against the normal range. decimals 0 truncates, 1 and 2 round. Units are printed as they stand
--- here, whatever the event's unit.
+-- three, rated against the normal range. decimals 0 truncates, 1 and 2 round. `any_unit`: the value counts as it
+-- stands, whatever the event's unit; otherwise it is converted (value * factor + shift) from the units listed
+-- beside, and an event in yet another unit is shown in the visits instead.
 create table ehrdb.aggregated_concept (
     rules       text collate "C" not null,
     position    integer not null,
@@ -105,7 +110,17 @@ create table ehrdb.aggregated_concept (
     normal_low  float8,
     normal_high float8,
     decimals    integer not null check (decimals between 0 and 2),
+    any_unit    boolean not null,
     primary key (rules, position)
+);
+create table ehrdb.aggregated_unit (
+    rules    text collate "C" not null,
+    position integer not null,
+    unit     text collate "C" not null check (unit = lower(unit)),
+    factor   float8 not null default 1,
+    shift    float8 not null default 0,
+    primary key (rules, position, unit),
+    foreign key (rules, position) references ehrdb.aggregated_concept on delete cascade
 );
 create table ehrdb.aggregated_code (
     rules    text collate "C" not null,
@@ -115,7 +130,7 @@ create table ehrdb.aggregated_code (
     foreign key (rules, position) references ehrdb.aggregated_concept on delete cascade
 );
 insert into ehrdb.aggregated_concept
-select 'paper', * from (values
+select 'paper', *, true from (values
     (1, 'Recent Body Metrics', 'Body weight', 'oz', 350, 10000, null, null, 1),
     (2, 'Recent Body Metrics', 'Body height', 'inch', 5, 100, null, null, 1),
     (3, 'Recent Body Metrics', 'Body mass index / BMI', 'kg/m2', 10, 100, 18.5, 24.9, 1),
@@ -168,13 +183,44 @@ select 'paper', position, unnest(codes) from (values
     (24, array['LOINC/33037-3', 'LOINC/41276-7', 'SNOMED/25469001'])) as concept (position, codes);
 
 -- The paper's slips, corrected: values are stored as real, so a bound is one too (4.2 is not below 4.2); a
--- temperature is normal up to 100.4 °F, where the paper's list reads 100, 4; LOINC/14749-6 is glucose in mmol/L.
+-- temperature is normal up to 100.4 °F, where the paper's list reads 100, 4; values are converted to the unit that
+-- is printed. Units as in UCUM and as hospitals write them.
 insert into ehrdb.aggregated_concept
 select 'corrected', position, section, concept, unit, low::real, high::real, normal_low::real,
-       case concept when 'Body temperature' then 100.4 else normal_high end::real, decimals
+       case concept when 'Body temperature' then 100.4 else normal_high end::real, decimals, false
   from ehrdb.aggregated_concept where rules = 'paper';
 insert into ehrdb.aggregated_code
-select 'corrected', code, position from ehrdb.aggregated_code where rules = 'paper' and code <> 'LOINC/14749-6';
+select 'corrected', code, position from ehrdb.aggregated_code where rules = 'paper';
+insert into ehrdb.aggregated_unit (rules, position, unit, factor, shift)
+select 'corrected', position, unit, factor, shift
+  from (values
+    (array[1], array['oz', '[oz_av]', 'ounce', 'ounces'], 1, 0),
+    (array[1], array['lb', '[lb_av]', 'lbs', 'pound'], 16, 0),
+    (array[1], array['kg'], 1 / 0.028349523125, 0),
+    (array[1], array['g'], 1 / 28.349523125, 0),
+    (array[2], array['in', '[in_i]', 'inch', 'inches', '[in_us]'], 1, 0),
+    (array[2], array['cm'], 1 / 2.54, 0),
+    (array[2], array['m'], 1 / 0.0254, 0),
+    (array[3], array['kg/m2', 'kg/m^2'], 1, 0),
+    (array[4], array['m2', 'm^2'], 1, 0),
+    (array[5, 6], array['/min', 'bpm', '{beats}/min', 'beats/min', '{breaths}/min', 'breaths/min', 'per minute',
+                        'insp/min'], 1, 0),
+    (array[7, 8], array['mmhg', 'mm[hg]', 'mm hg'], 1, 0),
+    (array[9], array['°f', '[degf]', 'degf', 'f'], 1, 0),
+    (array[9], array['cel', '°c', 'degc', 'c'], 1.8, 32),
+    (array[10, 12], array['%'], 1, 0),
+    (array[11], array['g/dl'], 1, 0),
+    (array[11], array['g/l'], 0.1, 0),
+    (array[13], array['10*6/ul', '10^6/ul', 'm/ul', '10*12/l', '10^12/l'], 1, 0),
+    (array[14, 15], array['10*3/ul', '10^3/ul', 'k/ul', '10*9/l', '10^9/l'], 1, 0),
+    (array[14, 15], array['/ul'], 0.001, 0),
+    (array[16, 17, 18, 19, 24], array['mmol/l', 'meq/l'], 1, 0),
+    (array[20, 21, 22, 23], array['mg/dl'], 1, 0),
+    (array[20], array['mmol/l'], 4.0078, 0),
+    (array[21], array['mmol/l'], 18.0156, 0),
+    (array[22], array['mmol/l'], 2.8013, 0),
+    (array[23], array['umol/l'], 0.0113118, 0)) as convert (positions, units, factor, shift),
+       unnest(positions) as position, unnest(units) as unit;
 
 -- Kept, because it is the same for every event of a concept: what timelines call it and which category it has.
 -- Filled by triggers and by every upgrade from the views ehrdb.concept_text and ehrdb.concept_rule.

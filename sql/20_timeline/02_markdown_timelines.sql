@@ -1,5 +1,5 @@
 create or replace function ehrdb.markdown_timelines(
-    patient_ids bigint[], as_ofs timestamp[], rules text, hides_births boolean, time_window interval
+    patient_ids bigint[], as_ofs timestamp[], rules text, has_slips boolean, time_window interval
 ) returns table (place integer, text text)
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -22,21 +22,28 @@ begin
              where e.patient_id = p.patient_id and e.time >= p.since and e.time <= p.as_of and isfinite(e.time)
              order by e.ordinal limit 1) e
     ), record as (
-        select p.place, p.moment, e.time, e.end_time, e.numeric_value, e.text_value,
+        select p.place, p.moment, e.time, e.end_time, e.code_id, e.numeric_value, e.text_value,
                case when is_age then age.text else l.text end as text, case when not is_age then u.unit end as unit,
                case when is_age then -1 else e.ordinal end as position,
                case when is_age then '' else coalesce(e.visit_id, '') end as visit_id,
                case when is_age then age.text else c.code end as code,
-               case when not is_age then a.position end as aggregate,
+               case when not is_age and (a.any_unit or u.unit is null or conversion.unit is not null)
+                    then a.position end as aggregate,
+               e.numeric_value::float8 * coalesce(conversion.factor, 1) + coalesce(conversion.shift, 0) as amount,
                not is_age and starts_with(c.code, 'Visit/') as is_visit
           from point p
           join ehrdb.event e on e.patient_id = p.patient_id and e.time <= p.as_of and e.time >= p.since
           join ehrdb.concept c using (code_id)
           left join age on age.place = p.place
          cross join lateral (select e.ordinal is not distinct from age.ordinal as is_age) first
-          left join ehrdb.aggregated_code a on a.rules = $3 and a.code = c.code
-          left join ehrdb.concept_label l on l.code_id = e.code_id and not (l.is_birth and $4)
           left join ehrdb.unit u using (unit_id)
+          left join (select m.code, g.position, g.any_unit
+                       from ehrdb.aggregated_code m
+                       join ehrdb.aggregated_concept g on g.rules = m.rules and g.position = m.position
+                      where m.rules = $3) a on a.code = c.code
+          left join ehrdb.aggregated_unit conversion on conversion.rules = $3 and conversion.position = a.position
+                                                    and conversion.unit = lower(u.unit) and not a.any_unit
+          left join ehrdb.concept_label l on l.code_id = e.code_id and not (l.is_birth and $4)
          where is_age or l.text is not null or a.code is not null
     ), visit as (
         -- The last event of a visit_id says what the visit is, the first one its rank among equals.
@@ -47,11 +54,11 @@ begin
          where r.is_visit and isfinite(r.time)
          order by r.place, r.visit_id, r.position desc
     ), listed as (
-        select r.place, v.visit_id as in_visit, r.position, r.code, r.text, r.unit,
+        select r.place, v.visit_id as in_visit, r.position, r.code_id, r.code, r.text, r.unit,
                coalesce(ehrdb.number_text(r.numeric_value), r.text_value) as value
           from record r
           left join visit v on v.place = r.place and v.visit_id = r.visit_id
-         where r.aggregate is null and not r.is_visit
+         where r.aggregate is null and not r.is_visit and r.text is not null
     ), sectioned as (
         select l.place, l.in_visit, l.position, l.text, l.unit, l.value,
                coalesce(s.section, rest.section) as section, coalesce(s.position, rest.position) as section_position
@@ -60,13 +67,15 @@ begin
           left join ehrdb.visit_section rest on rest.rules = $3 and rest.vocabulary = '*'
          where l.in_visit is not null
         union all
-        -- Outside visits: three or four demographic facts, then everything else.
+        -- Outside visits: the age and the demographics, then everything else.
         select l.place, null, l.position, l.text, l.unit, l.value,
-               case when l.number <= l.facts then 'demographics' else 'general' end, null
+               case when case when $4 then l.number <= l.facts else l.position = -1 or g.category = 'demographics' end
+                    then 'demographics' else 'general' end, null
           from (select n.*, case when bool_or(n.number = 3 and starts_with(n.code, 'Ethnicity'))
                                       over (partition by n.place) then 3 else 4 end as facts
                   from (select o.*, row_number() over (partition by o.place order by o.position) as number
                           from listed o where o.in_visit is null) n) l
+          left join ehrdb.concept_category g on g.rules = $3 and g.code_id = l.code_id
     ), grouped as (
         select s.place, s.in_visit, s.section, min(s.section_position) as section_position, s.text,
                min(s.position) as position, (array_agg(s.unit order by s.position desc))[1] as unit,
@@ -100,11 +109,11 @@ begin
         select r.place, r.aggregate,
                string_agg(ehrdb.aggregate_text(r.value, r.decimals, r.normal_low, r.normal_high), ', '
                           order by r.recency) as values
-          from (select r.place, r.aggregate, r.numeric_value::float8 as value, c.*,
+          from (select r.place, r.aggregate, r.amount as value, c.*,
                        row_number() over (partition by r.place, r.aggregate order by r.time desc, r.position) as recency
                   from record r
                   join ehrdb.aggregated_concept c on c.rules = $3 and c.position = r.aggregate
-                 where r.numeric_value::float8 between c.low and c.high) r
+                 where r.amount between c.low and c.high) r
          where r.recency <= 3
          group by r.place, r.aggregate
     ), measurements as (

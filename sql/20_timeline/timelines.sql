@@ -22,7 +22,7 @@ begin
         select * from ehrdb.list_timelines($1, moments, f.is_recent, f.has_time, wanted.categories, f.rules, $4)
          where f.kind = 'list'
         union all
-        select * from ehrdb.markdown_timelines($1, moments, f.rules, f.hides_births, $4)
+        select * from ehrdb.markdown_timelines($1, moments, f.rules, f.has_slips, $4)
          where f.kind = 'markdown') made on made.place = p.position
      cross join lateral (select coalesce(made.text, '') as text) t
      order by p.position;

@@ -110,7 +110,7 @@ def test_a_site_copies_rules_under_a_format_of_its_own(record: Connection) -> No
         " values ('list_site', 1, 'list', 'site', 'Ours.')"
     )
     record.execute(
-        "insert into ehrdb.category_rule select 'site', rule, kind, pattern, category from ehrdb.category_rule"
+        "insert into ehrdb.category_rule select 'site', rule, kind, pattern, category from ehrdb.category_rule where rules = 'paper'"
     )
     record.execute(
         "update ehrdb.category_rule set category = 'procedures' where rules = 'site' and pattern = 'RxNorm/'"
@@ -126,6 +126,19 @@ def test_the_corrected_preset_rates_by_the_printed_bounds(record: Connection) ->
     assert "100.3 (normal)" in corrected
     assert "4.20 (low)" in paper
     assert "4.20 (normal)" in corrected
+
+
+def test_the_corrected_preset_converts_to_the_printed_unit(record: Connection) -> None:
+    write(
+        record,
+        [Record(1, day(5), "LOINC/8302-2", 152.4, unit="cm"), Record(1, day(5), "LOINC/718-7", 7, unit="mmol/L")],
+    )
+    paper, corrected = (text_of(record, name) for name in ("markdown", "markdown_corrected"))
+    assert "- Hemoglobin (g/dL): 7.0 (low), 12.1 (normal), 9.5 (low)" in paper
+    assert "- Body height: No recent data" in paper
+    assert "- Hemoglobin (g/dL): 12.1 (normal), 9.5 (low)" in corrected
+    assert "- text of LOINC/718-7 (mmol/L): 7" in corrected
+    assert "- Body height (inch): 60.0" in corrected
 
 
 def test_the_corrected_preset_keeps_what_begins_with_birth(record: Connection) -> None:
@@ -168,6 +181,6 @@ def test_what_is_not_there_is_named_with_a_hint(record: Connection, statement: s
 
 def test_every_listed_format_can_be_asked_for(record: Connection) -> None:
     names = [name for (name,) in record.execute("select name from ehr.format")]
-    assert len(names) == 54
+    assert len(names) == 6 + 2 * 6 * 4
     for name in names:
         timeline(record, 1, None, name)
