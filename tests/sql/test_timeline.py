@@ -110,7 +110,8 @@ def test_a_site_copies_rules_under_a_format_of_its_own(record: Connection) -> No
         " values ('list_site', 1, 'list', 'site', 'Ours.')"
     )
     record.execute(
-        "insert into ehrdb.category_rule select 'site', rule, kind, pattern, category from ehrdb.category_rule where rules = 'paper'"
+        "insert into ehrdb.category_rule select 'site', rule, kind, pattern, category"
+        "  from ehrdb.category_rule where rules = 'paper'"
     )
     record.execute(
         "update ehrdb.category_rule set category = 'procedures' where rules = 'site' and pattern = 'RxNorm/'"
