@@ -52,7 +52,9 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform ehrdb.refresh_labels();
+    if exists (select from touched) then
+        perform ehrdb.refresh_labels();
+    end if;
     return null;
 end
 $$;
@@ -62,22 +64,31 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform ehrdb.refresh_categories();
+    if exists (select from touched) then
+        perform ehrdb.refresh_categories();
+    end if;
     return null;
 end
 $$;
 
-create or replace trigger concept_label_inserted after insert on ehrdb.concept
-    referencing new table as touched for each statement execute function ehrdb.keep_touched_labels();
-create or replace trigger concept_label_updated after update on ehrdb.concept
-    referencing new table as touched for each statement execute function ehrdb.keep_touched_labels();
-create or replace trigger concept_label after insert or update or delete on ehrdb.custom_text
-    for each statement execute function ehrdb.keep_labels();
-create or replace trigger concept_label after insert or update or delete on ehrdb.excluded_vocabulary
-    for each statement execute function ehrdb.keep_labels();
-create or replace trigger concept_category after insert or update or delete on ehrdb.category_rule
-    for each statement execute function ehrdb.keep_categories();
-create or replace trigger concept_category after insert or update or delete on ehrdb.concept_parent
-    for each statement execute function ehrdb.keep_categories();
+-- One trigger per table and kind of change: only then does a statement that changed nothing cost nothing.
+do $$
+declare
+    kept record;
+begin
+    for kept in
+        select t.name, t.keeper, e.change, e.side
+          from (values ('concept', 'keep_touched_labels'), ('custom_text', 'keep_labels'),
+                       ('excluded_vocabulary', 'keep_labels'), ('concept_parent', 'keep_categories'),
+                       ('category_rule', 'keep_categories')) as t (name, keeper),
+               (values ('insert', 'new'), ('update', 'new'), ('delete', 'old')) as e (change, side)
+         where (t.name, e.change) <> ('concept', 'delete')  -- a foreign key does that
+    loop
+        execute format('create or replace trigger %I after %s on ehrdb.%I referencing %s table as touched'
+                       ' for each statement execute function ehrdb.%I()',
+                       'keep_' || kept.change, kept.change, kept.name, kept.side, kept.keeper);
+    end loop;
+end
+$$;
 
 select ehrdb.refresh_labels(), ehrdb.refresh_categories();
