@@ -134,6 +134,7 @@ def test_a_model_without_tokenizer_is_refused(ehrdb: Command, tmp_path: Path) ->
     pytest.importorskip("optimum")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text('{"model_type": "bert", "max_position_embeddings": 8}')
+    (tmp_path / "model" / "model.safetensors").touch()
     result = ehrdb("encoder", "export", str(tmp_path / "model"))
     assert result.returncode == 2
     assert "tokenizer.json" in result.stderr
