@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from transformers import AttentionInterface, AutoModel
 
@@ -40,6 +41,16 @@ def write_decoder(source: ModelSource, folder: Path) -> None:
     )
     assert program is not None
     program.save(folder / GRAPH, external_data=True)
+    _strip(folder / GRAPH)
+
+
+def _strip(graph: Path) -> None:
+    """Take out where in which Python file each node was traced: else every machine makes another digest."""
+    model = onnx.load(graph, load_external_data=False)
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.save(model, graph)
 
 
 class _HiddenStates(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here

@@ -110,3 +110,4 @@ def _save(model: Any, target: Path) -> None:
 
     data = target.with_suffix(".onnx.data").name
     onnx.save(model, target, save_as_external_data=True, location=data, all_tensors_to_one_file=True)
+    target.with_name(data).chmod(0o644)  # as the other files: the worker may be another user

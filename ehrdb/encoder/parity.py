@@ -28,9 +28,17 @@ LABS = (
 )
 
 
+SAMPLE_CHARACTERS = 1000
+LONG_SAMPLE_CHARACTERS = 8000
+"""Of the texts in a comparison, and of the longest one: PyTorch on a CPU would take hours for whole ones."""
+
+
 def measure(exported: Encoder, original: Encoder, texts: Sequence[str] = ()) -> Parity:
-    """Compare vectors of both on the texts (none given: made-up records of several lengths)."""
-    texts = list(texts) or made_up_texts()
+    """Compare vectors of both on the texts (none given: made-up records of several lengths).
+
+    They are cut to SAMPLE_CHARACTERS, the longest one to LONG_SAMPLE_CHARACTERS.
+    """
+    texts = _shortened(list(texts) or made_up_texts())
     got, seconds = _timed(exported, texts)
     wanted, original_seconds = _timed(original, texts)
     tokens = int(got.token_counts.sum())
@@ -76,6 +84,11 @@ def overlap(a: Floats, b: Floats, k: int = 10) -> float:
 def made_up_texts(count: int = 32) -> list[str]:
     """Records of 1 to 300 lines in the default format, for a database without patients."""
     return [_record(np.random.default_rng(seed), lines=1 + seed * 300 // count) for seed in range(count)]
+
+
+def _shortened(texts: list[str]) -> list[str]:
+    longest = max(range(len(texts)), key=lambda i: len(texts[i]))
+    return [text[: LONG_SAMPLE_CHARACTERS if i == longest else SAMPLE_CHARACTERS] for i, text in enumerate(texts)]
 
 
 def _record(random: np.random.Generator, lines: int) -> str:

@@ -124,16 +124,21 @@ def _read(folder: Path, name: str, revision: str | None, weights_digest: str | N
             f"architecture {architecture} is not supported", hint=f"Supported: {', '.join(ENCODERS + DECODERS)}."
         )
     is_llm2vec = (folder / "llm2vec_config.json").is_file()
+    is_decoder = architecture in DECODERS
+    try:
+        usage = _decoder_usage(folder, config, is_llm2vec) if is_decoder else _encoder_usage(folder, config)
+    except KeyError as error:
+        raise ModelIncomplete(
+            f"{folder / 'config.json'} has no {error.args[0]}", hint="Take the model's own config.json."
+        ) from None
     return ModelSource(
         folder=folder,
         name=name,
         revision=revision,
         weights_digest=weights_digest or _weights_digest(folder),
         # GTE says so in config.json; LLM2Vec is recognized by its own file.
-        is_causal=architecture in DECODERS and config.get("is_causal", True) and not is_llm2vec,
-        usage=_decoder_usage(folder, config, is_llm2vec)
-        if architecture in DECODERS
-        else _encoder_usage(folder, config),
+        is_causal=is_decoder and config.get("is_causal", True) and not is_llm2vec,
+        usage=usage,
     )
 
 

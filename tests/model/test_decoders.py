@@ -121,6 +121,12 @@ def test_the_graph_has_fused_attention_and_nothing_but_states_comes_out(exports:
     assert [output.name for output in graph.output] == ["last_hidden_state"]
 
 
+def test_the_graph_does_not_tell_where_it_was_made(exports: Exports) -> None:
+    model, _ = exports(tiny_qwen3)
+
+    assert b".py" not in (model.parent / "tiny_qwen3_encoder" / GRAPH).read_bytes()
+
+
 def test_decoders_take_instructions(exports: Exports) -> None:
     manifest = exports(tiny_qwen3)[1].manifest
 
