@@ -133,7 +133,8 @@ def test_a_database_without_the_schema_says_what_to_run(empty_database: Database
 def test_a_model_without_tokenizer_is_refused(ehrdb: Command, tmp_path: Path) -> None:
     pytest.importorskip("optimum")
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text('{"model_type": "bert", "max_position_embeddings": 8}')
+    config = '{"model_type": "bert", "max_position_embeddings": 8, "hidden_size": 4}'
+    (tmp_path / "model" / "config.json").write_text(config)
     (tmp_path / "model" / "model.safetensors").touch()
     result = ehrdb("encoder", "export", str(tmp_path / "model"))
     assert result.returncode == 2
