@@ -11,6 +11,7 @@ begin
     with point as (
         select p.place::integer, p.patient_id, p.as_of, coalesce(p.as_of - time_window, '-infinity') as since
           from unnest(patient_ids, as_ofs) with ordinality as p (patient_id, as_of, place)
+         order by p.place::integer
     ), kept as (
         select p.place, p.as_of, e.patient_id, e.time, e.ordinal, e.code_id, e.unit_id, e.numeric_value, e.short_text,
                e.has_long_text
@@ -38,8 +39,10 @@ begin
                               else (select t.text_value from ehrdb.event t
                                      where t.patient_id = k.patient_id and t.ordinal = k.ordinal) end) as line
               from kept k
-              join ehrdb.concept_label l using (code_id)
-              left join ehrdb.unit u on u.unit_id = k.unit_id and k.numeric_value is not null
+             -- Looked up one by one and remembered: a join of whole tables would lose the index's order.
+             cross join lateral (select l.text from ehrdb.concept_label l where l.code_id = k.code_id limit 1) l
+              left join lateral (select u.unit from ehrdb.unit u where u.unit_id = k.unit_id limit 1) u
+                on k.numeric_value is not null
               left join ehrdb.concept_category c on c.rules = $6 and c.code_id = k.code_id
              where $5 is null or c.category = any ($5)) s
      group by s.place;

@@ -25,7 +25,7 @@ begin
         select p.place, p.moment, e.time, e.end_time, e.code_id, e.numeric_value, e.text_value,
                case when is_age then age.text else l.text end as text, case when not is_age then u.unit end as unit,
                case when is_age then -1 else e.ordinal end as position,
-               case when is_age then '' else coalesce(e.visit_id, '') end as visit_id,
+               case when is_age then '' else coalesce(e.visit_id, '') end collate "C" as visit_id,
                case when is_age then age.text else c.code end as code,
                case when not is_age and (a.any_unit or u.unit is null or conversion.unit is not null)
                     then a.position end as aggregate,

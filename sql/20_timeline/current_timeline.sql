@@ -1,3 +1,4 @@
+-- Labels and units are looked up one by one and remembered: a join of whole tables would lose the index's order.
 create or replace view ehr.current_timeline with (security_invoker = true) as
 select t.patient_id, coalesce(t.text, '') as text, sha256(convert_to(coalesce(t.text, ''), 'UTF8')) as text_sha256,
        t.last_event_time
@@ -7,8 +8,9 @@ select t.patient_id, coalesce(t.text, '') as text, sha256(convert_to(coalesce(t.
                                             where t.patient_id = e.patient_id and t.ordinal = e.ordinal) end),
                           E'\n' order by e.time desc, e.ordinal) as text
           from ehrdb.event e
-          left join ehrdb.concept_label l using (code_id)
-          left join ehrdb.unit u on u.unit_id = e.unit_id and e.numeric_value is not null
+          left join lateral (select l.text from ehrdb.concept_label l where l.code_id = e.code_id limit 1) l on true
+          left join lateral (select u.unit from ehrdb.unit u where u.unit_id = e.unit_id limit 1) u
+            on e.numeric_value is not null
          where e.valid_to = 'infinity'
          group by e.patient_id) t;
 

@@ -1,7 +1,7 @@
 create or replace function ehr.current_timelines(
     format text default 'list_recent', patient_ids bigint[] default null
 ) returns table (patient_id bigint, text text, text_sha256 bytea, last_event_time timestamp)
-language plpgsql stable
+language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column

@@ -2,7 +2,7 @@ create or replace function ehr.timeline(
     patient_id bigint, as_of timestamp default 'infinity', format text default 'list_recent',
     time_window interval default null, max_chars integer default null
 ) returns text
-language plpgsql stable
+language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin

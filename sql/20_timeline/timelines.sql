@@ -2,7 +2,7 @@ create or replace function ehr.timelines(
     patient_ids bigint[], as_ofs timestamp[], format text default 'list_recent',
     time_window interval default null, max_chars integer default null
 ) returns table ("position" integer, patient_id bigint, as_of timestamp, text text, lines_cut integer)
-language plpgsql stable
+language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
