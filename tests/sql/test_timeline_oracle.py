@@ -52,6 +52,29 @@ def test_the_current_timelines_are_those_as_of_the_last_event(database: Database
             assert different == []
 
 
+def test_a_partitioned_table_gives_the_same_texts(database: Database) -> None:
+    expected = GOLDEN / "edge" / "expected.jsonl"
+    load_ehrshot(database, expected.parent)
+    with database.transaction() as connection:
+        connection.execute("alter table ehrdb.event rename to event_whole")
+        connection.execute(
+            "create table ehrdb.event (like ehrdb.event_whole including generated) partition by hash (patient_id)"
+        )
+        for part in range(3):
+            connection.execute(
+                f"create table ehrdb.event_{part} partition of ehrdb.event"
+                f" for values with (modulus 3, remainder {part})".encode()
+            )
+        connection.execute(
+            "insert into ehrdb.event (patient_id, time, end_time, valid_to, ordinal, code_id, unit_id, numeric_value,"
+            "                         text_value, visit_id)"
+            " select patient_id, time, end_time, valid_to, ordinal, code_id, unit_id, numeric_value, text_value, visit_id"
+            "   from ehrdb.event_whole"
+        )
+    for format_name, wanted in by_format(expected).items():
+        assert list(texts(database, format_name, wanted)) == [case["text"] for case in wanted]
+
+
 def differences(database: Database, expected: Path) -> list[tuple[str, str]]:
     """(format, patient_id) of texts that are not the expected ones."""
     load_ehrshot(database, expected.parent)
