@@ -68,8 +68,8 @@ def test_a_partitioned_table_gives_the_same_texts(database: Database) -> None:
         connection.execute(
             "insert into ehrdb.event (patient_id, time, end_time, valid_to, ordinal, code_id, unit_id, numeric_value,"
             "                         text_value, visit_id)"
-            " select patient_id, time, end_time, valid_to, ordinal, code_id, unit_id, numeric_value, text_value, visit_id"
-            "   from ehrdb.event_whole"
+            " select patient_id, time, end_time, valid_to, ordinal, code_id, unit_id, numeric_value,"
+            "        text_value, visit_id from ehrdb.event_whole"
         )
     for format_name, wanted in by_format(expected).items():
         assert list(texts(database, format_name, wanted)) == [case["text"] for case in wanted]
