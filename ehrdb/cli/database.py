@@ -84,12 +84,13 @@ def _psql_program() -> str:
 
 
 def _print_rows(title: str, rows: list[dict[str, object]], nothing: str) -> None:
+    """Rows as records, one line a column: some have more columns than a terminal has room for."""
     if not rows:
         out.print(nothing)
         return
-    table = Table(title=title, title_justify="left", show_edge=False)
-    for name in rows[0]:
-        table.add_column(name)
+    out.print(f"[bold]{title}[/]")
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    out.print(table)
+        table = Table(show_header=False, show_edge=False, box=None)
+        for name, value in row.items():
+            table.add_row(f"  [dim]{name}[/]", "-" if value is None else str(value))
+        out.print(table)

@@ -26,12 +26,7 @@ def nearest(
 
     Example: `ehrdb nearest 1 --k 5 --as-of 2020-01-01`
     """
-    values = {
-        "patient_id": patient_id,
-        "k": k,
-        "as_of": _moment(as_of),
-        "encoder": encoder or settings().encoder,
-    }
+    values = {**_question(patient_id, as_of, encoder), "k": k}
     with current_database() as database, database.transaction() as connection:
         rows = connection.execute(_queries.nearest, values).fetchall()
     names = ("rank", "patient_id", "similarity", "as_of", "is_stale")
@@ -55,12 +50,7 @@ def predict(
 
     Example: `ehrdb predict guo_readmission 1`
     """
-    values = {
-        "task": task,
-        "patient_id": patient_id,
-        "as_of": _moment(as_of),
-        "encoder": encoder or settings().encoder,
-    }
+    values = {**_question(patient_id, as_of, encoder), "task": task}
     with current_database() as database, database.transaction() as connection:
         row = connection.execute(_queries.predict_one, values).fetchone()
     assert row is not None
@@ -70,5 +60,9 @@ def predict(
         out.print(f"{task}, patient {patient_id}: {row[0]:.4f}")
 
 
-def _moment(as_of: datetime | None) -> str:
-    return as_of.isoformat() if as_of else "infinity"
+def _question(patient_id: int, as_of: datetime | None, encoder: str | None) -> dict[str, object]:
+    return {
+        "patient_id": patient_id,
+        "as_of": as_of or "infinity",
+        "encoder": encoder or settings().encoder,
+    }
