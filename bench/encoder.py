@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from ehrdb.encoder.manifest import Pooling
 from ehrdb.encoder.parity import made_up_texts, overlap
 from ehrdb.encoder.pooling import Floats
 
@@ -88,9 +89,20 @@ def _peak_mb() -> float:
 
 def _export(model: str, precision: str, directory: Path) -> None:
     from ehrdb.encoder.export import export
+    from ehrdb.encoder.source import open_source
 
+    with open_source(model) as source:  # a plain folder: sentence-transformers would average
+        pooling: Pooling | None = None if (source.folder / "modules.json").is_file() else "mean"
     short = ["Asthma"]  # fidelity is measured below, on all texts
-    export(model, directory, name="bench", precision=precision, sample_texts=short, accept_quality_loss=True)
+    export(
+        model,
+        directory,
+        name="bench",
+        precision=precision,
+        pooling=pooling,
+        sample_texts=short,
+        accept_quality_loss=True,
+    )
 
 
 def _ours(arguments: argparse.Namespace, texts: list[str], directory: Path) -> Floats:
