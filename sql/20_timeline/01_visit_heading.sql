@@ -1,6 +1,6 @@
 create or replace function ehrdb.visit_heading(text text, starts timestamp, ends timestamp, moment timestamp)
 returns text
-language sql immutable parallel safe
+language sql stable parallel safe
 as $$
     select format('%s on [%s](%s) (%s before prediction time%s)', text, day, day,
                   days || case when days = 1 then ' day' else ' days' end,

@@ -7,48 +7,46 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-    return query
-    with point as (
-        select p.place::integer, p.patient_id, p.as_of, coalesce(p.as_of - time_window, '-infinity') as since
+    -- Point by point, as the index has the events in the order of the lines; labels are looked up one by one and
+    -- remembered. So a large set needs no sort and no more memory than a small one.
+    if is_recent then
+        return query
+        select p.place::integer, t.text
           from unnest(patient_ids, as_ofs) with ordinality as p (patient_id, as_of, place)
-         order by p.place::integer
-    ), kept as (
-        select p.place, p.as_of, e.patient_id, e.time, e.ordinal, e.code_id, e.unit_id, e.numeric_value, e.short_text,
-               e.has_long_text
-          from point p
-          join ehrdb.event e on e.patient_id = p.patient_id and e.time <= p.as_of and e.valid_to > p.as_of
-                            and e.time >= p.since
-         where $3
-        union all
-        select * from (
-            select distinct on (p.place, e.code_id) p.place, p.as_of, e.patient_id, e.time, e.ordinal, e.code_id,
-                   e.unit_id, e.numeric_value, e.short_text, e.has_long_text
-              from point p
-              join ehrdb.event e on e.patient_id = p.patient_id and e.time <= p.as_of and e.time >= p.since
-             where not $3
-             order by p.place, e.code_id, e.time, e.ordinal) first
-    )
-    select s.place,
-           string_agg(case when $4 and isfinite(s.time)
-                           then to_char(s.time + (timestamp '2024-01-01' - date_trunc('minute', s.as_of)),
-                                        'YYYY-MM-DD HH24:MI:"00": ') || s.line
-                           else s.line end,
-                      E'\n' order by case when $3 then s.time end desc, case when not $3 then s.time end, s.ordinal)
-      from (select k.place, k.as_of, k.time, k.ordinal,
-                   ehrdb.line(l.text, u.unit, k.numeric_value, case when not k.has_long_text then k.short_text
-                              else (select t.text_value from ehrdb.event t
-                                     where t.patient_id = k.patient_id and t.ordinal = k.ordinal) end) as line
-              from kept k
-             -- Looked up one by one and remembered: a join of whole tables would lose the index's order.
-             cross join lateral (select l.text from ehrdb.concept_label l where l.code_id = k.code_id limit 1) l
-              left join lateral (select u.unit from ehrdb.unit u where u.unit_id = k.unit_id limit 1) u
-                on k.numeric_value is not null
-              left join ehrdb.concept_category c on c.rules = $6 and c.code_id = k.code_id
-             where $5 is null or c.category = any ($5)) s
-     group by s.place;
+         cross join lateral (
+            select string_agg(ehrdb.time_prefix($4, e.time, p.as_of) || ehrdb.line(
+                       l.text, u.unit, e.numeric_value, case when not e.has_long_text then e.short_text
+                       else (select t.text_value from ehrdb.event t
+                              where t.patient_id = e.patient_id and t.ordinal = e.ordinal) end),
+                   E'\n' order by e.time desc, e.ordinal)
+              from ehrdb.event e
+             cross join lateral (select l.text from ehrdb.concept_label l where l.code_id = e.code_id limit 1) l
+              left join lateral (select u.unit from ehrdb.unit u where u.unit_id = e.unit_id limit 1) u
+                on e.numeric_value is not null
+              left join ehrdb.concept_category c on c.rules = $6 and c.code_id = e.code_id
+             where e.patient_id = p.patient_id and e.time <= p.as_of and e.valid_to > p.as_of
+               and ($7 is null or e.time >= p.as_of - $7) and ($5 is null or c.category = any ($5))) t (text);
+    else
+        return query
+        select p.place::integer, t.text
+          from unnest(patient_ids, as_ofs) with ordinality as p (patient_id, as_of, place)
+         cross join lateral (
+            select string_agg(ehrdb.time_prefix($4, e.time, p.as_of) || ehrdb.line(
+                       l.text, u.unit, e.numeric_value, e.text_value), E'\n' order by e.time, e.ordinal)
+              from (select distinct on (e.code_id) e.code_id, e.time, e.ordinal, e.unit_id, e.numeric_value, e.text_value
+                      from ehrdb.event e
+                     where e.patient_id = p.patient_id and e.time <= p.as_of
+                       and ($7 is null or e.time >= p.as_of - $7)
+                     order by e.code_id, e.time, e.ordinal) e
+             cross join lateral (select l.text from ehrdb.concept_label l where l.code_id = e.code_id limit 1) l
+              left join lateral (select u.unit from ehrdb.unit u where u.unit_id = e.unit_id limit 1) u
+                on e.numeric_value is not null
+              left join ehrdb.concept_category c on c.rules = $6 and c.code_id = e.code_id
+             where $5 is null or c.category = any ($5)) t (text);
+    end if;
 end
 $$;
 
 comment on function ehrdb.list_timelines(bigint[], timestamp[], boolean, boolean, text[], text, interval) is
 'List formats for patients at moments (parallel arrays): one event per code, the latest or the first, each a line.
-No row where nothing is to be shown. Paper: list formats of the serialization study.';
+Null where nothing is to be shown. Paper: list formats of the serialization study.';

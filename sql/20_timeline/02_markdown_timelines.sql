@@ -129,13 +129,14 @@ begin
                  group by p.place, c.section) m
          group by m.place
     )
-    select p.place, regexp_replace(concat(
+    select p.place, case when seen.place is not null then regexp_replace(concat(
                E'\n\n# Electronic Healthcare Record\n\nCurrent time: [2024-01-01](2024-01-01)\n\n',
                E'## Patient Demographics\n\n', demographics.lines, E'\n\n', m.sections,
                E'## Past Medical Visits\n\n', v.summary, E'\n\n',
                E'## General Medical Events\n\n', general.lines, E'\n\n',
-               E'## Detailed Past Medical Visits (most recent first)\n\n', v.details), E'\n{3,}', E'\n\n', 'g')
-      from (select distinct r.place from record r) p
+               E'## Detailed Past Medical Visits (most recent first)\n\n', v.details), E'\n{3,}', E'\n\n', 'g') end
+      from point p
+      left join (select distinct r.place from record r) seen on seen.place = p.place
       left join section demographics on demographics.place = p.place and demographics.section = 'demographics'
                                     and demographics.in_visit is null
       left join section general on general.place = p.place and general.section = 'general' and general.in_visit is null
@@ -146,4 +147,4 @@ $$;
 
 comment on function ehrdb.markdown_timelines(bigint[], timestamp[], text, boolean, interval) is
 'Markdown documents for patients at moments (parallel arrays), by the aggregated concepts and visit sections of a set
-of rules. No row where nothing is visible. Paper: Markdown format with three aggregated values.';
+of rules. Null where nothing is visible. Paper: Markdown format with three aggregated values.';

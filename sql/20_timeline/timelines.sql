@@ -13,19 +13,17 @@ declare
 begin
     perform ehrdb.require_points($1, $2, $5);
     return query
-    select p.position::integer, p.patient_id, p.as_of,
+    select t.place, $1[t.place], moments[t.place],
            case when $5 is null then t.text else left(t.text, ehrdb.visible_length(t.text, $5)) end,
            case when $5 is null then 0
                 else regexp_count(substr(t.text, ehrdb.visible_length(t.text, $5) + 1), E'\n') end
-      from unnest($1, moments) with ordinality as p (patient_id, as_of, position)
-      left join (
-        select * from ehrdb.list_timelines($1, moments, f.is_recent, f.has_time, wanted.categories, f.rules, $4)
-         where f.kind = 'list'
-        union all
-        select * from ehrdb.markdown_timelines($1, moments, f.rules, f.has_slips, $4)
-         where f.kind = 'markdown') made on made.place = p.position
-     cross join lateral (select coalesce(made.text, '') as text) t
-     order by p.position;
+      from (select made.place, coalesce(made.text, '') as text
+              from ehrdb.list_timelines($1, moments, f.is_recent, f.has_time, wanted.categories, f.rules, $4) made
+             where f.kind = 'list'
+            union all
+            select made.place, coalesce(made.text, '')
+              from ehrdb.markdown_timelines($1, moments, f.rules, f.has_slips, $4) made
+             where f.kind = 'markdown') t;
 end
 $$;
 
