@@ -81,20 +81,36 @@ def train(
     Raises NotFound for an unknown task, TrainingError where a split lacks labels of a class.
     """
     task = find_task(task_name)
-    label(database, [task_name])
-    prompt = _plan(database, encoder, task)
-    result = refresh(database, encoder, load_encoder, progress=progress)
-    if result.failed or result.leased:
-        raise TrainingError(
-            f"task {task_name}: {result.failed + result.leased} timelines could not be embedded",
-            hint="See `ehrdb status`; run this again when they are.",
-        )
+    prompt = embed_labels(database, encoder, load_encoder, task_name, progress=progress)
     data = _read(database, encoder, task, prompt)
     fitted = [(target, *_fit(target, data, labels, calibrate)) for target, labels in targets(task, data.values)]
     with database.transaction() as connection:
         for _, head, outcome in fitted:
             _store(connection, encoder, task, prompt, head, outcome)
     return [outcome for _, _, outcome in fitted]
+
+
+def embed_labels(
+    database: Database,
+    encoder: RegisteredEncoder,
+    load_encoder: Callable[[], Encoder],
+    task_name: str,
+    *,
+    progress: Progress = lambda done, total: None,
+) -> int:
+    """Label the task and embed the timelines at its prediction times; returns the key of the prompt used.
+
+    A concatenation has them once both of its parts do. Raises TrainingError where some cannot be embedded.
+    """
+    label(database, [task_name])
+    prompt = _plan(database, encoder, find_task(task_name))
+    result = refresh(database, encoder, load_encoder, progress=progress)
+    if result.failed or result.leased:
+        raise TrainingError(
+            f"task {task_name}: {result.failed + result.leased} timelines could not be embedded",
+            hint="See `ehrdb status`; run this again when they are.",
+        )
+    return prompt
 
 
 def targets(task: Task, values: Labels) -> Iterator[tuple[str, Labels]]:
@@ -122,6 +138,12 @@ def _read(database: Database, encoder: RegisteredEncoder, task: Task, prompt: in
     with database.transaction() as connection:
         register_vector(connection)
         rows = connection.execute(_queries.labelled_vectors, values, binary=True).fetchall()
+        missing = connection.execute(_queries.labels_without_vectors, values).fetchone()
+    if encoder.kind != "model" and missing and missing[0]:
+        raise TrainingError(
+            f"task {task.name}: {missing[0]} prediction times have no vector of {encoder.name}",
+            hint="Import vectors as of every prediction time (`ehr.label` lists them).",
+        )
     if not rows:
         raise TrainingError(f"task {task.name} has no labels here", hint="See `ehrdb label`: what can be labelled?")
     splits, labels, vectors = zip(*rows, strict=True)

@@ -14,6 +14,14 @@ select coalesce(p.split, ehrdb.split_of(p.patient_id)), l.value, e.embedding::pu
  where l.task = %(task)s
  order by l.patient_id, l.prediction_time, l.ctid;
 
+-- labels_without_vectors: how many of a task's labels the encoder has no vector for
+select count(*)
+  from ehrdb.label l
+ where l.task = %(task)s
+   and not exists (select from ehrdb.embedding_point n
+                    where n.encoder_id = %(encoder_id)s and n.prompt_id = %(prompt_id)s
+                      and n.patient_id = l.patient_id and n.as_of = l.prediction_time);
+
 -- store_head: one head per target and encoder; a new one takes the old one's place
 insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, calibration_slope, calibration_shift,
                         provenance)

@@ -1,33 +1,50 @@
-"""`ehrdb encoder export | list | verify | activate | drop`."""
+"""`ehrdb encoder export | verify | import | concatenate | list | activate | drop`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from ehrdb.cli.common import Json, current_database, err, out, print_json, settings
+from ehrdb.database import Database
 from ehrdb.encoder import registry
 from ehrdb.encoder.load import encoder_directory, load_encoder
-from ehrdb.encoder.manifest import Manifest
+from ehrdb.encoder.manifest import Chunking, Manifest, Parity, Pooling, PromptPosition
+from ehrdb.encoder.vectors import import_vectors
 from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
 
-app = typer.Typer(no_args_is_help=True, help="Export, list, verify, activate and drop encoders.")
+app = typer.Typer(no_args_is_help=True, help="Export, verify, import, concatenate, list, activate and drop encoders.")
 _queries = Queries("ehrdb.encoder")
 Name = Annotated[str, typer.Argument(help="Encoder name, as in `ehrdb encoder list`")]
+NewName = Annotated[str, typer.Option("--name", help="Name to register under.")]
 
 
 @app.command()
 def export(
     model: Annotated[
-        str, typer.Argument(help="Model directory or hub id; all-MiniLM-L6-v2 comes with the export extra.")
+        str, typer.Argument(help="Model directory, GGUF file or hub id; all-MiniLM-L6-v2 comes with the export extra.")
     ] = "all-MiniLM-L6-v2",
     name: Annotated[str | None, typer.Option(help="Name to register under. Default: the model's own.")] = None,
-    precision: Annotated[str, typer.Option(help="fp32 or int8")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16, int8 or int4")] = "fp32",
     text_format: Annotated[str, typer.Option("--format", help="Text format the encoder reads.")] = "list_recent",
+    pooling: Annotated[
+        Pooling | None, typer.Option(help="Token states to one vector. Default: as the model's own files say.")
+    ] = None,
+    chunking: Annotated[
+        Chunking | None, typer.Option(help="Long texts: cut, or mean or concatenation of chunks. Default: by model.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Cut texts to so many tokens.", min=16)] = None,
+    dimension: Annotated[
+        int | None, typer.Option(help="Cut vectors to so many dimensions (Matryoshka models only).", min=1)
+    ] = None,
+    prompt_position: Annotated[
+        PromptPosition, typer.Option(help="first (the paper's), or last: all tasks of a timeline share one pass.")
+    ] = "first",
     accept_quality_loss: Annotated[
         bool, typer.Option(help="Register even where the export misses the quality gate; visibly marked.")
     ] = False,
@@ -35,29 +52,114 @@ def export(
 ) -> None:
     """Turn a model into optimized ONNX, compare it with the original, and register it.
 
-    Example: `ehrdb encoder export Qwen/Qwen3-Embedding-0.6B --precision int8`
+    Example: `ehrdb encoder export Qwen/Qwen3-Embedding-0.6B --precision int8 --dimension 512`
     """
-    export_model = _exporter()
+    exporter = _exporter()
     name = name or _default_name(model, precision)
     with current_database() as database:
-        with database.transaction() as connection:
-            samples = [text for (text,) in connection.execute(_queries.sample_texts, {"format": text_format})]
-        target = encoder_directory(settings(), name)
-        manifest = export_model(
+
+        def register(manifest: Manifest) -> None:
+            with database.transaction() as connection:
+                registry.register(connection, manifest, text_format)
+
+        manifest = exporter.export(
             model,
-            target,
+            encoder_directory(settings(), name),
             name=name,
             precision=precision,
-            sample_texts=samples,
+            pooling=pooling,
+            chunking=chunking,
+            max_tokens=max_tokens,
+            dimension=dimension,
+            prompt_position=prompt_position,
+            sample_texts=_sample_texts(database, text_format),
             accept_quality_loss=accept_quality_loss,
+            register=register,
         )
         with database.transaction() as connection:
-            registered = registry.register(connection, manifest, text_format)
+            registered = registry.find(connection, name)
     if json:
         print_json(manifest.model_dump(mode="json"))
     else:
+        assert manifest.parity is not None
+        err.print(describe(manifest.parity))
         serving = "serving" if registered.is_serving else f"not serving: `ehrdb encoder activate {registered.name}`"
         err.print(f"registered {registered.name} ({registered.dimension} dimensions, {serving})")
+
+
+@app.command()
+def verify(
+    name: Name,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Where the original model is now: directory, GGUF file or hub id. Default: its hub id."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check an encoder's files, and compare it once more with its original on this database's timelines.
+
+    Passes the same quality gate as the export did, or ends with its figures and exit status 2.
+
+    Example: `ehrdb encoder verify Qwen3-Embedding-0.6B-int8`
+    """
+    configured = settings()
+    exporter = _exporter()
+    with current_database() as database:
+        with database.transaction() as connection:
+            registered = registry.find(connection, name)
+        manifest = load_encoder(configured, registered).manifest
+        parity: Parity = exporter.verify(
+            model or manifest.source,
+            encoder_directory(configured, name),
+            manifest,
+            _sample_texts(database, registered.format),
+        )
+    if json:
+        print_json(parity.model_dump(mode="json"))
+    else:
+        err.print(f"{name}: files and digest are as registered")
+        err.print(describe(parity))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="Parquet: patient_id, prediction_time, embedding (list of floats)")],
+    name: NewName,
+    json: Json = False,
+) -> None:
+    """Take in vectors made elsewhere, such as CLMBR-T-Base, as an encoder that search and heads can use.
+
+    A further file under the same name adds vectors and replaces those of the same patient and moment.
+
+    Example: `ehrdb encoder import clmbr.parquet --name CLMBR-T-Base`
+    """
+    with current_database() as database:
+        result = import_vectors(database, file, name)
+    if json:
+        print_json(result)
+    elif result.changed:
+        err.print(f"{name}: {result.changed} of {result.rows} vectors of {result.dimension} dimensions are new")
+    else:
+        err.print(f"{name}: nothing changed")
+
+
+@app.command()
+def concatenate(
+    first: Annotated[str, typer.Argument(help="Encoder whose vectors come first")],
+    second: Annotated[str, typer.Argument(help="Encoder whose vectors are appended")],
+    name: NewName,
+    json: Json = False,
+) -> None:
+    """Register two encoders' vectors side by side as one encoder, kept up to date without a model.
+
+    Example: `ehrdb encoder concatenate Qwen3-Embedding-8B CLMBR-T-Base --name qwen3-clmbr`
+    """
+    with current_database() as database, database.transaction() as connection:
+        made = registry.concatenate(connection, name, first, second)
+    if json:
+        print_json(made)
+    else:
+        err.print(f"registered {name} ({made.dimension} dimensions of {first} and {second})")
 
 
 @app.command("list")
@@ -68,10 +170,11 @@ def list_(json: Json = False) -> None:
     if json:
         print_json(encoders)
         return
-    table = Table("name", "dimension", "format", "serving", "digest", show_edge=False)
+    table = Table("name", "kind", "dimension", "format", "serving", "digest", show_edge=False)
     for encoder in encoders:
         table.add_row(
             encoder.name,
+            encoder.kind,
             str(encoder.dimension),
             encoder.format,
             "yes" if encoder.is_serving else "",
@@ -90,39 +193,39 @@ def activate(name: Name) -> None:
 
 @app.command()
 def drop(name: Name) -> None:
-    """Remove an encoder with its vectors, heads and jobs from the database; its files stay."""
+    """Remove an encoder with its vectors, heads and jobs from the database; a model's files stay."""
     with current_database() as database, database.transaction() as connection:
         registry.drop(connection, name)
-    err.print(f"{name} is dropped; its files stay in {encoder_directory(settings(), name)}")
+    directory = encoder_directory(settings(), name)
+    err.print(f"{name} is dropped" + (f"; its files stay in {directory}" if directory.exists() else ""))
 
 
-@app.command()
-def verify(name: Name, json: Json = False) -> None:
-    """Check an encoder's files against its manifest and the database's digest, and embed a test text."""
-    configured = settings()
-    with current_database() as database:
-        with database.transaction() as connection:
-            registered = registry.find(connection, name)
-        encoder = load_encoder(configured, registered)
-        encoder.encode(["essential hypertension"])
-    manifest: Manifest = encoder.manifest
-    if json:
-        print_json(manifest.model_dump(mode="json"))
-    else:
-        err.print(f"{name}: files and digest are as registered, and it embeds")
+def describe(parity: Parity) -> str:
+    """The figures of a comparison in one line."""
+    accepted = " (a loss was accepted)" if parity.is_accepted_loss else ""
+    return (
+        f"against the original on {parity.texts} texts: mean cosine {parity.mean_cosine:.5f}, minimum "
+        f"{parity.min_cosine:.5f}, overlap@10 {parity.overlap_at_10:.3f}; {parity.tokens_per_second:,.0f} tokens/s, "
+        f"PyTorch {parity.original_tokens_per_second:,.0f}{accepted}"
+    )
 
 
-def _exporter() -> Callable[..., Manifest]:
+def _sample_texts(database: Database, text_format: str) -> list[str]:
+    with database.transaction() as connection:
+        return [text for (text,) in connection.execute(_queries.sample_texts, {"format": text_format})]
+
+
+def _exporter() -> ModuleType:
     try:
-        from ehrdb.encoder.export import export as export_model
+        from ehrdb.encoder import export as exporter
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"exporting needs the package {error.name}",
             hint="Install the extra: pip install 'ehrdb[export]'.",
         ) from None
-    return export_model
+    return exporter
 
 
 def _default_name(model: str, precision: str) -> str:
-    base = model.rstrip("/").rsplit("/", 1)[-1]
+    base = model.rstrip("/").rsplit("/", 1)[-1].removesuffix(".gguf")
     return base if precision == "fp32" else f"{base}-{precision}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from threading import Event
 from typing import Annotated
 
@@ -12,8 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ehrdb.cli.common import EncoderName, Json, current_database, err, print_json, settings
 from ehrdb.encoder import registry
 from ehrdb.encoder.load import load_encoder
-from ehrdb.refresh import Queue, RefreshResult
-from ehrdb.refresh import refresh as run_refresh
+from ehrdb.refresh import Queue, RefreshResult, refresh_all
 from ehrdb.refresh.worker import work
 
 
@@ -30,9 +30,7 @@ def refresh(encoder: EncoderName = None, json: Json = False) -> None:
         with database.transaction() as connection:
             registered = registry.find(connection, encoder or configured.encoder)
         with progress_bar(f"embedding with {registered.name}") as report:
-            result = run_refresh(
-                database, registered, lambda: load_encoder(configured, registered), progress=report.update
-            )
+            result = refresh_all(database, registered, partial(load_encoder, configured), progress=report.update)
     if json:
         print_json(result)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from ehrdb.cli.common import EncoderName, Json, current_database, out, print_jso
 from ehrdb.cli.refresh import progress_bar
 from ehrdb.encoder import registry
 from ehrdb.encoder.load import load_encoder
-from ehrdb.training import TrainResult
+from ehrdb.training import TrainResult, embed_labels
 from ehrdb.training import train as train_task
 
 
@@ -32,12 +33,15 @@ def train(
     with current_database() as database:
         with database.transaction() as connection:
             registered = registry.find(connection, encoder or configured.encoder)
+            parts = [model for model in registry.models(connection, registered) if model != registered]
         for task in tasks:
             with progress_bar(f"embedding for {task}") as report:
+                for part in parts:
+                    embed_labels(database, part, partial(load_encoder, configured, part), task, progress=report.update)
                 results += train_task(
                     database,
                     registered,
-                    lambda: load_encoder(configured, registered),
+                    partial(load_encoder, configured, registered),
                     task,
                     calibrate=calibrate,
                     progress=report.update,

@@ -22,21 +22,25 @@ OPSET = 23  # the first with attention, rotary embedding and RMS norm
 Attention = Callable[..., tuple[torch.Tensor, None]]
 
 
-def write_decoder(source: ModelSource, folder: Path) -> None:
-    """Export the model in `source` to `folder`, weights in a file beside the graph."""
-    AttentionInterface.register("ehrdb", _causal_attention if source.is_causal else _full_attention)
+def write_decoder(source: ModelSource, folder: Path, shares_prefix: bool) -> None:
+    """Export the model in `source` to `folder`, weights in a file beside the graph.
+
+    `shares_prefix`: texts that begin alike stand in one row, each seeing the common beginning and itself.
+    """
+    is_plain = source.is_causal and not shares_prefix
+    AttentionInterface.register("ehrdb", _causal_attention if is_plain else _masked_attention)
     model = AutoModel.from_pretrained(source.folder, attn_implementation="ehrdb", dtype=torch.float32).eval()
-    ids = torch.ones((2, 8), dtype=torch.int64)
-    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
-    dynamic = {0: batch, 1: tokens}
+    states = _SharedPrefix(model) if shares_prefix else _HiddenStates(model, source.is_causal)
+    names = ["input_ids", "position_ids", "segment_ids"] if shares_prefix else ["input_ids", "attention_mask"]
+    dynamic = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
     program = torch.onnx.export(
-        _HiddenStates(model),
-        (ids, torch.ones_like(ids)),
+        states,
+        tuple(torch.ones((2, 8), dtype=torch.int64) for _ in names),
         dynamo=True,
         opset_version=OPSET,
-        input_names=["input_ids", "attention_mask"],
+        input_names=names,
         output_names=["last_hidden_state"],
-        dynamic_shapes={"input_ids": dynamic, "attention_mask": dynamic},
+        dynamic_shapes=dict.fromkeys(names, dynamic),
         verbose=False,
     )
     assert program is not None
@@ -56,15 +60,36 @@ def _strip(graph: Path) -> None:
 class _HiddenStates(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Token ids and mask in, last hidden states out; attention finds `mask` among its arguments."""
 
+    def __init__(self, model: Any, is_causal: bool) -> None:
+        super().__init__()
+        self._model = model
+        self._is_causal = is_causal
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        positions = torch.arange(input_ids.shape[1])[None].expand(input_ids.shape)
+        tokens = input_ids.shape[1]
+        mask = attention_mask if self._is_causal else attention_mask.bool()[:, None, :].expand(-1, tokens, tokens)
+        return _states(self._model, input_ids, positions, mask)
+
+
+class _SharedPrefix(torch.nn.Module):  # type: ignore[misc]
+    """Segment 0 is the common beginning; a token sees what stands before it there and in its own segment."""
+
     def __init__(self, model: Any) -> None:
         super().__init__()
         self._model = model
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        positions = torch.arange(input_ids.shape[1])[None].expand(input_ids.shape)
-        outputs = self._model(input_ids=input_ids, position_ids=positions, use_cache=False, mask=attention_mask)
-        states: torch.Tensor = outputs.last_hidden_state
-        return states
+    def forward(self, input_ids: torch.Tensor, position_ids: torch.Tensor, segment_ids: torch.Tensor) -> torch.Tensor:
+        order = torch.arange(input_ids.shape[1])
+        own, other = segment_ids[:, :, None], segment_ids[:, None, :]
+        mask = (order[None, :, None] >= order[None, None, :]) & ((other == 0) | (other == own))
+        return _states(self._model, input_ids, position_ids, mask)
+
+
+def _states(model: Any, input_ids: torch.Tensor, position_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    outputs = model(input_ids=input_ids, position_ids=position_ids, use_cache=False, mask=mask)
+    states: torch.Tensor = outputs.last_hidden_state
+    return states
 
 
 def _causal_attention(
@@ -95,7 +120,7 @@ def _causal_attention(
     return attended.view(batch, tokens, heads, size), None
 
 
-def _full_attention(
+def _masked_attention(
     _: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -106,8 +131,6 @@ def _full_attention(
     mask: torch.Tensor,
     **others: object,
 ) -> tuple[torch.Tensor, None]:
-    """ONNX's Attention in both directions, blind to padding."""
-    batch, _heads, tokens, _size = query.shape
-    seen = mask.bool()[:, None, None, :].expand(batch, 1, tokens, tokens)
-    attended = torch.onnx.ops.attention(query, key, value, attn_mask=seen, scale=scaling)[0]
+    """ONNX's Attention, each token seeing what `mask` (batch, tokens, tokens) lets it."""
+    attended = torch.onnx.ops.attention(query, key, value, attn_mask=mask[:, None], scale=scaling)[0]
     return attended.transpose(1, 2), None

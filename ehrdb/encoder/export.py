@@ -6,7 +6,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from ehrdb.encoder.graph import write_graph, write_tokenizer
-from ehrdb.encoder.manifest import Chunking, Manifest, Parity, Pooling, Precision, file_digest
+from ehrdb.encoder.manifest import Chunking, Manifest, Parity, Pooling, Precision, PromptPosition, file_digest
 from ehrdb.encoder.original import original_encoder
 from ehrdb.encoder.parity import measure, require_quality
 from ehrdb.encoder.runtime import open_encoder
@@ -35,14 +35,16 @@ def export(
     chunking: Chunking | None = None,
     max_tokens: int | None = None,
     dimension: int | None = None,
+    prompt_position: PromptPosition = "first",
     sample_texts: Sequence[str] = (),
     accept_quality_loss: bool = False,
+    register: Callable[[Manifest], None] = lambda manifest: None,
 ) -> Manifest:
     """Export `model` (folder, GGUF file or hub id) into `directory` and return its manifest.
 
     What is not said is read from the model's own files. `dimension` cuts the vectors of a Matryoshka model.
-    Works in a folder beside and renames at the end: `directory` is complete or untouched. Raises
-    ModelNotSupported, ModelIncomplete or QualityGateFailed.
+    Works in a folder beside and renames at the end, after `register` has accepted the manifest: `directory` is
+    complete or untouched. Raises ModelNotSupported, ModelIncomplete or QualityGateFailed.
     """
     chosen = _precision(precision)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -51,12 +53,14 @@ def export(
         work.mkdir()
         with _quiet(), open_source(model) as source:
             usage = _adjusted(source.usage, pooling, chunking, max_tokens, dimension)
+            usage = replace(usage, prompt_position=_prompt_position(source, usage, prompt_position))
             write_tokenizer(source, work)
-            write_graph(source, work, chosen)
+            write_graph(source, work, chosen, shares_prefix=prompt_position == "last")
             manifest = _describe(work, source, usage, name, chosen)
             parity = _compare(source, work, manifest, sample_texts)
         manifest = manifest.model_copy(update={"parity": require_quality(parity, chosen, accept_quality_loss)})
         manifest.save(work)
+        register(manifest)
         shutil.rmtree(directory, ignore_errors=True)
         work.rename(directory)
     return manifest
@@ -105,6 +109,15 @@ def _adjusted(
             )
         usage = replace(usage, dimension=dimension)
     return usage
+
+
+def _prompt_position(source: ModelSource, usage: Usage, position: PromptPosition) -> PromptPosition:
+    if position == "last" and not (source.is_causal and usage.pooling == "last_token"):
+        raise ModelNotSupported(
+            "only a causal model with last-token pooling can read the instruction last",
+            hint="Leave --prompt-position at first.",
+        )
+    return position
 
 
 def _describe(work: Path, source: ModelSource, usage: Usage, name: str, precision: Precision) -> Manifest:

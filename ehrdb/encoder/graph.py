@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ehrdb.encoder.decoder import write_decoder
 from ehrdb.encoder.manifest import GRAPH, TOKENIZER, Precision
 from ehrdb.encoder.source import ModelSource
@@ -14,23 +16,28 @@ from ehrdb.errors import ModelIncomplete, ModelNotSupported
 BLOCK = 32  # weights that share a scale in 8 and 4 bit products
 
 
-def write_graph(source: ModelSource, work: Path, precision: Precision) -> None:
-    """Put the graph into `work`, at the precision asked for."""
+def write_graph(source: ModelSource, work: Path, precision: Precision, shares_prefix: bool = False) -> None:
+    """Put the graph into `work`, at the precision asked for: token ids and pooling weights in, vectors out."""
     if precision == "int4" and not source.is_decoder:
         raise ModelNotSupported(f"int4 of {source.usage.architecture} is not supported", hint="Use int8 or fp32.")
     full = work / "full"
     full.mkdir()
-    write = write_decoder if source.is_decoder else _write_encoder
-    write(source, full)
+    if source.is_decoder:
+        write_decoder(source, full, shares_prefix)
+    else:
+        _write_encoder(source, full)
     if precision == "fp32":
         for path in full.iterdir():
             path.rename(work / path.name)
     elif precision == "fp16":
         _halve(full / GRAPH, work / GRAPH)
+    elif precision == "bf16":
+        _round(full / GRAPH, work / GRAPH)
     elif source.is_decoder:
         _quantize_weights(full / GRAPH, work / GRAPH, bits=8 if precision == "int8" else 4)
     else:
         _quantize(full / GRAPH, work / GRAPH)
+    _add_pooling(work / GRAPH)
     shutil.rmtree(full)
 
 
@@ -72,6 +79,22 @@ def _write_encoder(source: ModelSource, folder: Path) -> None:
     shutil.rmtree(folder / "optimum")
 
 
+def _add_pooling(graph: Path) -> None:
+    """A last product turns states into vectors, so that no states leave the device they are computed on."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load(graph, load_external_data=False)
+    states = model.graph.output[0].name
+    model.graph.node.append(helper.make_node("MatMul", ["pooling", states], ["vectors"], name="pooling"))
+    shapes = {"pooling": ["batch", "count", "tokens"], "vectors": ["batch", "count", "dimension"]}
+    pooling, vectors = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in shapes)
+    model.graph.input.append(pooling)
+    del model.graph.output[:]
+    model.graph.output.append(vectors)
+    onnx.save(model, graph)
+
+
 def _quantize(graph: Path, target: Path) -> None:
     """Per-channel weights and only products with a constant: quantizing attention too ruins MiniLM."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -94,7 +117,24 @@ def _quantize_weights(graph: Path, target: Path, bits: int) -> None:
     config = DefaultWeightOnlyQuantConfig(block_size=BLOCK, is_symmetric=True, accuracy_level=4, bits=bits)
     quantizer = MatMulNBitsQuantizer(onnx.load(graph), algo_config=config)
     quantizer.process()
+    _halve_token_table(quantizer.model.model)
     _save(quantizer.model.model, target)
+
+
+def _halve_token_table(model: Any) -> None:
+    """The table of token vectors at half precision: of a small model it is a third of all weights."""
+    import onnx
+    from onnx import helper
+
+    tables = {tensor.name: tensor for tensor in model.graph.initializer if len(tensor.dims) == 2}
+    for node in [node for node in model.graph.node if node.op_type == "Gather" and node.input[0] in tables]:
+        tensor = tables[node.input[0]]
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            _convert(tensor, np.float16)
+        looked_up = node.output[0]
+        node.output[0] = looked_up + "_half"
+        cast = helper.make_node("Cast", [node.output[0]], [looked_up], to=onnx.TensorProto.FLOAT)
+        model.graph.node.insert(list(model.graph.node).index(node) + 1, cast)
 
 
 def _halve(graph: Path, target: Path) -> None:
@@ -102,6 +142,30 @@ def _halve(graph: Path, target: Path) -> None:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     _save(convert_float_to_float16(onnx.load(graph), keep_io_types=True, disable_shape_infer=True), target)
+
+
+def _round(graph: Path, target: Path) -> None:
+    """Weights as bfloat16, as most models are published; the runtime widens them and computes at full precision."""
+    import ml_dtypes
+    import onnx
+    from onnx import helper
+
+    model = onnx.load(graph)
+    weights = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
+    for position, tensor in enumerate(weights):
+        name = tensor.name
+        _convert(tensor, ml_dtypes.bfloat16)
+        tensor.name = f"{name}_bf16"
+        cast = helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT)
+        model.graph.node.insert(position, cast)
+    _save(model, target)
+
+
+def _convert(tensor: Any, kind: Any) -> None:
+    """Another number format for a weight, in place."""
+    from onnx import numpy_helper
+
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(kind), tensor.name))
 
 
 def _save(model: Any, target: Path) -> None:

@@ -8,7 +8,7 @@ from ehrdb.config import Settings
 from ehrdb.encoder.manifest import load_manifest
 from ehrdb.encoder.registry import RegisteredEncoder
 from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
-from ehrdb.errors import DigestMismatch
+from ehrdb.errors import DigestMismatch, EncoderError
 
 
 def encoder_directory(settings: Settings, name: str) -> Path:
@@ -19,8 +19,13 @@ def encoder_directory(settings: Settings, name: str) -> Path:
 def load_encoder(settings: Settings, registered: RegisteredEncoder) -> BatchingEncoder:
     """Load the encoder's files, after making sure that they are the ones the database knows.
 
-    Raises DigestMismatch, ModelIncomplete or ProviderUnavailable.
+    Raises DigestMismatch, ModelIncomplete or ProviderUnavailable; EncoderError where there is no model to run.
     """
+    if registered.kind != "model":
+        raise EncoderError(
+            f"{registered.name} has no model to run (kind {registered.kind})",
+            hint="Its vectors come with `ehrdb encoder import`, or from the parts of the concatenation.",
+        )
     directory = encoder_directory(settings, registered.name)
     manifest = load_manifest(directory)
     if manifest.digest != registered.digest:

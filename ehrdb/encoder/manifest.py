@@ -20,7 +20,9 @@ Pooling = Literal["mean", "cls", "last_token", "mean_without_prompt"]
 """How token states become one vector."""
 Chunking = Literal["none", "mean", "concat"]
 """What happens to a text that is too long: its end is cut, or its chunks' vectors are averaged or joined."""
-Precision = Literal["fp32", "fp16", "int8", "int4"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
+PromptPosition = Literal["first", "last"]
+"""Where a task's instruction stands. Behind the text, all tasks of a timeline share one pass over it."""
 
 
 class Parity(BaseModel):
@@ -52,6 +54,7 @@ class Manifest(BaseModel):
         max_tokens: tokens of one pass, special tokens included; what is longer is cut on the right, or
             chunked: up to `max_chunks` of `chunk_tokens` tokens each.
         prefix: what the model wants in front of every text.
+        prompt_position: whether that instruction goes before or behind the text.
         prompt_template: whether texts come with an instruction in front (ehrdb.encoder.prompts).
         matryoshka_dimensions: dimensions that the model was trained to be cut to.
         files: sha-256 of every file beside the manifest.
@@ -74,6 +77,7 @@ class Manifest(BaseModel):
     precision: Precision
     prefix: str
     prompt_template: bool
+    prompt_position: PromptPosition = "first"
     matryoshka_dimensions: tuple[int, ...]
     parity: Parity | None
     versions: dict[str, str]

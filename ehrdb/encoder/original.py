@@ -20,12 +20,12 @@ def original_encoder(source: ModelSource, directory: Path, manifest: Manifest) -
     model = AutoModel.from_pretrained(source.folder, dtype=torch.float32).eval()
     both_ways = source.is_decoder and not source.is_causal
 
-    def forward(ids: Integers, mask: Integers) -> Floats:
+    def forward(ids: Integers, mask: Integers, pooling: Floats) -> Floats:
         seen = torch.from_numpy(mask)
         with torch.inference_mode():
             # Transformers takes a mask of four dimensions as it is: 0 for every pair of tokens.
             visible = torch.zeros((1, 1, ids.shape[1], ids.shape[1])) if both_ways else seen
             states = model(input_ids=torch.from_numpy(ids), attention_mask=visible).last_hidden_state
-        return np.asarray(states.numpy(), dtype=np.float32)
+        return np.asarray(pooling @ states.numpy(), dtype=np.float32)[:, 0]
 
     return BatchingEncoder(manifest, TextTokenizer(directory, manifest), forward, run_tokens=1, parallel=1)

@@ -58,6 +58,7 @@ def require_quality(parity: Parity, precision: Precision, accept_loss: bool) -> 
     passed = {
         "fp32": parity.min_cosine >= 0.9999,
         "fp16": parity.mean_cosine >= 0.999,
+        "bf16": parity.mean_cosine >= 0.999,
         "int8": parity.mean_cosine >= 0.99 and parity.overlap_at_10 >= 0.9,
         "int4": parity.mean_cosine >= 0.99 and parity.overlap_at_10 >= 0.9,
     }[precision]

@@ -1,4 +1,4 @@
-"""Token states to one vector per text."""
+"""Token states to one vector per text: weights for the graph's last product, and what happens after it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 
-def pool(states: Floats, lengths: Integers, skipped: Integers, pooling: Pooling) -> Floats:
-    """Pool token states (n, tokens, dimension), padded on the right, to (n, dimension).
+def pooling_weights(lengths: Integers, skipped: Integers, tokens: int, pooling: Pooling) -> Floats:
+    """What each of `tokens` states counts in its text's vector: (n, 1, tokens), rows sum to 1.
 
-    Row i holds `lengths[i]` tokens. Means leave out padding and the first `skipped[i]` tokens. The paper's
-    own script averages over padding too where chunks are batched; that makes a vector depend on its
-    neighbours in the batch, so it is not reproduced.
+    Row i holds `lengths[i]` tokens and padding behind them. Means leave out padding and the first `skipped[i]`
+    tokens. The paper's own script averages over padding too where chunks are batched; that makes a vector
+    depend on its neighbours in the batch, so it is not reproduced.
     """
-    if pooling == "cls":
-        return np.asarray(states[:, 0], dtype=np.float32)
-    if pooling == "last_token":
-        return np.asarray(states[np.arange(len(states)), lengths - 1], dtype=np.float32)
-    rows = zip(states, lengths, skipped, strict=True)
-    return np.stack([row[skip:length].mean(axis=0, dtype=np.float32) for row, length, skip in rows])
+    first = {"cls": np.zeros_like(lengths), "last_token": lengths - 1, "mean": np.zeros_like(lengths)}
+    start = first.get(pooling, skipped)[:, None]
+    end = np.ones_like(lengths)[:, None] if pooling == "cls" else lengths[:, None]
+    position = np.arange(tokens)
+    counted = (position >= start) & (position < end)
+    return np.asarray(counted / counted.sum(axis=1, keepdims=True), dtype=np.float32)[:, None]
 
 
 def join_chunks(vectors: Floats, chunks_per_text: list[int], manifest: Manifest) -> Floats:

@@ -51,6 +51,11 @@ def split_prompt(text: str) -> tuple[str, str]:
     return text[:end], text[end:]
 
 
+def prompt_behind(prompt: str) -> str:
+    """The same instruction for the place behind a text."""
+    return f"\n{prompt.removesuffix(END)}" if prompt else ""
+
+
 def _form(text_format: str) -> str:
     for name in ("markdown", "json", "xml", "yaml"):
         if text_format.startswith(name):

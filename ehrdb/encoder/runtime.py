@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,33 +14,53 @@ import onnxruntime
 
 from ehrdb.encoder import Encoded, in_order
 from ehrdb.encoder.manifest import AGAIN, GRAPH, Manifest
-from ehrdb.encoder.pooling import Floats, Integers, join_chunks, pool
+from ehrdb.encoder.pooling import Floats, Integers, join_chunks, pooling_weights
+from ehrdb.encoder.sharing import Group, groups
 from ehrdb.encoder.tokenization import Chunk, TextTokenizer, TokenizedText
-from ehrdb.errors import ModelIncomplete, NonFiniteVector, ProviderUnavailable
+from ehrdb.errors import EmptyText, ModelIncomplete, NonFiniteVector, ProviderUnavailable
 
 CPU = "CPUExecutionProvider"
-BATCH_TOKENS = 8192
-"""Tokens of texts that are handed over together, for each run that goes on at a time."""
+BATCH_CHARACTERS = 32_768
+"""Of texts that are handed over together, for each run that goes on at a time: some 8,000 tokens."""
 RUN_TOKENS = {CPU: 512, "CUDAExecutionProvider": 32_768}
 """Padded tokens of one run. On a CPU one full-length chunk at a time is fastest: its states stay in cache."""
 
-Forward = Callable[[Integers, Integers], Floats]
-"""Token ids and mask (n, tokens), padded on the right, to last hidden states (n, tokens, dimension)."""
+Forward = Callable[[Integers, Integers, Floats], Floats]
+"""Token ids and mask (n, tokens), padded on the right, and pooling weights (n, 1, tokens) to (n, dimension)."""
+ForwardShared = Callable[[Group], Floats]
+"""Texts that begin alike to one vector each."""
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A batch whose runs are under way: rows of its chunks, and their vectors to come."""
+
+    indices: list[int]
+    texts: list[TokenizedText]
+    rows: list[list[int]]
+    runs: list[Future[Floats]]
 
 
 class BatchingEncoder:
     """Tokenize, group by length, run, pool: everything but the model itself, which `forward` is.
 
     `parallel` runs go on at a time, each in one thread: that keeps every core busy without the threads
-    having to meet inside each operator.
+    having to meet inside each operator. While a batch runs, the next one is tokenized and queued behind it.
     """
 
     def __init__(
-        self, manifest: Manifest, tokenizer: TextTokenizer, forward: Forward, run_tokens: int, parallel: int
+        self,
+        manifest: Manifest,
+        tokenizer: TextTokenizer,
+        forward: Forward,
+        run_tokens: int,
+        parallel: int,
+        forward_shared: ForwardShared | None = None,
     ) -> None:
         self.manifest = manifest
         self._tokenizer = tokenizer
         self._forward = forward
+        self._forward_shared = forward_shared
         self._run_tokens = run_tokens
         self._parallel = parallel
 
@@ -48,24 +70,44 @@ class BatchingEncoder:
 
     def encode_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Encoded]]:
         """Batches, longest texts first; see Encoder."""
-        tokenized = self._tokenizer(texts)
-        counts = [text.token_count for text in tokenized]
-        with ThreadPoolExecutor(self._parallel) as pool_of_runs:
-            for indices in _batches(counts, BATCH_TOKENS * self._parallel):
-                yield indices, self._encode(indices, [tokenized[i] for i in indices], pool_of_runs)
+        workers = ThreadPoolExecutor(self._parallel)
+        under_way: deque[_Started] = deque()
+        try:
+            for indices in _batches(texts, BATCH_CHARACTERS * self._parallel):
+                under_way.append(self._start(indices, [texts[i] for i in indices], workers))
+                if len(under_way) > 1:
+                    yield self._finish(under_way.popleft())
+            while under_way:
+                yield self._finish(under_way.popleft())
+        finally:
+            workers.shutdown(cancel_futures=True)
 
-    def _encode(self, indices: list[int], texts: list[TokenizedText], workers: ThreadPoolExecutor) -> Encoded:
-        chunks = [chunk for text in texts for chunk in text.chunks]
-        runs = list(_runs([len(chunk) for chunk in chunks], self._run_tokens))
-        done = list(workers.map(self._run, [[chunks[row] for row in rows] for rows in runs]))
-        vectors = np.concatenate(done)[np.argsort([row for rows in runs for row in rows])]
-        joined = join_chunks(vectors, [len(text.chunks) for text in texts], self.manifest)
+    def _start(self, indices: list[int], texts: list[str], workers: ThreadPoolExecutor) -> _Started:
+        try:
+            tokenized = self._tokenizer(texts)
+        except EmptyText as error:
+            index = indices[error.index]
+            raise EmptyText(f"text {index} holds nothing to embed", index=index) from None
+        chunks = [chunk for text in tokenized for chunk in text.chunks]
+        if self._forward_shared is None:
+            rows = list(_runs([len(chunk) for chunk in chunks], self._run_tokens))
+            runs = [workers.submit(self._run, [chunks[row] for row in run]) for run in rows]
+        else:
+            shared = list(groups(chunks))
+            rows = [group.rows for group in shared]
+            runs = [workers.submit(self._forward_shared, group) for group in shared]
+        return _Started(indices, tokenized, rows, runs)
+
+    def _finish(self, batch: _Started) -> tuple[list[int], Encoded]:
+        done = np.concatenate([run.result() for run in batch.runs])
+        vectors = done[np.argsort([row for rows in batch.rows for row in rows])]
+        joined = join_chunks(vectors, [len(text.chunks) for text in batch.texts], self.manifest)
         finite = np.isfinite(joined).all(axis=1)
         if not finite.all():
-            index = indices[int(np.argmin(finite))]
+            index = batch.indices[int(np.argmin(finite))]
             raise NonFiniteVector(f"the vector of text {index} is not finite", index=index)
-        counts = np.array([text.token_count for text in texts], dtype=np.int64)
-        return Encoded(joined, counts, np.array([text.is_truncated for text in texts], dtype=np.bool_))
+        counts = np.array([text.token_count for text in batch.texts], dtype=np.int64)
+        return batch.indices, Encoded(joined, counts, np.array([text.is_truncated for text in batch.texts], np.bool_))
 
     def _run(self, chunks: list[Chunk]) -> Floats:
         lengths = np.array([len(chunk) for chunk in chunks], dtype=np.int64)
@@ -74,7 +116,7 @@ class BatchingEncoder:
         for row, chunk in zip(ids, chunks, strict=True):
             row[: len(chunk)] = chunk.ids
         skipped = np.array([chunk.skipped for chunk in chunks], dtype=np.int64)
-        return pool(self._forward(ids, mask), lengths, skipped, self.manifest.pooling)
+        return self._forward(ids, mask, pooling_weights(lengths, skipped, mask.shape[1], self.manifest.pooling))
 
 
 def open_encoder(
@@ -87,9 +129,9 @@ def open_encoder(
     tokenizer = TextTokenizer(directory, manifest)
     session = _open_session(directory / GRAPH, providers)
     parallel = (threads or len(os.sched_getaffinity(0))) if providers[0] == CPU else 1
-    return BatchingEncoder(
-        manifest, tokenizer, _session_forward(session), _run_tokens(manifest, providers[0]), parallel
-    )
+    shared = _shared_forward(session) if manifest.prompt_position == "last" else None
+    run_tokens = _run_tokens(manifest, providers[0])
+    return BatchingEncoder(manifest, tokenizer, _session_forward(session), run_tokens, parallel, shared)
 
 
 def _open_session(graph: Path, providers: Sequence[str]) -> onnxruntime.InferenceSession:
@@ -119,24 +161,32 @@ def _run_tokens(manifest: Manifest, provider: str) -> int:
 def _session_forward(session: onnxruntime.InferenceSession) -> Forward:
     names = {node.name for node in session.get_inputs()}
 
-    def forward(ids: Integers, mask: Integers) -> Floats:
-        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        feeds = {name: value for name, value in inputs.items() if name in names}
-        return np.asarray(session.run(None, feeds)[0], dtype=np.float32)
+    def forward(ids: Integers, mask: Integers, pooling: Floats) -> Floats:
+        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids), "pooling": pooling}
+        feeds = {name: value for name, value in given.items() if name in names}
+        return np.asarray(session.run(None, feeds)[0], dtype=np.float32)[:, 0]
 
     return forward
 
 
-def _batches(token_counts: list[int], budget: int) -> Iterator[list[int]]:
-    """Positions in batches of up to `budget` tokens, longest texts first."""
+def _shared_forward(session: onnxruntime.InferenceSession) -> ForwardShared:
+    def forward(group: Group) -> Floats:
+        (vectors,) = session.run(None, group.feeds())
+        return np.asarray(vectors[0], dtype=np.float32)
+
+    return forward
+
+
+def _batches(texts: Sequence[str], budget: int) -> Iterator[list[int]]:
+    """Positions in batches of up to `budget` characters, longest texts first."""
     batch: list[int] = []
-    tokens = 0
-    for index in _longest_first(token_counts):
-        if batch and tokens + token_counts[index] > budget:
+    characters = 0
+    for index in _longest_first([len(text) for text in texts]):
+        if batch and characters + len(texts[index]) > budget:
             yield batch
-            batch, tokens = [], 0
+            batch, characters = [], 0
         batch.append(index)
-        tokens += token_counts[index]
+        characters += len(texts[index])
     if batch:
         yield batch
 

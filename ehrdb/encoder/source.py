@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ehrdb.encoder.manifest import Chunking, Pooling, file_digest
+from ehrdb.encoder.manifest import Chunking, Pooling, PromptPosition, file_digest
 from ehrdb.encoder.prompts import START
 from ehrdb.errors import EncoderError, ModelIncomplete, ModelNotSupported
 
@@ -24,6 +24,8 @@ POSITIONS_FROM_PADDING = ("mpnet", "roberta", "xlm-roberta")  # these count posi
 TOKENS = 8192  # of a text at most, in one pass or over all chunks, as in the paper
 RESERVED_TOKENS = 8  # of each chunk, as in the paper: 512 - 8 = 504
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+MATRYOSHKA = {"Qwen3-Embedding": (32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 2560, 4096)}
+"""Model families whose vectors can be cut (to any length from 32 on) as their model cards say but no file does."""
 _POOLINGS: dict[str, Pooling] = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_cls_token": "cls",
@@ -46,6 +48,7 @@ class Usage:
     prefix: str
     prompt_template: bool
     matryoshka_dimensions: tuple[int, ...]
+    prompt_position: PromptPosition = "first"
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def _read(folder: Path, name: str, revision: str | None, weights_digest: str | N
     is_llm2vec = (folder / "llm2vec_config.json").is_file()
     is_decoder = architecture in DECODERS
     try:
-        usage = _decoder_usage(folder, config, is_llm2vec) if is_decoder else _encoder_usage(folder, config)
+        usage = _decoder_usage(folder, config, name, is_llm2vec) if is_decoder else _encoder_usage(folder, config)
     except KeyError as error:
         raise ModelIncomplete(
             f"{folder / 'config.json'} has no {error.args[0]}", hint="Take the model's own config.json."
@@ -160,8 +163,8 @@ def _encoder_usage(folder: Path, config: dict[str, Any]) -> Usage:
     )
 
 
-def _decoder_usage(folder: Path, config: dict[str, Any], is_llm2vec: bool) -> Usage:
-    pooling: Pooling = "mean_without_prompt" if is_llm2vec else _pooling(folder) or "last_token"
+def _decoder_usage(folder: Path, config: dict[str, Any], name: str, is_llm2vec: bool) -> Usage:
+    pooling = _llm2vec_pooling(folder) if is_llm2vec else _pooling(folder) or "last_token"
     max_tokens = min(int(config["max_position_embeddings"]), TOKENS)
     return Usage(
         architecture=config["model_type"],
@@ -174,8 +177,23 @@ def _decoder_usage(folder: Path, config: dict[str, Any], is_llm2vec: bool) -> Us
         max_chunks=1,
         prefix=_prefix(folder),
         prompt_template=True,
-        matryoshka_dimensions=tuple(config.get("matryoshka_dimensions", ())),
+        matryoshka_dimensions=_matryoshka_dimensions(config, name),
     )
+
+
+def _matryoshka_dimensions(config: dict[str, Any], name: str) -> tuple[int, ...]:
+    declared = tuple(config.get("matryoshka_dimensions", ()))
+    known = [sizes for family, sizes in MATRYOSHKA.items() if name.rsplit("/", 1)[-1].startswith(family)]
+    return declared or tuple(size for sizes in known for size in sizes if size < config["hidden_size"])
+
+
+def _llm2vec_pooling(folder: Path) -> Pooling:
+    """LLM2Vec's defaults, which its published models use: the mean over the text, the instruction left out."""
+    config = _json(folder / "llm2vec_config.json")
+    mode, skips = config.get("pooling_mode", "mean"), config.get("skip_instruction", True)
+    if mode != "mean":
+        raise ModelNotSupported(f"LLM2Vec pooling {mode} is not supported", hint="Supported: mean.")
+    return "mean_without_prompt" if skips else "mean"
 
 
 def _pooling(folder: Path) -> Pooling | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tokenizers import Encoding, Tokenizer
 
 from ehrdb.encoder.manifest import AGAIN, TOKENIZER, Manifest
-from ehrdb.encoder.prompts import END, START, split_prompt
+from ehrdb.encoder.prompts import END, START, prompt_behind, split_prompt
 from ehrdb.errors import EmptyText, ModelIncomplete
 
 CHUNKED_CHARACTERS = 65_536
@@ -18,10 +18,15 @@ CHUNKED_CHARACTERS = 65_536
 
 @dataclass(frozen=True)
 class Chunk:
-    """Tokens of one pass through the model, special tokens included; pooling leaves out the first `skipped`."""
+    """Tokens of one pass through the model, special tokens included.
+
+    Pooling leaves out the first `skipped`. The first `shared` are the same under every instruction that
+    stands behind the text.
+    """
 
     ids: list[int]
     skipped: int = 0
+    shared: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,6 +66,8 @@ class TextTokenizer:
         for index, text in enumerate(texts):
             if not split_prompt(text)[1].strip():
                 raise EmptyText(f"text {index} is empty", index=index)
+        if self._manifest.prompt_position == "last":
+            return list(self._prompt_last(texts))
         make = self._whole if self._manifest.chunking == "none" else self._chunked
         return list(make(texts))
 
@@ -68,14 +75,33 @@ class TextTokenizer:
         """One pass each: the end of a longer text is cut, so that prompt and newest events survive."""
         rendered = [self._render(text) for text in texts]
         encodings = self._encode([prompt + text for prompt, text in rendered])
+        own = self._encode([text if prompt else "" for prompt, text in rendered])
         for index, (encoding, (prompt, _)) in enumerate(zip(encodings, rendered, strict=True)):
             kept = self._require_tokens(index, encoding.ids)[: self._room(self._manifest.max_tokens)]
-            in_prompt = sum(1 for start, _ in encoding.offsets[: len(kept)] if start < len(prompt))
-            if in_prompt == len(kept):
+            # As LLM2Vec counts: the text's tokens are as many as it has by itself, a blank before it or not.
+            in_prompt = max(0, len(encoding.ids) - len(own[index].ids)) if prompt else 0
+            if in_prompt >= len(kept):
                 raise EmptyText(f"text {index} has no room beside its prompt", index=index)
             ids = self._before + kept + self._after
             skipped = len(self._before) + in_prompt if prompt else 0
             yield TokenizedText([Chunk(ids, skipped)], len(kept) < len(encoding.ids))
+
+    def _prompt_last(self, texts: Sequence[str]) -> Iterator[TokenizedText]:
+        """One pass each, the instruction behind the text, which is cut to leave room for it.
+
+        Both are tokenized by themselves: the text's tokens do not depend on what is asked about it.
+        """
+        parts = [split_prompt(text) for text in texts]
+        bodies = self._encode([self._manifest.prefix + body for _, body in parts])
+        prompts = self._encode([prompt_behind(prompt) for prompt, _ in parts])
+        for index, (body, prompt) in enumerate(zip(bodies, prompts, strict=True)):
+            room = self._room(self._manifest.max_tokens) - len(prompt.ids)
+            kept = self._require_tokens(index, body.ids)[: max(0, room)]
+            if not kept:
+                raise EmptyText(f"text {index} has no room beside its prompt", index=index)
+            shared = self._before + kept
+            ids = shared + prompt.ids + self._after
+            yield TokenizedText([Chunk(ids, shared=len(shared))], len(kept) < len(body.ids))
 
     def _chunked(self, texts: Sequence[str]) -> Iterator[TokenizedText]:
         """Pieces of `chunk_tokens` tokens by character offsets, each tokenized anew, as the paper does."""

@@ -35,10 +35,19 @@ class Embeddings:
     vectors: Vectors
 
 
+def read_vectors(file: Path) -> tuple[pl.DataFrame, Vectors]:
+    """Read patient_id, prediction_time, embedding and optionally task, as they are; raises InputError.
+
+    Returns a frame with `row`, counted from 0, and the vectors (rows, dimensions).
+    """
+    frame = _read_timed(file)
+    return frame.drop("embedding", strict=False), _vectors(frame, file)
+
+
 def read_embeddings(file: Path) -> Embeddings:
-    """Read patient_id, prediction_time, embedding and optionally task; raises InputError."""
-    frame = _read_timed(file).with_columns(minute=pl.col("prediction_time").dt.truncate("1m"))
-    vectors = _vectors(frame, file)
+    """Vectors by patient and minute; raises InputError where one minute has two different ones."""
+    frame, vectors = read_vectors(file)
+    frame = frame.with_columns(minute=pl.col("prediction_time").dt.truncate("1m"))
     names = ["patient_id", "minute", *(["task"] if "task" in frame.columns else [])]
     first = frame.select(*names, pl.col("row").first().over(names).alias("vector"), "row")
     repeated = first.filter(pl.col("row") != pl.col("vector"))

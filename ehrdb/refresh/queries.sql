@@ -1,6 +1,9 @@
 -- plan: what is stale; returns patients looked at and contents queued
 select patients, queued from ehrdb.plan_refresh();
 
+-- concatenate_all: bring concatenations up to date with their parts
+select ehrdb.concatenate_all();
+
 -- plan_labels: queue the timelines at a task's prediction times
 select ehrdb.plan_labels(%(encoder_id)s, %(task)s, %(prompt_id)s);
 

@@ -7,10 +7,11 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 
 from ehrdb.database import Database
-from ehrdb.encoder import Encoder
+from ehrdb.encoder import Encoder, registry
 from ehrdb.encoder.registry import RegisteredEncoder
 from ehrdb.queries import Queries
 from ehrdb.refresh.embed import Failure, embed
@@ -68,9 +69,32 @@ def refresh(
     if queue.outlook().ready:
         _drain(queue, load_encoder(), result, progress, should_stop)
         ensure_index(database, encoder)
+    with database.transaction() as connection:
+        connection.execute(_queries.concatenate_all)
     left = queue.outlook()
     result.leased, result.waiting, result.dead = left.leased, left.waiting, left.dead
     return result
+
+
+def refresh_all(
+    database: Database,
+    encoder: RegisteredEncoder,
+    load_encoder: Callable[[RegisteredEncoder], Encoder],
+    *,
+    progress: Progress = lambda done, total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> RefreshResult:
+    """Refresh whatever models fill this encoder: its own, the parts' of a concatenation, none for an import."""
+    with database.transaction() as connection:
+        models = registry.models(connection, encoder)
+    results = [
+        refresh(database, model, partial(load_encoder, model), progress=progress, should_stop=should_stop)
+        for model in models
+    ]
+    names = [field.name for field in fields(RefreshResult)]
+    total = RefreshResult(**{name: sum(getattr(result, name) for result in results) for name in names})
+    total.patients = max((result.patients for result in results), default=0)
+    return total
 
 
 def _drain(

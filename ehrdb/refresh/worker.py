@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from functools import lru_cache, partial
+from functools import lru_cache
 from threading import Event
 from time import monotonic
 
@@ -17,7 +17,7 @@ from ehrdb.encoder import Encoder, registry
 from ehrdb.encoder.load import load_encoder
 from ehrdb.encoder.registry import RegisteredEncoder
 from ehrdb.errors import EhrdbError
-from ehrdb.refresh.run import refresh
+from ehrdb.refresh.run import refresh_all
 
 CHANNEL = "ehrdb_refresh"
 _STOP_CHECK_SECONDS = 1.0
@@ -31,7 +31,7 @@ def work(database: Database, settings: Settings, stop: Event, *, poll_seconds: i
     log = _logger()
     log.info("worker_started", place=database.place, poll_seconds=poll_seconds)
 
-    @lru_cache(maxsize=1)
+    @lru_cache(maxsize=2)  # a concatenation has two parts
     def loaded(encoder: RegisteredEncoder) -> Encoder:
         return load_encoder(settings, encoder)
 
@@ -39,7 +39,7 @@ def work(database: Database, settings: Settings, stop: Event, *, poll_seconds: i
         try:
             with database.transaction() as connection:
                 encoder = registry.find(connection, settings.encoder)
-            result = refresh(database, encoder, partial(loaded, encoder), should_stop=stop.is_set)
+            result = refresh_all(database, encoder, loaded, should_stop=stop.is_set)
             log.info("refreshed", encoder=encoder.name, **asdict(result))
             _wait(database, stop, poll_seconds)
         except (EhrdbError, psycopg.Error, OSError) as error:

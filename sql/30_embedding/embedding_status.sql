@@ -16,7 +16,10 @@ select e.name as encoder, e.is_serving, e.digest,
       join ehrdb.embedding_point p
         on p.encoder_id = s.encoder_id and p.patient_id = s.patient_id and p.prompt_id = e.prompt_id
        and p.is_current
-     where s.encoder_id = e.encoder_id and s.content_sha256 <> p.content_sha256) point
+     where s.encoder_id = e.encoder_id
+       and (s.content_sha256 <> p.content_sha256
+            or e.kind <> 'model' and exists (select from ehrdb.event v
+                                              where v.patient_id = s.patient_id and v.time > s.as_of))) point
  cross join lateral (
     select count(*) filter (where not j.is_dead) as pending,
            count(*) filter (where not j.is_dead and j.attempts > 0) as retrying,
@@ -32,6 +35,7 @@ select e.name as encoder, e.is_serving, e.digest,
      order by r.run_id desc limit 1) run on true;
 
 comment on view ehr.embedding_status is
-'Per encoder, from the data itself: patients known, embedded, stale (text changed since), missing, contents
-pending, retrying and dead with reasons, and patients changed since anybody looked (unchecked).
+'Per encoder, from the data itself: patients known, embedded, stale (text changed since; imported vectors: the
+record goes on), missing, contents pending, retrying and dead with reasons, and patients changed since anybody
+looked (unchecked).
 Example: select encoder, patients, embedded, stale, pending, dead from ehr.embedding_status;';

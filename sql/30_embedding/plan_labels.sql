@@ -18,7 +18,7 @@ begin
      cross join ehrdb.encoder e
      cross join lateral ehr.timelines(arrays.patient_ids, arrays.as_ofs, e.format) t
       join ehrdb.prompt pr on pr.prompt_id = with_prompt_id
-     where e.encoder_id = for_encoder_id and arrays.patient_ids is not null and t.text <> '';
+     where e.encoder_id = for_encoder_id and e.kind = 'model' and arrays.patient_ids is not null and t.text <> '';
 
     queued := ehrdb.apply_plan(for_encoder_id);
     drop table pg_temp.wanted;

@@ -13,7 +13,7 @@ begin
     patients := cardinality(changed);
     queued := 0;
 
-    for each_encoder_id in select encoder_id from ehrdb.encoder order by encoder_id loop
+    for each_encoder_id in select encoder_id from ehrdb.encoder where kind = 'model' order by encoder_id loop
         missing := array(
             select p.patient_id
               from ehrdb.patient p

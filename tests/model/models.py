@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -70,6 +72,25 @@ def tiny_llama(folder: Path) -> Path:
     return _save(LlamaModel, LlamaConfig(**GROUPED), folder)
 
 
+def tiny_modernbert(folder: Path) -> Path:
+    """ModernBERT's kind: rotary positions, attention to neighbours in all but every third layer."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # importing it compiles something
+        from transformers import ModernBertConfig, ModernBertModel
+    config = ModernBertConfig(
+        **{key: value for key, value in SIZES.items() if key != "initializer_range"},
+        local_attention=16,
+        global_attn_every_n_layers=2,
+        reference_compile=False,
+        pad_token_id=256,
+        bos_token_id=256,
+        eos_token_id=256,
+        cls_token_id=256,
+        sep_token_id=256,
+    )
+    return _save(ModernBertModel, config, folder)
+
+
 def tiny_mistral(folder: Path) -> Path:
     """A causal Mistral."""
     return _save(MistralModel, MistralConfig(**GROUPED, sliding_window=None), folder)
@@ -79,6 +100,23 @@ def tiny_llm2vec(folder: Path) -> Path:
     """LLM2Vec's kind: a Llama with attention in both directions."""
     _save(LlamaModel, LlamaConfig(**GROUPED), folder, template="<special> $A")
     _write(folder / "llm2vec_config.json", {"pooling_mode": "mean", "skip_instruction": True})
+    return folder
+
+
+def with_nan(folder: Path) -> Path:
+    """Spoil the weights of a saved model."""
+    path = folder / "model.safetensors"
+    weights = {name: torch.full_like(weight, float("nan")) for name, weight in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+    return folder
+
+
+def without_end_token(folder: Path) -> Path:
+    """Leave the end token to the settings, as GTE-Qwen2's tokenizer does, and remove it from the template."""
+    path = folder / "tokenizer.json"
+    _write(path, json.loads(path.read_text()) | {"post_processor": None})
+    path = folder / "tokenizer_config.json"
+    _write(path, json.loads(path.read_text()) | {"add_eos_token": True})
     return folder
 
 

@@ -18,10 +18,10 @@ from transformers import AutoModel, AutoTokenizer
 from ehrdb.encoder.export import export
 from ehrdb.encoder.manifest import GRAPH, load_manifest
 from ehrdb.encoder.pooling import Floats
-from ehrdb.encoder.prompts import prompt_for
+from ehrdb.encoder.prompts import prompt_for, split_prompt
 from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
-from ehrdb.errors import EmptyText
-from tests.model.models import tiny_gte_qwen2, tiny_llama, tiny_llm2vec, tiny_mistral, tiny_qwen3
+from ehrdb.errors import EmptyText, ModelNotSupported
+from tests.model.models import tiny_gte_qwen2, tiny_llama, tiny_llm2vec, tiny_mistral, tiny_qwen3, without_end_token
 
 pytestmark = pytest.mark.export
 PROMPT = prompt_for("new_lupus", "list_recent")
@@ -71,6 +71,16 @@ def test_llm2vec_averages_the_text_without_its_instruction(exports: Exports) -> 
     np.testing.assert_allclose(encoder.encode(prompted()).vectors, llm2vec(model, TEXTS), atol=1e-5)
 
 
+def test_an_end_token_that_only_the_settings_ask_for_is_appended(tmp_path: Path, exports: Exports) -> None:
+    model = without_end_token(tiny_gte_qwen2(tmp_path / "model"))
+
+    export(str(model), tmp_path / "encoder", name="tiny")
+
+    encoder = open_encoder(tmp_path / "encoder", load_manifest(tmp_path / "encoder"))
+    _, with_template = exports(tiny_gte_qwen2)
+    assert encoder._tokenizer(TEXTS) == with_template._tokenizer(TEXTS)
+
+
 @pytest.mark.parametrize("make", [tiny_qwen3, tiny_gte_qwen2, tiny_llm2vec])
 def test_padding_changes_nothing(make: Make, exports: Exports) -> None:
     _, encoder = exports(make)
@@ -90,6 +100,31 @@ def test_the_end_of_a_long_text_is_cut_and_prompt_and_end_token_stay(exports: Ex
     np.testing.assert_allclose(encoded.vectors[0], encoded.vectors[1], atol=1e-6)
 
 
+def test_the_instruction_last_equals_a_pass_of_its_own_for_every_task(exports: Exports) -> None:
+    model, encoder = exports(tiny_qwen3, prompt_position="last")
+    tasks = [prompt_for(task, "list_recent") + text for text in TEXTS for task in ("new_lupus", "guo_los", None)]
+
+    behind = [text + "\n" + prompt.removesuffix("\nQuery:\n") for prompt, text in map(split_prompt, tasks)]
+
+    np.testing.assert_allclose(encoder.encode(tasks).vectors, last_token(model, behind), atol=1e-5)
+
+
+def test_the_instruction_last_survives_where_a_long_text_is_cut(exports: Exports) -> None:
+    _, encoder = exports(tiny_qwen3, prompt_position="last", max_tokens=300)
+    long = "Asthma\n" * 100
+
+    encoded = encoder.encode([prompt_for("new_lupus", "list_recent") + long, prompt_for(None, "list_recent") + long])
+
+    assert encoded.truncated.tolist() == [True, True]
+    assert encoded.token_counts.tolist() == [300, 300]
+    assert np.abs(encoded.vectors[0] - encoded.vectors[1]).max() > 0.01
+
+
+def test_a_bidirectional_model_cannot_read_the_instruction_last(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotSupported, match="causal"):
+        export(str(tiny_llm2vec(tmp_path / "m")), tmp_path / "e", name="tiny", prompt_position="last")
+
+
 def test_a_prompt_without_a_text_is_empty(exports: Exports) -> None:
     with pytest.raises(EmptyText):
         exports(tiny_qwen3)[1].encode([PROMPT])
@@ -99,6 +134,7 @@ def test_a_prompt_without_a_text_is_empty(exports: Exports) -> None:
     ("precision", "cosine"),
     [
         ("int8", 0.99),
+        pytest.param("bf16", 0.999, marks=pytest.mark.slow),
         pytest.param("fp16", 0.9999, marks=pytest.mark.slow),
         pytest.param("int4", 0.9, marks=pytest.mark.slow),
     ],
@@ -110,7 +146,7 @@ def test_smaller_weights_stay_near(precision: str, cosine: float, exports: Expor
     assert parity.mean_cosine >= cosine
 
 
-def test_the_graph_has_fused_attention_and_nothing_but_states_comes_out(exports: Exports) -> None:
+def test_the_graph_has_fused_attention_and_nothing_but_vectors_comes_out(exports: Exports) -> None:
     model, _ = exports(tiny_qwen3)
 
     graph = onnx.load(model.parent / "tiny_qwen3_encoder" / GRAPH, load_external_data=False).graph
@@ -118,7 +154,7 @@ def test_the_graph_has_fused_attention_and_nothing_but_states_comes_out(exports:
 
     assert {"GroupQueryAttention", "RMSNormalization", "RotaryEmbedding"} <= operators
     assert "Softmax" not in operators
-    assert [output.name for output in graph.output] == ["last_hidden_state"]
+    assert [output.name for output in graph.output] == ["vectors"]
 
 
 def test_the_graph_does_not_tell_where_it_was_made(exports: Exports) -> None:

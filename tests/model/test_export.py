@@ -10,7 +10,7 @@ from ehrdb.encoder.manifest import GRAPH, MANIFEST, TOKENIZER, Parity, load_mani
 from ehrdb.encoder.parity import require_quality
 from ehrdb.encoder.runtime import BatchingEncoder
 from ehrdb.errors import DigestMismatch, EncoderError, ModelIncomplete, ModelNotSupported, QualityGateFailed
-from tests.model.models import tiny_bert
+from tests.model.models import tiny_bert, tiny_modernbert
 
 pytestmark = pytest.mark.export
 pytest.importorskip("optimum.onnxruntime", reason="needs the export extra")
@@ -68,6 +68,13 @@ def test_chunks_can_be_joined(tmp_path: Path) -> None:
     manifest = export(model, tmp_path / "encoder", name="tiny", chunking="concat")
 
     assert manifest.dimension == 32 * manifest.max_chunks
+
+
+def test_modernbert_equals_pytorch(tmp_path: Path) -> None:
+    manifest = export(str(tiny_modernbert(tmp_path / "model")), tmp_path / "encoder", name="tiny")
+
+    assert manifest.parity is not None
+    assert manifest.parity.min_cosine >= 0.9999
 
 
 @pytest.mark.parametrize(

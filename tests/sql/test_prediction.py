@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
+import polars as pl
 import psycopg
 import pytest
 
 from ehrdb.database import Database
+from ehrdb.encoder import registry
 from ehrdb.encoder.registry import RegisteredEncoder
+from ehrdb.encoder.vectors import import_vectors
 from ehrdb.errors import NotFound, TrainingError
 from ehrdb.refresh import refresh
 from ehrdb.testing import FakeEncoder
-from ehrdb.training import train
+from ehrdb.training import embed_labels, train
 from tests.records import Record, add_encoder, day, write
 
 PATIENTS = 120
@@ -60,6 +64,42 @@ def test_a_calibrated_head_keeps_the_order_and_moves_the_mean_to_the_prevalence(
         sorted(calibrated, key=calibrated.__getitem__, reverse=True),
     )
     assert 0.2 < sum(calibrated.values()) / PATIENTS < 0.5
+
+
+def test_heads_are_trained_on_two_encoders_side_by_side(
+    database: Database, encoder: RegisteredEncoder, tmp_path: Path
+) -> None:
+    embed_labels(database, encoder, FakeEncoder, "guo_los")
+    with database.transaction() as connection:
+        moments = connection.execute("select patient_id, prediction_time from ehr.label").fetchall()
+    rows = [(patient, time, [float(patient % 3 == 0), 1.0]) for patient, time in moments]
+    columns = ["patient_id", "prediction_time", "embedding"]
+    pl.DataFrame(rows, schema=columns, orient="row").write_parquet(tmp_path / "clmbr.parquet")
+    import_vectors(database, tmp_path / "clmbr.parquet", "clmbr")
+    with database.transaction() as connection:
+        joint = registry.concatenate(connection, "joint", "fake", "clmbr")
+
+    result = train(database, joint, FakeEncoder, "guo_los")[0]
+
+    assert result.test["auroc"] == 1  # the imported vectors know the outcome
+    with database.transaction() as connection:
+        (rows_scored,) = connection.execute(
+            "select count(*) from ehr.predict_cohort('guo_los', as_of => '2020-01-02 23:59', encoder => 'joint')"
+        ).fetchone() or (0,)
+    assert rows_scored == PATIENTS
+
+
+def test_heads_need_an_imported_vector_at_every_prediction_time(
+    database: Database, encoder: RegisteredEncoder, tmp_path: Path
+) -> None:
+    frame = {"patient_id": [1], "prediction_time": [day(2)], "embedding": [[1.0, 0.0]]}
+    pl.DataFrame(frame).write_parquet(tmp_path / "clmbr.parquet")
+    import_vectors(database, tmp_path / "clmbr.parquet", "clmbr")
+    with database.transaction() as connection:
+        imported = registry.find(connection, "clmbr")
+
+    with pytest.raises(TrainingError, match="no vector of clmbr"):
+        train(database, imported, FakeEncoder, "guo_los")
 
 
 def test_one_patient_and_the_cohort_agree(database: Database, encoder: RegisteredEncoder) -> None:
