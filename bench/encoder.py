@@ -5,7 +5,9 @@
 Every contender has a process of its own (so that peak memory is its own) and embeds the texts once to warm
 up. Then they take turns, `--rounds` times, so that whatever else the machine does meets all of them; medians
 count. Texts are cut beforehand to fit into one pass of all of them: a loader that truncates at 128 tokens
-would look five times faster. `--file`: a JSON list of texts.
+would look five times faster. `--file`: a JSON list of texts. `--peer optimum` is Optimum's plain export, one text
+a run. `--bare` adds the same graph without the runtime around it: session calls on ready-made batches.
+`--provider cuda` runs everything on the GPU (needs onnxruntime-gpu and a CUDA build of torch).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
@@ -55,9 +58,15 @@ def _run_all(arguments: argparse.Namespace, folder: Path) -> None:
     texts, tokens = _texts(arguments, directories[arguments.precision[0]])
     print(f"{arguments.model}: {len(texts)} texts, {tokens} tokens, {arguments.threads} threads")
     contenders = [
-        _contender(f"sentence-transformers {peer}", _peer, arguments, texts, peer) for peer in _peers(arguments)
+        _contender("optimum", _optimum, arguments, texts)
+        if peer == "optimum"
+        else _contender(f"sentence-transformers {peer}", _peer, arguments, texts, peer)
+        for peer in _peers(arguments)
     ]
-    contenders += [_contender(f"ehrdb {p}", _ours, arguments, texts, directory) for p, directory in directories.items()]
+    for precision, directory in directories.items():
+        contenders.append(_contender(f"ehrdb {precision}", _ours, arguments, texts, directory))
+        if arguments.bare:
+            contenders.append(_contender(f"bare session {precision}", _bare, arguments, texts, directory))
     for _ in range(arguments.rounds):
         for contender in contenders:
             contender.seconds.append(contender.pool.apply(_round))
@@ -106,10 +115,61 @@ def _export(model: str, precision: str, directory: Path) -> None:
 
 
 def _ours(arguments: argparse.Namespace, texts: list[str], directory: Path) -> Floats:
+    encoder = _encoder(arguments, directory)
+    return _start(lambda: np.asarray(encoder.encode(texts).vectors))
+
+
+def _bare(arguments: argparse.Namespace, texts: list[str], directory: Path) -> Floats:
+    """The calls that the encoder made, made again."""
+    encoder = _encoder(arguments, directory)
+    calls: list[tuple[Any, ...]] = []
+    forward = encoder._forward
+
+    def recorded(*call: Any) -> Any:
+        calls.append(call)
+        return forward(*call)
+
+    encoder._forward = recorded
+    vectors = encoder.encode(texts).vectors
+    workers = ThreadPoolExecutor(arguments.threads if arguments.provider == "cpu" else 1)
+
+    def embed() -> Floats:
+        list(workers.map(lambda call: forward(*call), calls))
+        return np.asarray(vectors)
+
+    return _start(embed)
+
+
+def _encoder(arguments: argparse.Namespace, directory: Path) -> Any:
     from ehrdb.encoder.runtime import open_encoder
 
-    encoder = open_encoder(directory, _manifest(arguments, directory), threads=arguments.threads)
-    return _start(lambda: encoder.encode(texts).vectors)
+    provider = f"{arguments.provider.upper()}ExecutionProvider"
+    return open_encoder(directory, _manifest(arguments, directory), [provider], arguments.threads)
+
+
+def _optimum(arguments: argparse.Namespace, texts: list[str]) -> Floats:
+    """Optimum's own export of a decoder, mean pooling."""
+    import onnxruntime
+    from optimum.exporters.onnx import main_export
+    from transformers import AutoTokenizer
+
+    from ehrdb.encoder.source import open_source
+
+    with open_source(arguments.model) as source, tempfile.TemporaryDirectory() as folder:
+        main_export(str(source.folder), folder, task="feature-extraction", do_validation=False)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = arguments.threads
+        session = onnxruntime.InferenceSession(str(Path(folder) / "model.onnx"), options)
+        tokenizer = AutoTokenizer.from_pretrained(source.folder)
+    names = {node.name for node in session.get_inputs()}
+
+    def embed_one(text: str) -> Floats:
+        ids = np.array([tokenizer(text)["input_ids"]])
+        given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "position_ids": np.arange(ids.size)[None]}
+        states = session.run(None, {name: value for name, value in given.items() if name in names})[0]
+        return np.asarray(states[0].mean(axis=0))
+
+    return _start(lambda: np.stack([embed_one(text) for text in texts]))
 
 
 def _peer(arguments: argparse.Namespace, texts: list[str], peer: str) -> Floats:
@@ -122,7 +182,9 @@ def _peer(arguments: argparse.Namespace, texts: list[str], peer: str) -> Floats:
     backend, _, kind = peer.partition("-")
     options = {"dtype": getattr(torch, kind)} if kind else {"export": True}
     with open_source(arguments.model) as source:
-        model = SentenceTransformer(str(source.folder), backend=backend, device="cpu", model_kwargs=options)
+        model = SentenceTransformer(
+            str(source.folder), backend=backend, device=arguments.provider, model_kwargs=options
+        )
     model.max_seq_length = arguments.tokens
     model.tokenizer.pad_token = model.tokenizer.pad_token or model.tokenizer.eos_token
     return _start(
@@ -178,14 +240,18 @@ def _print(contender: Contender, baseline: Contender, tokens: int) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="all-MiniLM-L6-v2")
-    parser.add_argument("--precision", action="append", choices=("fp32", "fp16", "int8", "int4"))
-    parser.add_argument("--peer", action="append", default=[], choices=("onnx", "torch-bfloat16"))
+    parser.add_argument("--precision", action="append", choices=("fp32", "fp16", "bf16", "int8", "int4"))
+    parser.add_argument(
+        "--peer", action="append", default=[], choices=("onnx", "optimum", "torch-float16", "torch-bfloat16")
+    )
     parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--texts", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--file", type=Path)
+    parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--provider", default="cpu", choices=("cpu", "cuda"))
     arguments = parser.parse_args()
     arguments.precision = arguments.precision or ["fp32", "int8"]
     return arguments

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
 
 SHAPES = {
     # config.json of Qwen/Qwen3-Embedding-0.6B
@@ -30,18 +30,27 @@ SHAPES = {
 }
 
 
-def write(shape: str, folder: Path) -> Path:
-    """Save a model of this shape, stored as bfloat16 as the real one is, with bytes as tokens."""
+def write(shape: str, folder: Path, tokenizer: Path | None = None) -> None:
+    """Save a model of this shape, stored as bfloat16 as the real one is, with bytes or another model's tokens."""
     torch.manual_seed(0)
     Qwen3Model(SHAPES[shape]).to(torch.bfloat16).save_pretrained(folder)
+    if tokenizer:
+        AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
+    else:
+        _bytes().save_pretrained(folder)
+
+
+def _bytes() -> PreTrainedTokenizerFast:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({symbol: i for i, symbol in enumerate(alphabet)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.add_special_tokens(["<end>"])
     tokenizer.post_processor = processors.TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 256)])
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<end>").save_pretrained(folder)
-    return folder
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<end>")
 
 
 if __name__ == "__main__":
-    write(sys.argv[1], Path(sys.argv[2]))
+    if len(sys.argv) < 3:
+        print(__doc__)
+    else:
+        write(sys.argv[1], *map(Path, sys.argv[2:]))

@@ -48,7 +48,7 @@ def groups(chunks: Sequence[Chunk]) -> Iterator[Group]:
         alike[tuple(chunk.ids[: chunk.shared])].append(row)
     for rows in alike.values():
         own = max(len(chunks[row]) - chunks[row].shared for row in rows)
-        size = max(1, OWN_TOKENS // own)
+        size = max(1, OWN_TOKENS // max(1, own))
         for start in range(0, len(rows), size):
             yield _group(chunks, rows[start : start + size])
 

@@ -25,13 +25,13 @@ select count(*) filter (where not is_dead and leased_until <= clock_timestamp() 
   from ehrdb.embedding_job
  where encoder_id = %(encoder_id)s;
 
--- claim: lease the longest waiting contents, passing over what others hold
+-- claim: lease the longest waiting contents, all questions about a timeline together, passing over what others hold
 with next as (
     select encoder_id, content_sha256
       from ehrdb.embedding_job
      where encoder_id = %(encoder_id)s and not is_dead
        and leased_until <= clock_timestamp() and not_before <= clock_timestamp()
-     order by characters desc, content_sha256
+     order by characters desc, patient_id, as_of, content_sha256
      limit %(jobs)s
        for update skip locked
 )

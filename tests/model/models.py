@@ -57,9 +57,9 @@ def tiny_bert(
     return folder
 
 
-def tiny_qwen3(folder: Path) -> Path:
+def tiny_qwen3(folder: Path, **changes: int) -> Path:
     """Qwen3-Embedding's kind: causal, with normalized queries and keys."""
-    return _save(Qwen3Model, Qwen3Config(**GROUPED, head_dim=16), folder)
+    return _save(Qwen3Model, Qwen3Config(**{**GROUPED, "head_dim": 16, **changes}), folder)
 
 
 def tiny_gte_qwen2(folder: Path) -> Path:

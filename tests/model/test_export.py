@@ -3,17 +3,30 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+pytest.importorskip("optimum.onnxruntime", reason="needs the export extra")
+
+import torch
+from transformers import AutoModel, AutoTokenizer
+
 from ehrdb.encoder.export import DEFAULT_MODEL, export, verify
-from ehrdb.encoder.manifest import GRAPH, MANIFEST, TOKENIZER, Parity, load_manifest
+from ehrdb.encoder.manifest import GRAPH, MANIFEST, TOKENIZER, Chunking, Parity, load_manifest
 from ehrdb.encoder.parity import require_quality
-from ehrdb.encoder.runtime import BatchingEncoder
-from ehrdb.errors import DigestMismatch, EncoderError, ModelIncomplete, ModelNotSupported, QualityGateFailed
-from tests.model.models import tiny_bert, tiny_modernbert
+from ehrdb.encoder.pooling import Floats
+from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
+from ehrdb.errors import (
+    DigestMismatch,
+    EncoderError,
+    ModelIncomplete,
+    ModelNotSupported,
+    NonFiniteVector,
+    QualityGateFailed,
+)
+from tests.model.models import tiny_bert, tiny_modernbert, tiny_qwen3, with_nan
 
 pytestmark = pytest.mark.export
-pytest.importorskip("optimum.onnxruntime", reason="needs the export extra")
 
 
 def test_the_export_equals_pytorch(minilm: BatchingEncoder) -> None:
@@ -62,12 +75,49 @@ def test_a_vector_is_not_cut_where_the_model_was_not_trained_for_it(tmp_path: Pa
         export(str(tiny_bert(tmp_path / "model")), tmp_path / "encoder", name="tiny", dimension=8)
 
 
-def test_chunks_can_be_joined(tmp_path: Path) -> None:
-    model = str(tiny_bert(tmp_path / "model"))
+@pytest.mark.parametrize("chunking", ["mean", "concat"])
+def test_chunks_are_averaged_or_joined_as_in_the_paper(tmp_path: Path, chunking: Chunking) -> None:
+    model = tiny_bert(tmp_path / "model")
+    manifest = export(str(model), tmp_path / "encoder", name="tiny", chunking=chunking)
+    text = "".join(chr(97 + i % 26) for i in range(1200))  # a token each
 
-    manifest = export(model, tmp_path / "encoder", name="tiny", chunking="concat")
+    vector = open_encoder(tmp_path / "encoder", manifest).encode([text]).vectors[0]
 
-    assert manifest.dimension == 32 * manifest.max_chunks
+    chunks = mean_states(model, [text[start : start + 504] for start in range(0, 1200, 504)])
+    joined = np.zeros((manifest.max_chunks, 32), np.float32)
+    joined[: len(chunks)] = chunks
+    np.testing.assert_allclose(vector, chunks.mean(0) if chunking == "mean" else joined.ravel(), atol=1e-5)
+    assert manifest.dimension == len(vector)
+
+
+def test_qwen3_embedding_can_be_cut_to_the_dimensions_of_its_card(tmp_path: Path) -> None:
+    model = tiny_qwen3(tmp_path / "Qwen3-Embedding-tiny", hidden_size=64)
+    whole = export(str(model), tmp_path / "whole", name="whole")
+    cut = export(str(model), tmp_path / "cut", name="cut", dimension=32)
+
+    vectors = open_encoder(tmp_path / "whole", whole).encode(["Asthma"]).vectors[:, :32]
+
+    expected = vectors / np.linalg.norm(vectors)
+    np.testing.assert_allclose(open_encoder(tmp_path / "cut", cut).encode(["Asthma"]).vectors, expected, atol=1e-6)
+
+
+def test_a_graph_of_many_weights_keeps_them_in_a_file_of_their_own(tmp_path: Path) -> None:
+    export(str(tiny_qwen3(tmp_path / "model")), tmp_path / "encoder", name="tiny")
+
+    manifest = load_manifest(tmp_path / "encoder")
+    assert set(manifest.files) == {GRAPH, f"{GRAPH}.data", TOKENIZER}
+    (tmp_path / "encoder" / f"{GRAPH}.data").unlink()
+    with pytest.raises(ModelIncomplete, match=f"{GRAPH}.data is missing"):
+        load_manifest(tmp_path / "encoder")
+
+
+def test_weights_that_are_not_numbers_stop_the_export(tmp_path: Path) -> None:
+    model = with_nan(tiny_bert(tmp_path / "model"))
+
+    with pytest.raises(NonFiniteVector):
+        export(str(model), tmp_path / "encoders" / "tiny", name="tiny")
+
+    assert list((tmp_path / "encoders").iterdir()) == []
 
 
 def test_modernbert_equals_pytorch(tmp_path: Path) -> None:
@@ -157,13 +207,12 @@ def test_verifying_against_another_model_is_refused(tmp_path: Path, minilm: Batc
         verify(str(tiny_bert(tmp_path / "model")), tmp_path, minilm.manifest)
 
 
-@pytest.mark.slow
-def test_int8_passes_its_gate_with_real_weights(tmp_path: Path) -> None:
-    manifest = export(DEFAULT_MODEL, tmp_path / "encoder", name="minilm-int8", precision="int8")
-
-    assert manifest.parity is not None
-    assert manifest.parity.mean_cosine >= 0.99
-    assert manifest.parity.overlap_at_10 >= 0.9
+def mean_states(model: Path, texts: list[str]) -> Floats:
+    """Transformers' own states, averaged over all tokens of each text."""
+    tokenizer, bert = AutoTokenizer.from_pretrained(model), AutoModel.from_pretrained(model).eval()
+    with torch.inference_mode():
+        states = [bert(**tokenizer(text, return_tensors="pt")).last_hidden_state[0] for text in texts]
+    return np.stack([state.mean(0).numpy() for state in states])
 
 
 def _parity(**figures: float) -> Parity:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ehrdb.encoder.export import DEFAULT_MODEL, export
 from ehrdb.encoder.parity import made_up_texts
 from ehrdb.encoder.pooling import Floats, Integers
 from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
@@ -25,12 +26,37 @@ def test_vectors_have_unit_length_and_the_manifests_dimension(minilm: BatchingEn
 
 
 def test_a_text_has_the_same_vector_whatever_its_batch(minilm: BatchingEncoder) -> None:
-    texts = made_up_texts()
+    texts = made_up_texts(12)
 
     together = minilm.encode(texts).vectors
     alone = np.concatenate([minilm.encode([text]).vectors for text in texts])
 
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.export
+@pytest.mark.slow
+def test_int8_vectors_do_not_depend_on_the_batch_either(tmp_path: Path) -> None:
+    manifest = export(DEFAULT_MODEL, tmp_path / "encoder", name="minilm-int8", precision="int8")
+    encoder = open_encoder(tmp_path / "encoder", manifest)
+    texts = made_up_texts(8)
+
+    alone = np.concatenate([encoder.encode([text]).vectors for text in texts])
+
+    np.testing.assert_allclose(encoder.encode(texts).vectors, alone, atol=1e-5)
+    # The gate at export, with its real weights.
+    assert manifest.parity is not None
+    assert manifest.parity.mean_cosine >= 0.99
+    assert manifest.parity.overlap_at_10 >= 0.9
+
+
+def test_an_empty_text_among_many_is_named_by_its_own_position(minilm: BatchingEncoder) -> None:
+    texts = [LONG] * 24 + [" "] + ["Asthma"]
+
+    with pytest.raises(EmptyText, match="text 24") as caught:
+        list(minilm.encode_batches(texts))
+
+    assert caught.value.index == 24
 
 
 def test_results_come_in_the_order_of_the_texts(minilm: BatchingEncoder) -> None:

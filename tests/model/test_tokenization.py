@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from ehrdb.encoder.manifest import Manifest
+from ehrdb.encoder.prompts import prompt_for
 from ehrdb.encoder.runtime import BatchingEncoder
 from ehrdb.encoder.tokenization import TextTokenizer
 
@@ -63,6 +65,23 @@ def test_without_chunks_the_end_of_the_text_is_cut(minilm: BatchingEncoder, mini
     assert text.is_truncated
     assert text.chunks[0].ids[:-1] == whole.chunks[0].ids[:7]
     assert text.chunks[0].ids[-1] == whole.chunks[0].ids[-1]
+
+
+def test_llm2vec_counts_the_texts_tokens_as_they_are_without_a_blank_before(
+    minilm: BatchingEncoder, tmp_path: Path
+) -> None:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merged = {symbol: i for i, symbol in enumerate([*alphabet, "ĠA"])}
+    backend = Tokenizer(models.BPE(merged, [("Ġ", "A")]))  # a blank and the A behind it are one token
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.save(str(tmp_path / "tokenizer.json"))
+    changes = {"pooling": "mean_without_prompt", "chunking": "none", "prompt_template": True}
+    tokenizer = TextTokenizer(tmp_path, minilm.manifest.model_copy(update=changes))
+
+    (chunk,) = tokenizer([prompt_for(None, "list_recent") + "Asthma"])[0].chunks
+
+    assert len(chunk) - chunk.skipped == len("Asthma")
+    assert chunk.ids[chunk.skipped] == merged["ĠA"]
 
 
 def test_a_prefix_stands_in_front_of_every_text(minilm: BatchingEncoder, minilm_directory: Path) -> None:
