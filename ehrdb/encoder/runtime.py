@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +15,9 @@ import onnxruntime
 from ehrdb.encoder import Encoded, in_order
 from ehrdb.encoder.manifest import AGAIN, GRAPH, Manifest
 from ehrdb.encoder.pooling import Floats, Integers, join_chunks, pooling_weights
+from ehrdb.encoder.prompts import split_prompt
 from ehrdb.encoder.sharing import Group, groups
+from ehrdb.encoder.source import DECODERS
 from ehrdb.encoder.tokenization import Chunk, TextTokenizer, TokenizedText
 from ehrdb.errors import EmptyText, ModelIncomplete, NonFiniteVector, ProviderUnavailable
 
@@ -73,7 +75,7 @@ class BatchingEncoder:
         workers = ThreadPoolExecutor(self._parallel)
         under_way: deque[_Started] = deque()
         try:
-            for indices in _batches(texts, BATCH_CHARACTERS * self._parallel):
+            for indices in self._batches(texts):
                 under_way.append(self._start(indices, [texts[i] for i in indices], workers))
                 if len(under_way) > 1:
                     yield self._finish(under_way.popleft())
@@ -81,6 +83,15 @@ class BatchingEncoder:
                 yield self._finish(under_way.popleft())
         finally:
             workers.shutdown(cancel_futures=True)
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        """Longest texts first; those that share a pass stay together."""
+        alike: dict[object, list[int]] = defaultdict(list)
+        for index, text in enumerate(texts):
+            alike[index if self._forward_shared is None else split_prompt(text)[1]].append(index)
+        lengths = [len(text) for text in texts]
+        groups_of_texts = sorted(alike.values(), key=lambda group: (-lengths[group[0]], group))
+        return _filled(groups_of_texts, lengths, BATCH_CHARACTERS * self._parallel)
 
     def _start(self, indices: list[int], texts: list[str], workers: ThreadPoolExecutor) -> _Started:
         try:
@@ -154,8 +165,10 @@ def _open_session(graph: Path, providers: Sequence[str]) -> onnxruntime.Inferenc
 
 
 def _run_tokens(manifest: Manifest, provider: str) -> int:
-    # Dynamic int8 scales activations over a whole run: chunks side by side would change each other.
-    return 1 if manifest.precision == "int8" else RUN_TOKENS.get(provider, RUN_TOKENS[CPU])
+    # BERT-like int8 scales activations over a whole run, where chunks side by side would change each other;
+    # decoders scale them row by row.
+    is_dynamic = manifest.precision == "int8" and manifest.architecture not in DECODERS
+    return 1 if is_dynamic else RUN_TOKENS.get(provider, RUN_TOKENS[CPU])
 
 
 def _session_forward(session: onnxruntime.InferenceSession) -> Forward:
@@ -177,16 +190,17 @@ def _shared_forward(session: onnxruntime.InferenceSession) -> ForwardShared:
     return forward
 
 
-def _batches(texts: Sequence[str], budget: int) -> Iterator[list[int]]:
-    """Positions in batches of up to `budget` characters, longest texts first."""
+def _filled(alike: list[list[int]], characters: list[int], budget: int) -> Iterator[list[int]]:
+    """Batches of whole groups of positions; a group costs what its first text does, since the others share it."""
     batch: list[int] = []
-    characters = 0
-    for index in _longest_first([len(text) for text in texts]):
-        if batch and characters + len(texts[index]) > budget:
+    used = 0
+    for group in alike:
+        cost = characters[group[0]]
+        if batch and used + cost > budget:
             yield batch
-            batch, characters = [], 0
-        batch.append(index)
-        characters += len(texts[index])
+            batch, used = [], 0
+        batch += group
+        used += cost
     if batch:
         yield batch
 

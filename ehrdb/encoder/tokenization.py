@@ -14,6 +14,7 @@ from ehrdb.errors import EmptyText, ModelIncomplete
 
 CHUNKED_CHARACTERS = 65_536
 """Of a text for a chunking encoder; what follows is cut, as in the paper."""
+PROMPT_ROOM = 64
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,14 @@ class TextTokenizer:
     def _prompt_last(self, texts: Sequence[str]) -> Iterator[TokenizedText]:
         """One pass each, the instruction behind the text, which is cut to leave room for it.
 
-        Both are tokenized by themselves: the text's tokens do not depend on what is asked about it.
+        Both are tokenized by themselves, and room is left in steps of PROMPT_ROOM tokens: the text's tokens do
+        not depend on what is asked about it.
         """
         parts = [split_prompt(text) for text in texts]
         bodies = self._encode([self._manifest.prefix + body for _, body in parts])
         prompts = self._encode([prompt_behind(prompt) for prompt, _ in parts])
         for index, (body, prompt) in enumerate(zip(bodies, prompts, strict=True)):
-            room = self._room(self._manifest.max_tokens) - len(prompt.ids)
+            room = self._room(self._manifest.max_tokens) + -len(prompt.ids) // PROMPT_ROOM * PROMPT_ROOM
             kept = self._require_tokens(index, body.ids)[: max(0, room)]
             if not kept:
                 raise EmptyText(f"text {index} has no room beside its prompt", index=index)

@@ -20,6 +20,7 @@ from ehrdb.encoder.manifest import GRAPH, load_manifest
 from ehrdb.encoder.pooling import Floats
 from ehrdb.encoder.prompts import prompt_for, split_prompt
 from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
+from ehrdb.encoder.sharing import groups
 from ehrdb.errors import EmptyText, ModelNotSupported
 from tests.model.models import tiny_gte_qwen2, tiny_llama, tiny_llm2vec, tiny_mistral, tiny_qwen3, without_end_token
 
@@ -81,12 +82,18 @@ def test_an_end_token_that_only_the_settings_ask_for_is_appended(tmp_path: Path,
     assert encoder._tokenizer(TEXTS) == with_template._tokenizer(TEXTS)
 
 
-@pytest.mark.parametrize("make", [tiny_qwen3, tiny_gte_qwen2, tiny_llm2vec])
-def test_padding_changes_nothing(make: Make, exports: Exports) -> None:
-    _, encoder = exports(make)
+@pytest.mark.parametrize(
+    ("make", "precision"),
+    [(tiny_qwen3, "fp32"), (tiny_qwen3, "int8"), (tiny_gte_qwen2, "fp32"), (tiny_llm2vec, "fp32")],
+)
+def test_padding_changes_nothing(make: Make, precision: str, exports: Exports) -> None:
+    options = {} if precision == "fp32" else {"precision": precision}
+    _, encoder = exports(make, **options)
     padded = BatchingEncoder(encoder.manifest, encoder._tokenizer, encoder._forward, run_tokens=8192, parallel=1)
 
-    np.testing.assert_allclose(padded.encode(TEXTS).vectors, encoder.encode(TEXTS).vectors, atol=1e-5)
+    alone = np.concatenate([encoder.encode([text]).vectors for text in TEXTS])
+
+    np.testing.assert_allclose(padded.encode(TEXTS).vectors, alone, atol=1e-5)
 
 
 def test_the_end_of_a_long_text_is_cut_and_prompt_and_end_token_stay(exports: Exports) -> None:
@@ -113,11 +120,25 @@ def test_the_instruction_last_survives_where_a_long_text_is_cut(exports: Exports
     _, encoder = exports(tiny_qwen3, prompt_position="last", max_tokens=300)
     long = "Asthma\n" * 100
 
-    encoded = encoder.encode([prompt_for("new_lupus", "list_recent") + long, prompt_for(None, "list_recent") + long])
+    encoded = encoder.encode(
+        [prompt_for("new_lupus", "list_recent") + long, prompt_for("guo_icu", "list_recent") + long]
+    )
 
     assert encoded.truncated.tolist() == [True, True]
-    assert encoded.token_counts.tolist() == [300, 300]
+    assert encoded.token_counts.max() <= 300
     assert np.abs(encoded.vectors[0] - encoded.vectors[1]).max() > 0.01
+
+
+def test_all_tasks_of_a_timeline_share_one_row_however_long_it_is(exports: Exports) -> None:
+    _, encoder = exports(tiny_qwen3, prompt_position="last")
+    asked = [prompt_for(task, "list_recent") + "Asthma\n" * 200 for task in ("new_lupus", "new_celiac", "lab_anemia")]
+
+    chunks = [text.chunks[0] for text in encoder._tokenizer(asked)]
+
+    (group,) = groups(chunks)
+    assert group.rows == [0, 1, 2]
+    assert len(group.beginning) > chunks[0].shared  # the instruction's beginning is common, too
+    assert max(map(len, group.ends)) < 80
 
 
 def test_a_bidirectional_model_cannot_read_the_instruction_last(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ehrdb.encoder.load import load_encoder
 from ehrdb.encoder.vectors import import_vectors
 from ehrdb.errors import EncoderError, InputError
 from ehrdb.refresh import refresh_all
+from ehrdb.tasks import label
 from ehrdb.testing import FakeEncoder
 from tests.records import Record, add_encoder, day, write, write_patients
 
@@ -191,6 +192,26 @@ def test_a_concatenation_follows_its_parts(
         patients,
         "select count(*) from ehrdb.patient_embedding s join ehrdb.encoder e using (encoder_id) where e.name = 'joint'",
     ) == [(4,)]
+
+
+def test_a_part_is_embedded_under_the_prompts_of_the_wholes_heads(patients: Database, tmp_path: Path) -> None:
+    import_vectors(patients, parquet(tmp_path, rows()), "clmbr")
+    label(patients, ["guo_los"])
+    with patients.transaction() as connection:
+        asked = FakeEncoder(name="asked").manifest.model_copy(update={"prompt_template": True})
+        registry.register(connection, asked)
+        made = registry.concatenate(connection, "joint", "clmbr", "asked")
+        prompt = registry.prompt_id(connection, "a task's prompt")
+        connection.execute(
+            "insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, calibration_slope,"
+            "                        calibration_shift, provenance)"
+            " values ('guo_los', 'guo_los', %s, %s, '[1]', 0, 1, 0, '{}')",
+            [made.encoder_id, prompt],
+        )
+
+    asked_for = "select count(*) from ehrdb.encoder_prompt join ehrdb.encoder using (encoder_id) where name = '{}'"
+    assert ask(patients, asked_for.format("asked")) == [(2,)]
+    assert ask(patients, asked_for.format("clmbr")) == [(1,)]
 
 
 def test_a_part_cannot_be_dropped_before_the_whole(patients: Database, joint: registry.RegisteredEncoder) -> None:
