@@ -60,10 +60,10 @@ def _pgvector(connection: Connection) -> Finding:
     if row is None:
         return Finding("pgvector", False, "not installed", "Install pgvector on the server, then run `ehrdb upgrade`.")
     numbers = tuple(int(part) for part in row[0].split(".")[:3])
-    # Older ones work; their HNSW vacuum has bugs that were fixed later.
+    # Complete filtered searches need 0.8 (iterative scans); vacuum of HNSW had bugs until 0.8.4.
     return Finding(
         "pgvector",
-        numbers >= (0, 7),
+        numbers >= (0, 8),
         f"{row[0]}{'' if numbers >= ADVISED_PGVECTOR else ' (0.8.4 advised)'}",
         "Upgrade pgvector to 0.8.4 or later.",
     )

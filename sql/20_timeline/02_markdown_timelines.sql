@@ -15,85 +15,105 @@ begin
           from unnest(patient_ids, as_ofs) with ordinality as p (patient_id, as_of, place)
     ), age as (
         -- The first visible event with a time (birth) becomes the age, and comes first.
-        select p.place, e.ordinal, 'Patient age: ' || extract(day from p.moment - p.birth)::integer / 365 as text
+        select p.place, e.ordinal, 'Patient age: ' || extract(day from p.moment - p.birth)::integer / 365 as text,
+               e.numeric_value, e.text_value
           from point p
          cross join lateral (
-            select e.ordinal from ehrdb.event e
+            select e.ordinal, e.numeric_value, e.text_value from ehrdb.event e
              where e.patient_id = p.patient_id and e.time >= p.since and e.time <= p.as_of and isfinite(e.time)
              order by e.ordinal limit 1) e
-    ), record as (
-        select p.place, p.moment, e.time, e.end_time, e.code_id, e.numeric_value, e.text_value,
-               case when is_age then age.text else l.text end as text, case when not is_age then u.unit end as unit,
-               case when is_age then -1 else e.ordinal end as position,
-               case when is_age then '' else coalesce(e.visit_id, '') end collate "C" as visit_id,
-               case when is_age then age.text else c.code end as code,
-               case when not is_age and (a.any_unit or u.unit is null or conversion.unit is not null)
-                    then a.position end as aggregate,
-               e.numeric_value::float8 * coalesce(conversion.factor, 1) + coalesce(conversion.shift, 0) as amount,
-               not is_age and starts_with(c.code, 'Visit/') as is_visit
-          from point p
-          join ehrdb.event e on e.patient_id = p.patient_id and e.time <= p.as_of and e.time >= p.since
-          join ehrdb.concept c using (code_id)
-          left join age on age.place = p.place
-         cross join lateral (select e.ordinal is not distinct from age.ordinal as is_age) first
-          left join ehrdb.unit u using (unit_id)
-          left join (select m.code, g.position, g.any_unit
+    ), known as materialized (
+        -- What all events of a code have in common, looked up once per code.
+        select k.code_id, c.code, l.text, min(k.code_id) over (partition by l.text) as text_id,
+               a.position as aggregate, a.any_unit,
+               starts_with(c.code, 'Visit/') as is_visit, coalesce(g.category = 'demographics', false) as is_demographic,
+               coalesce(s.section, rest.section) as section, coalesce(s.position, rest.position) as section_position
+          from (select distinct e.code_id
+                  from point p
+                  join ehrdb.event e on e.patient_id = p.patient_id and e.time <= p.as_of and e.time >= p.since) k
+          join ehrdb.concept c on c.code_id = k.code_id
+          left join ehrdb.concept_label l on l.code_id = k.code_id and not (l.is_birth and $4)
+          left join ehrdb.concept_category g on g.rules = $3 and g.code_id = k.code_id
+          left join ehrdb.visit_section s on s.rules = $3 and s.vocabulary = split_part(c.code, '/', 1)
+          left join ehrdb.visit_section rest on rest.rules = $3 and rest.vocabulary = '*'
+          left join (select m.code, c.position, c.any_unit
                        from ehrdb.aggregated_code m
-                       join ehrdb.aggregated_concept g on g.rules = m.rules and g.position = m.position
+                       join ehrdb.aggregated_concept c on c.rules = m.rules and c.position = m.position
                       where m.rules = $3) a on a.code = c.code
-          left join ehrdb.aggregated_unit conversion on conversion.rules = $3 and conversion.position = a.position
-                                                    and conversion.unit = lower(u.unit) and not a.any_unit
-          left join ehrdb.concept_label l on l.code_id = e.code_id and not (l.is_birth and $4)
-         where is_age or l.text is not null or a.code is not null
+         where l.text is not null or a.code is not null
+    ), record as (
+        select p.place, e.ordinal as position, coalesce(e.visit_id, '') collate "C" as visit_id, e.time, e.end_time,
+               k.code, k.text, k.text_id, u.unit, e.numeric_value, e.text_value, k.is_demographic, k.section, k.section_position,
+               k.is_visit and isfinite(e.time) as is_visit, k.aggregate, use.is_measured,
+               not k.is_visit and not use.is_measured and k.text is not null as is_listed,
+               e.numeric_value::float8 * coalesce(conversion.factor, 1) + coalesce(conversion.shift, 0) as amount
+          from point p
+          left join age on age.place = p.place
+          join ehrdb.event e on e.patient_id = p.patient_id and e.time <= p.as_of and e.time >= p.since
+                            and e.ordinal is distinct from age.ordinal
+          join known k on k.code_id = e.code_id
+          left join ehrdb.unit u on u.unit_id = e.unit_id
+          left join ehrdb.aggregated_unit conversion on conversion.rules = $3 and conversion.position = k.aggregate
+                                                    and conversion.unit = lower(u.unit) and not k.any_unit
+         cross join lateral (
+            select k.aggregate is not null
+                   and (k.any_unit or u.unit is null or conversion.unit is not null) as is_measured) use
+        union all
+        select age.place, -1, '', null, null, '', age.text,
+               (select min(k.text_id) from known k where k.text = age.text), null, age.numeric_value, age.text_value, true,
+               rest.section, rest.position, false, null, false, true, null
+          from age
+          left join ehrdb.visit_section rest on rest.rules = $3 and rest.vocabulary = '*'
     ), visit as (
         -- The last event of a visit_id says what the visit is, the first one its rank among equals.
         select distinct on (r.place, r.visit_id) r.place, r.visit_id, r.time as starts, r.end_time as ends,
                min(r.position) over (partition by r.place, r.visit_id) as first_position,
-               ehrdb.visit_heading(r.text, r.time, r.end_time, r.moment) as heading
+               ehrdb.visit_heading(r.text, r.time, r.end_time, p.moment) as heading
           from record r
-         where r.is_visit and isfinite(r.time)
+          join point p on p.place = r.place
+         where r.is_visit
          order by r.place, r.visit_id, r.position desc
     ), listed as (
-        select r.place, v.visit_id as in_visit, r.position, r.code_id, r.code, r.text, r.unit,
-               coalesce(ehrdb.number_text(r.numeric_value), r.text_value) as value
+        select r.*, v.first_position as in_visit
           from record r
           left join visit v on v.place = r.place and v.visit_id = r.visit_id
-         where r.aggregate is null and not r.is_visit and r.text is not null
+         where r.is_listed
+    ), slip as (
+        -- With has_slips, the first three or four facts outside visits pass for the demographics.
+        select n.place, coalesce(max(n.position) filter (where n.number = 3 and starts_with(n.code, 'Ethnicity')),
+                                 max(n.position)) as last_position
+          from (select l.place, l.position, l.code, row_number() over (partition by l.place order by l.position) as number
+                  from listed l
+                 where $4 and l.in_visit is null) n
+         where n.number <= 4
+         group by n.place
     ), sectioned as (
-        select l.place, l.in_visit, l.position, l.text, l.unit, l.value,
-               coalesce(s.section, rest.section) as section, coalesce(s.position, rest.position) as section_position
+        -- Numbers stand for visits, sections and texts, as they sort faster. Outside visits: 0 demographics, 1 general.
+        select l.place, l.in_visit, l.position, l.text_id, l.text, l.section, l.unit,
+               case when l.in_visit is not null then l.section_position
+                    when case when $4 then l.position <= slip.last_position else l.is_demographic end then 0
+                    else 1 end as section_position,
+               coalesce(ehrdb.number_text(l.numeric_value), l.text_value) as value
           from listed l
-          left join ehrdb.visit_section s on s.rules = $3 and s.vocabulary = split_part(l.code, '/', 1)
-          left join ehrdb.visit_section rest on rest.rules = $3 and rest.vocabulary = '*'
-         where l.in_visit is not null
-        union all
-        -- Outside visits: the age and the demographics, then everything else.
-        select l.place, null, l.position, l.text, l.unit, l.value,
-               case when case when $4 then l.number <= l.facts else l.position = -1 or g.category = 'demographics' end
-                    then 'demographics' else 'general' end, null
-          from (select n.*, case when bool_or(n.number = 3 and starts_with(n.code, 'Ethnicity'))
-                                      over (partition by n.place) then 3 else 4 end as facts
-                  from (select o.*, row_number() over (partition by o.place order by o.position) as number
-                          from listed o where o.in_visit is null) n) l
-          left join ehrdb.concept_category g on g.rules = $3 and g.code_id = l.code_id
+          left join slip on slip.place = l.place
     ), grouped as (
-        select s.place, s.in_visit, s.section, min(s.section_position) as section_position, s.text,
+        select s.place, s.in_visit, s.section_position, min(s.section) as section, min(s.text) as text,
                min(s.position) as position, (array_agg(s.unit order by s.position desc))[1] as unit,
                array_agg(s.value order by s.position desc) filter (where s.value is not null) as latest
           from sectioned s
-         group by s.place, s.in_visit, s.section, s.text
+         group by s.place, s.in_visit, s.section_position, s.text_id
     ), section as (
-        select g.place, g.in_visit, g.section, min(g.section_position) as position,
+        select g.place, g.in_visit, g.section_position, min(g.section) as section,
                string_agg('- ' || g.text || case
-                   when g.latest is null or g.in_visit is null and g.section = 'demographics' then ''
+                   when g.latest is null or g.in_visit is null and g.section_position = 0 then ''
                    else coalesce(' (' || g.unit || ')', '') || ': '
                         || concat_ws(', ', g.latest[3], g.latest[2], g.latest[1]) end,
                    E'\n' order by g.position) as lines
           from grouped g
-         group by g.place, g.in_visit, g.section
+         group by g.place, g.in_visit, g.section_position
     ), detail as (
         select s.place, s.in_visit,
-               string_agg('#### ' || s.section || E'\n\n' || s.lines, E'\n\n' order by s.position) as sections
+               string_agg('#### ' || s.section || E'\n\n' || s.lines, E'\n\n' order by s.section_position) as sections
           from section s
          where s.in_visit is not null
          group by s.place, s.in_visit
@@ -103,7 +123,7 @@ begin
                string_agg('### ' || v.heading || E'\n\n' || coalesce(d.sections, ''), E'\n\n'
                           order by v.starts desc, v.ends desc, v.first_position) as details
           from visit v
-          left join detail d on d.place = v.place and d.in_visit = v.visit_id
+          left join detail d on d.place = v.place and d.in_visit = v.first_position
          group by v.place
     ), measured as (
         select r.place, r.aggregate,
@@ -113,7 +133,7 @@ begin
                        row_number() over (partition by r.place, r.aggregate order by r.time desc, r.position) as recency
                   from record r
                   join ehrdb.aggregated_concept c on c.rules = $3 and c.position = r.aggregate
-                 where r.amount between c.low and c.high) r
+                 where r.is_measured and r.amount between c.low and c.high) r
          where r.recency <= 3
          group by r.place, r.aggregate
     ), measurements as (
@@ -137,9 +157,10 @@ begin
                E'## Detailed Past Medical Visits (most recent first)\n\n', v.details), E'\n{3,}', E'\n\n', 'g') end
       from point p
       left join (select distinct r.place from record r) seen on seen.place = p.place
-      left join section demographics on demographics.place = p.place and demographics.section = 'demographics'
-                                    and demographics.in_visit is null
-      left join section general on general.place = p.place and general.section = 'general' and general.in_visit is null
+      left join section demographics on demographics.place = p.place and demographics.in_visit is null
+                                    and demographics.section_position = 0
+      left join section general on general.place = p.place and general.in_visit is null
+                               and general.section_position = 1
       left join measurements m on m.place = p.place
       left join visits v on v.place = p.place;
 end
