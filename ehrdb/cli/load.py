@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.table import Table
@@ -11,6 +11,8 @@ from rich.table import Table
 from ehrdb.cli.common import Json, current_database, err, out, print_json
 from ehrdb.errors import ConfigError
 from ehrdb.sources import (
+    ConceptField,
+    DatePolicy,
     LoadResult,
     MedsOptions,
     OmopOptions,
@@ -37,20 +39,33 @@ def omop(
         bool, typer.Option(help="Load the rest and count rejected rows, instead of refusing the load.")
     ] = False,
     date_only: Annotated[
-        str, typer.Option(help="What a date without a time means: end_of_day (23:59) or as_is (00:00).")
-    ] = "end_of_day",
+        DatePolicy, typer.Option(help="What a date without a time means: 23:59 of that day, or 00:00.")
+    ] = OmopOptions.date_only,
+    concept_order: Annotated[
+        str, typer.Option(help="Which concept an event takes, the first that is there; 0 counts as missing.")
+    ] = ",".join(OmopOptions.concept_order),
+    inpatient_concept: Annotated[
+        list[int] | None, typer.Option(help="Visit concept of inpatient stays; repeatable (default: 9201 and 262).")
+    ] = None,
+    icu_concept: Annotated[
+        list[int] | None,
+        typer.Option(help="Visit detail concept of intensive care; repeatable (default: 32037 and 581379)."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Load OMOP CDM 5.3-5.5 tables.
 
     Example: `ehrdb load omop exports/` or `ehrdb load omop --schema cdm --vocab-schema vocab`
+
+    Source codes before standard ones: `ehrdb load omop exports/ --concept-order source,standard`
     """
     if (directory is None) == (schema is None):
         raise ConfigError("name either a folder or --schema", hint="See `ehrdb load omop --help`.")
-    if date_only not in ("end_of_day", "as_is"):
-        raise ConfigError(f"--date-only {date_only} is unknown", hint="Choose end_of_day or as_is.")
     options = OmopOptions(
-        date_only="as_is" if date_only == "as_is" else "end_of_day",
+        concept_order=_concept_order(concept_order),
+        date_only=date_only,
+        inpatient_concepts=tuple(inpatient_concept or OmopOptions.inpatient_concepts),
+        icu_concepts=tuple(icu_concept or OmopOptions.icu_concepts),
         skip_bad_rows=skip_bad_rows,
         keep_missing=keep_missing,
     )
@@ -61,6 +76,14 @@ def omop(
             assert directory is not None
             result = load_omop(database, directory, options, source=source or "omop")
     show(result, json)
+
+
+def _concept_order(text: str) -> tuple[ConceptField, ...]:
+    known: tuple[ConceptField, ...] = get_args(ConceptField)
+    chosen = tuple(name for word in text.split(",") for name in known if name == word.strip())
+    if len(chosen) != len(set(chosen)) or len(chosen) != len(text.split(",")):
+        raise ConfigError(f"--concept-order {text} is unknown", hint=f"Choose from {', '.join(known)}, each once.")
+    return chosen
 
 
 @app.command()

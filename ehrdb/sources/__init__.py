@@ -3,9 +3,11 @@
 from ehrdb.sources.ehrshot import load_ehrshot
 from ehrdb.sources.meds import MedsOptions, export_meds, load_meds
 from ehrdb.sources.merge import LoadResult, TableReport
-from ehrdb.sources.omop import OmopOptions, load_omop, load_omop_schema
+from ehrdb.sources.omop import ConceptField, DatePolicy, OmopOptions, load_omop, load_omop_schema
 
 __all__ = [
+    "ConceptField",
+    "DatePolicy",
     "LoadResult",
     "MedsOptions",
     "OmopOptions",

@@ -5,7 +5,7 @@ Both become temporary relations `raw_<table>` with text columns; one set of SQL 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -156,8 +156,10 @@ def load_omop_schema(
     chosen = options or OmopOptions()
 
     def stage(connection: Connection) -> Iterator[TableReport]:
+        connection.execute(_queries.iso_dates)
         files = _view_schema(connection, schema, vocabulary_schema or schema)
-        return _stage(connection, files, chosen)
+        yield from _stage(connection, files, chosen)
+        _drop_views(connection, files)
 
     return load(database, source, stage, keep_missing=chosen.keep_missing)
 
@@ -190,7 +192,7 @@ def _view_schema(connection: Connection, schema: str, vocabulary_schema: str) ->
         if missing:
             raise InputError("is missing", file=found[name], column=missing[0])
         connection.execute(
-            sql.SQL("create temp view {} as select null::bigint as row, {} from {}").format(
+            sql.SQL("create temp view {} as select row_number() over () as row, {} from {}").format(
                 sql.Identifier(f"raw_{name}"),
                 sql.SQL(", ").join(
                     sql.SQL("{}::text as {}").format(sql.Identifier(c), sql.Identifier(c.lower())) for (c,) in rows
@@ -206,6 +208,12 @@ def _view_schema(connection: Connection, schema: str, vocabulary_schema: str) ->
                 hint="Name the CDM schema with --schema (and --vocab-schema).",
             )
     return found
+
+
+def _drop_views(connection: Connection, names: Iterable[str]) -> None:
+    """Views, unlike temporary tables, outlive their transaction."""
+    views = sql.SQL(", ").join(sql.Identifier(f"raw_{name}") for name in names)
+    connection.execute(sql.SQL("drop view {}").format(views))
 
 
 def _required(name: str) -> tuple[str, ...]:

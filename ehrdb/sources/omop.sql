@@ -6,6 +6,9 @@ select column_name from information_schema.columns
 select attname::text from pg_attribute
  where attrelid = to_regclass('pg_temp.' || %(table)s) and attnum > 0 and not attisdropped;
 
+-- iso_dates: dates of typed columns as texts that are read again alike, whatever the database's DateStyle
+set local datestyle = 'ISO, YMD';
+
 -- omop_tables: the shapes that CDM tables are brought into; `faults` names columns that could not be read
 create temp table omop_person (
     row bigint, faults text[], person_id bigint, birth_time timestamp, gender_concept_id bigint,
@@ -219,10 +222,11 @@ select distinct child.code, parent.code
   join pg_temp.omop_code parent on parent.concept_id = ehrdb.to_bigint(a.ancestor_concept_id)
  where coalesce(to_jsonb(a) ->> 'min_levels_of_separation', '1') = '1' and child.concept_id <> parent.concept_id;
 
--- reports: what became of each table's rows
+-- reports: what became of each table's rows; a person is one row, whatever facts it becomes
 select coalesce(s.source_table, b.source_table), (coalesce(s.loaded, 0) + coalesce(b.rejected, 0))::bigint, coalesce(s.loaded, 0),
        coalesce(s.unmapped, 0), coalesce(b.rejected, 0)::bigint, coalesce(b.reasons, '{}')
-  from (select source_table, count(*) as loaded, count(*) filter (where starts_with(code, 'OMOP/')) as unmapped
+  from (select source_table, count(*) filter (where source_table <> 'person' or code = 'SNOMED/3950001') as loaded,
+               count(*) filter (where starts_with(code, 'OMOP/')) as unmapped
           from pg_temp.event_staging group by source_table) s
   full join (select source_table, sum(rows) as rejected, jsonb_object_agg(problem, rows) as reasons
                from (select source_table, column_name || ' ' || split_part(problem, ' (', 1) as problem, count(*) as rows

@@ -140,3 +140,9 @@ def test_a_model_without_tokenizer_is_refused(ehrdb: Command, tmp_path: Path) ->
     assert result.returncode == 2
     assert "tokenizer.json" in result.stderr
     assert "[]" in ehrdb("encoder", "list", "--json").stdout
+
+
+def test_an_unknown_concept_order_names_the_choices(ehrdb: Command, folder: Path) -> None:
+    result = ehrdb("load", "omop", str(folder), "--concept-order", "standard,best")
+    assert result.returncode == 2
+    assert "standard, source, source_value" in result.stderr
