@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ehrdb.cli.common import Json, current_database, out, print_json
-from ehrdb.tasks import benchmark_tasks
+from ehrdb.cli.common import Json, current_database, err, out, print_json
+from ehrdb.tasks import LabelResult, benchmark_tasks
 from ehrdb.tasks import label as label_tasks
 
 
@@ -22,6 +22,11 @@ def label(
     """
     with current_database() as database:
         results = label_tasks(database, tasks or list(benchmark_tasks()))
+    for result in filter(is_suspicious, results):
+        err.print(
+            f"warning: {result.task} has no positive label: does this database code its outcome as the task does?"
+            " (Its rule: table ehrdb.task, column declaration.)"
+        )
     if json:
         print_json(results)
         return
@@ -29,3 +34,8 @@ def label(
     for result in results:
         table.add_row(result.task, f"{result.labels:,}", f"{result.positives:,}")
     out.print(table)
+
+
+def is_suspicious(result: LabelResult) -> bool:
+    """Whether labels are all negative: as where records have ICD codes and the task looks for SNOMED."""
+    return result.labels > 0 and result.positives == 0
