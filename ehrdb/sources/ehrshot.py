@@ -8,7 +8,7 @@ from pathlib import Path
 from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
 from ehrdb.queries import Queries
-from ehrdb.sources.files import copy_file, find_file
+from ehrdb.sources.files import copy_file, digest_files, find_file
 from ehrdb.sources.merge import LoadResult, TableReport, check_problems, load
 
 _queries = Queries("ehrdb.sources", "ehrshot.sql")
@@ -27,6 +27,7 @@ def load_ehrshot(
         database,
         source,
         lambda connection: _stage(connection, directory),
+        digest=digest_files(directory, keep_missing),
         keep_missing=keep_missing,
         whole_minutes=True,
     )
@@ -36,9 +37,10 @@ def _stage(connection: Connection, directory: Path) -> Iterator[TableReport]:
     rows = 0
     for path in _event_files(directory):
         rows += copy_file(connection, path, "raw_event", required=EVENT_COLUMNS)
+        connection.execute(_queries.stage_events)
         connection.execute(_queries.check_events, {"file": str(path)})
         check_problems(connection)
-    connection.execute(_queries.stage_events)
+        connection.execute(_queries.next_file)
     _stage_vocabulary(connection, directory)
     _stage_splits(connection, directory)
     connection.execute(_queries.stage_patients)

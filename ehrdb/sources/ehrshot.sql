@@ -1,20 +1,8 @@
--- check_events: rows that cannot be events
-insert into pg_temp.load_problem (file, source_table, row, column_name, problem)
-select %(file)s, 'ehrshot', row, column_name, problem
-  from pg_temp.raw_event r
- cross join lateral (values
-       ('patient_id', 'is not a whole number', ehrdb.to_bigint(r.patient_id) is null),
-       ('start', 'is not a date or time', ehrdb.to_time(r.start) is null),
-       ('end', 'is not a date or time', nullif(r."end", '') is not null and ehrdb.to_time(r."end") is null),
-       ('code', 'is empty', nullif(r.code, '') is null)
-       ) as rule (column_name, problem, is_broken)
- where rule.is_broken;
-
 -- stage_events: rows as events; text is what FEMR's grammar of numbers does not cover
 insert into pg_temp.event_staging (patient_id, row, time, end_time, code, numeric_value, text_value, unit, visit_id,
                                    visit_class, source_table)
-select ehrdb.to_bigint(r.patient_id), r.row, ehrdb.to_time(r.start), ehrdb.to_time(nullif(r."end", '')), r.code,
-       r.number, case when r.number is null then nullif(r.value, '') end,
+select ehrdb.to_bigint(r.patient_id), r.row, ehrdb.to_time(r.start), ehrdb.to_time(nullif(r."end", '')),
+       nullif(r.code, ''), r.number, case when r.number is null then nullif(r.value, '') end,
        nullif(r.unit, ''), nullif(r.visit_id, ''),
        case when r.code = 'Visit/IP' and r.omop_table = 'visit_occurrence' then 'inpatient'
             when r.code in ('Visit/ER', 'Visit/ERIP') then 'emergency'
@@ -24,6 +12,24 @@ select ehrdb.to_bigint(r.patient_id), r.row, ehrdb.to_time(r.start), ehrdb.to_ti
              and exists (select from ehrdb.icu_care_site s where s.code = r.code) then 'icu' end,
        nullif(r.omop_table, '')
   from (select e.*, ehrdb.to_value(e.value) as number from pg_temp.raw_event e offset 0) r;
+
+-- check_events: rows that cannot be events
+insert into pg_temp.load_problem (file, source_table, row, column_name, problem)
+select %(file)s, 'ehrshot', row, column_name, problem
+  from pg_temp.event_staging e
+ cross join lateral (values
+       ('patient_id', 'is not a whole number', e.patient_id is null),
+       ('start', 'is not a date or time', e.time is null),
+       ('code', 'is empty', e.code is null)
+       ) as rule (column_name, problem, is_broken)
+ where (e.patient_id is null or e.time is null or e.code is null) and rule.is_broken
+union all
+select %(file)s, 'ehrshot', row, 'end', 'is not a date or time'
+  from pg_temp.raw_event r
+ where nullif(r."end", '') is not null and ehrdb.to_time(r."end") is null;
+
+-- next_file: its rows are staged
+truncate pg_temp.raw_event;
 
 -- stage_full_concepts: codes with concept ids and standard flags
 insert into pg_temp.concept_staging (code, concept_id, description, standard_concept)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
@@ -43,6 +45,21 @@ def require_file(directory: Path, name: str) -> Path:
             hint=f"Expected {name} with one of the endings {', '.join(_SUFFIXES)}, in any letter case.",
         )
     return path
+
+
+def digest_files(directory: Path, *settings: object) -> bytes:
+    """SHA-256 of a folder's data files, by name and content, and of the settings that they are read with."""
+    if not directory.is_dir():
+        raise InputError("is not a directory", file=directory, hint="Name the folder that holds the files.")
+    digest = hashlib.sha256(repr((version("ehrdb"), settings)).encode())
+    for path in sorted(path for path in directory.rglob("*") if path.name.lower().endswith(_SUFFIXES)):
+        try:
+            with path.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").digest()
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror}", file=path) from None
+        digest.update(f"{path.relative_to(directory)}\n".encode() + content)
+    return digest.digest()
 
 
 def copy_file(connection: Connection, path: Path, table: str, *, required: tuple[str, ...] = ()) -> int:

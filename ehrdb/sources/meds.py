@@ -17,6 +17,7 @@ import polars as pl
 from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
 from ehrdb.queries import Queries
+from ehrdb.sources.files import digest_files
 from ehrdb.sources.merge import LoadResult, TableReport, load
 
 _queries = Queries("ehrdb.sources", "meds.sql")
@@ -65,7 +66,13 @@ def load_meds(
     naming the file and column; nothing is written then.
     """
     chosen = options or MedsOptions()
-    return load(database, source, lambda connection: _stage(connection, directory, chosen), keep_missing=keep_missing)
+    return load(
+        database,
+        source,
+        lambda connection: _stage(connection, directory, chosen),
+        digest=digest_files(directory, chosen, keep_missing),
+        keep_missing=keep_missing,
+    )
 
 
 def export_meds(database: Database, directory: Path, *, visit_column: str = "visit_id") -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ehrdb.database import Connection, Database
@@ -47,19 +47,30 @@ Stage = Callable[[Connection], Iterable[TableReport]]
 
 
 def load(
-    database: Database, source: str, stage: Stage, *, keep_missing: bool = False, whole_minutes: bool = False
+    database: Database,
+    source: str,
+    stage: Stage,
+    *,
+    digest: bytes | None = None,
+    keep_missing: bool = False,
+    whole_minutes: bool = False,
 ) -> LoadResult:
     """Stage a source and merge it, in one transaction.
 
-    `source` names where patients come from: a load replaces its own source's patients only. Raises InputError
-    for the first problem found; then the database is as before.
+    `source` names where patients come from: a load replaces its own source's patients only. `digest` stands for
+    files and settings (see `ehrdb.sources.files.digest_files`): those of the last load are not read again. Raises
+    InputError for the first problem found; then the database is as before.
     """
     with database.transaction() as connection:
-        connection.execute(_queries.staging)
-        tables = list(stage(connection))
-        connection.execute(_queries.number_events, {"whole_minutes": whole_minutes})
-        connection.execute("analyze pg_temp.event_numbered")
-        result = _merge(connection, LoadResult(source, tables=tables), keep_missing)
+        key = {"source": source, "digest": _whole_digest(connection, digest)}
+        result = _same_again(connection, key)
+        if result is None:
+            connection.execute(_queries.staging)
+            tables = list(stage(connection))
+            connection.execute(_queries.number_events, {"whole_minutes": whole_minutes})
+            connection.execute("analyze pg_temp.event_numbered")
+            result = _merge(connection, LoadResult(source, tables=tables), keep_missing)
+            connection.execute(_queries.remember, key)
         _report(connection, result)
     if result.anything_changed:
         _vacuum(database)
@@ -80,6 +91,19 @@ def check_problems(connection: Connection) -> None:
         column=column,
         hint="Correct the file, or load the rest with --skip-bad-rows (every rejected row is counted).",
     )
+
+
+def _whole_digest(connection: Connection, digest: bytes | None) -> bytes | None:
+    row = connection.execute(_queries.whole_digest, {"digest": digest}).fetchone()
+    return row[0] if row else None
+
+
+def _same_again(connection: Connection, key: Mapping[str, object]) -> LoadResult | None:
+    row = connection.execute(_queries.same_again, key).fetchone()
+    if row is None:
+        return None
+    tables = [TableReport(*report) for report in connection.execute(_queries.last_reports, key)]
+    return LoadResult(str(key["source"]), unchanged=row[0], tables=tables)
 
 
 def _merge(connection: Connection, result: LoadResult, keep_missing: bool) -> LoadResult:

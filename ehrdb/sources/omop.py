@@ -15,7 +15,7 @@ from psycopg import sql
 from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
 from ehrdb.queries import Queries
-from ehrdb.sources.files import copy_file, find_file, require_file
+from ehrdb.sources.files import copy_file, digest_files, find_file, require_file
 from ehrdb.sources.merge import LoadResult, TableReport, check_problems, load
 
 _queries = Queries("ehrdb.sources", "omop.sql")
@@ -137,6 +137,7 @@ def load_omop(
         database,
         source,
         lambda connection: _stage_directory(connection, directory, chosen),
+        digest=digest_files(directory, chosen),
         keep_missing=chosen.keep_missing,
     )
 

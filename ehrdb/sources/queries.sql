@@ -1,6 +1,26 @@
+-- whole_digest: of files and settings, and of the care sites by which rows are read
+select sha256(%(digest)s || convert_to(coalesce(string_agg(code, ',' order by code), ''), 'UTF8'))
+  from ehrdb.icu_care_site;
+
+-- same_again: patients of a source whose files and settings are those of its last load
+select s.patients from ehrdb.source s
+ where s.source = %(source)s and s.digest = %(digest)s
+   and s.patients = (select count(*) from ehrdb.patient p where p.source = s.source);
+
+-- last_reports: what became of each table's rows then
+select source_table, rows_read, rows_loaded, rows_unmapped, rows_rejected, reasons
+  from ehrdb.load_report
+ where load_id = (select max(load_id) from ehrdb.load_report where source = %(source)s)
+ order by ctid;
+
+-- remember: what this load left, for same_again
+insert into ehrdb.source as s (source, digest, patients)
+select %(source)s, %(digest)s, count(*) from ehrdb.patient where source = %(source)s
+on conflict (source) do update set digest = excluded.digest, patients = excluded.patients;
+
 -- staging: the common stream that every source is turned into
 create temp table event_staging (
-    patient_id bigint not null, row bigint not null, time timestamp not null, end_time timestamp, code text not null,
+    patient_id bigint, row bigint not null, time timestamp, end_time timestamp, code text,
     numeric_value real, text_value text, unit text, visit_id text, visit_class text, source_table text,
     extra jsonb
 ) on commit drop;

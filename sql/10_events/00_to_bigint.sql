@@ -1,7 +1,9 @@
 create or replace function ehrdb.to_bigint(text text) returns bigint
-language sql immutable parallel safe strict
+language sql immutable parallel safe
 as $$
+    -- Not strict, or calls would not be inlined.
     select case
+        when text ~ '^\d{1,18}$' then text::bigint
         when text ~ '^\s*[+-]?\d{1,18}(\.0+)?\s*$' then trim(split_part(text, '.', 1))::bigint
         when text ~ '^\s*[+-]?\d{19}\s*$' and text::numeric between -9223372036854775808 and 9223372036854775807
             then text::bigint

@@ -3,7 +3,7 @@ language sql immutable parallel safe
 as $$
     -- The plain case without a function call; everything else by the full grammar.
     select case when text ~ '^-?[1-9]\d{0,14}(\.\d{1,15})?$' then text::real
-                when text !~ '[0-9nN]' then null
+                when text !~* '\d|nan|inf' then null
                 else ehrdb.to_number(text) end
 $$;
 
