@@ -60,15 +60,23 @@ select ehrdb.to_bigint(omop_person_id), split from pg_temp.raw_split;
 
 -- stage_patients: demographics from the first event and from demographic codes
 insert into pg_temp.patient_staging (patient_id, birth_time, death_time, sex, race, ethnicity, split)
-select e.patient_id, min(e.time), min(e.time) filter (where e.code in ('SNOMED/419620001', 'Death Type/OMOP generated')),
-       min(substr(e.code, 8)) filter (where starts_with(e.code, 'Gender/')),
-       min(coalesce(c.description, substr(e.code, 6))) filter (where starts_with(e.code, 'Race/')),
-       min(coalesce(c.description, substr(e.code, 11))) filter (where starts_with(e.code, 'Ethnicity/')),
-       min(s.split)
-  from pg_temp.event_staging e
-  left join pg_temp.concept_staging c on c.code = e.code
-  left join pg_temp.split_staging s on s.patient_id = e.patient_id
- group by e.patient_id;
+with life as (
+    select patient_id, min(time) as birth_time,
+           min(time) filter (where code in ('SNOMED/419620001', 'Death Type/OMOP generated')) as death_time
+      from pg_temp.event_staging group by patient_id
+), demographic as (
+    select e.patient_id, min(substr(e.code, 8)) filter (where starts_with(e.code, 'Gender/')) as sex,
+           min(coalesce(c.description, substr(e.code, 6))) filter (where starts_with(e.code, 'Race/')) as race,
+           min(coalesce(c.description, substr(e.code, 11))) filter (where starts_with(e.code, 'Ethnicity/')) as ethnicity
+      from pg_temp.event_staging e
+      left join pg_temp.concept_staging c on c.code = e.code
+     where starts_with(e.code, 'Gender/') or starts_with(e.code, 'Race/') or starts_with(e.code, 'Ethnicity/')
+     group by e.patient_id
+)
+select patient_id, l.birth_time, l.death_time, d.sex, d.race, d.ethnicity, s.split
+  from life l
+  left join demographic d using (patient_id)
+  left join pg_temp.split_staging s using (patient_id);
 
 -- check_reports: rows that cannot be reports
 insert into pg_temp.load_problem (file, source_table, row, column_name, problem)

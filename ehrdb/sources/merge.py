@@ -119,7 +119,9 @@ def _merge(connection: Connection, result: LoadResult, keep_missing: bool) -> Lo
     connection.execute(_queries.add_concepts)
     connection.execute(_queries.mark_described)
     if result.anything_changed:
+        connection.execute(_queries.drop_indexes)
         connection.execute(_queries.insert_events)
+        connection.execute(_queries.build_indexes)
         connection.execute(_queries.upsert_patients, source)
         connection.execute(_queries.mark_loaded)
     connection.execute(_queries.upsert_reports)

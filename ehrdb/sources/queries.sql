@@ -130,6 +130,38 @@ insert into ehrdb.changed_patient (patient_id)
 select distinct e.patient_id from ehrdb.event e join pg_temp.concept_changed using (code_id)
 on conflict (patient_id) do update set changed_at = excluded.changed_at;
 
+-- drop_indexes: of a table without events; building them at the end is faster than keeping them up to date
+create temp table event_index on commit drop as
+select i.indexrelid::regclass::text as name, c.conname as constraint_name,
+       coalesce('alter table ehrdb.event add constraint ' || quote_ident(c.conname) || ' ' || pg_get_constraintdef(c.oid),
+                pg_get_indexdef(i.indexrelid)) as definition
+  from pg_index i
+  join pg_class t on t.oid = i.indrelid and t.relkind = 'r'
+  left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = i.indrelid
+ where i.indrelid = 'ehrdb.event'::regclass and not exists (select from ehrdb.event);
+do $$
+declare
+    index record;
+begin
+    for index in select * from pg_temp.event_index loop
+        execute coalesce('alter table ehrdb.event drop constraint ' || quote_ident(index.constraint_name),
+                         'drop index ' || index.name);
+    end loop;
+end
+$$;
+
+-- build_indexes: those that were dropped
+do $$
+declare
+    index record;
+begin
+    perform set_config('maintenance_work_mem', '256MB', true);
+    for index in select * from pg_temp.event_index loop
+        execute index.definition;
+    end loop;
+end
+$$;
+
 -- insert_events: everything of new and changed patients
 insert into ehrdb.event (patient_id, time, end_time, valid_to, ordinal, code_id, unit_id, numeric_value, text_value,
                          visit_id, visit_class, source_table, extra)
