@@ -10,12 +10,14 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import psycopg
 import typer
+from psycopg import sql
 from pydantic import ValidationError
 from rich.console import Console
 
 from ehrdb.config import Settings
-from ehrdb.database import Database, open_database
+from ehrdb.database import Connection, Database, open_database
 from ehrdb.errors import ConfigError
 from ehrdb.schema import require_current
 
@@ -49,6 +51,23 @@ def current_database() -> Iterator[Database]:
         with database.transaction() as connection:
             require_current(connection)
         yield database
+
+
+def select_cohort(connection: Connection, query: str | None) -> list[int] | None:
+    """Patient ids that a user's SQL query selects, None for everybody. Raises ConfigError for any other query."""
+    if query is None:
+        return None
+    try:
+        row = connection.execute(
+            sql.SQL("select array(select c::bigint from ({}) q (c))").format(sql.SQL(query))
+        ).fetchone()
+    except psycopg.Error as error:
+        raise ConfigError(
+            f"--cohort is not a query of patient ids ({type(error).__name__})",
+            hint="For example: --cohort \"select patient_id from ehr.patient where birth_time < '1950-01-01'\".",
+        ) from None
+    assert row is not None
+    return list(row[0])
 
 
 def print_json(value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from datetime import datetime
 from functools import partial
 from threading import Event
 from typing import Annotated
@@ -10,27 +11,44 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ehrdb.cli.common import EncoderName, Json, current_database, err, print_json, settings
+from ehrdb.cli.common import EncoderName, Json, current_database, err, print_json, select_cohort, settings
 from ehrdb.encoder import registry
 from ehrdb.encoder.load import load_encoder
-from ehrdb.refresh import Queue, RefreshResult, refresh_all
+from ehrdb.errors import ConfigError
+from ehrdb.refresh import Queue, RefreshResult, Snapshot, refresh_all
 from ehrdb.refresh.worker import work
 
 
-def refresh(encoder: EncoderName = None, json: Json = False) -> None:
+def refresh(
+    encoder: EncoderName = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option("--as-of", help="Embed records as of this moment too (inclusive): a snapshot to search."),
+    ] = None,
+    cohort: Annotated[
+        str | None, typer.Option(help="Limit the snapshot to the patient ids that this SQL query selects.")
+    ] = None,
+    json: Json = False,
+) -> None:
     """Embed every patient whose text is new or changed; nothing else is touched.
 
     Exit status: 0 all done, 1 some texts failed, 2 nothing could be embedded, 3 another refresh holds what
     is left.
 
     Example (crontab): `*/15 * * * * ehrdb refresh --json >> refresh.log`
+
+    Example (snapshot): `ehrdb refresh --as-of 2020-01-01 --cohort "select patient_id from ehr.patient where sex = 'F'"`
     """
+    if cohort and not as_of:
+        raise ConfigError("--cohort needs --as-of", hint="It limits a snapshot; the current state covers everybody.")
     configured = settings()
     with current_database() as database:
         with database.transaction() as connection:
             registered = registry.find(connection, encoder or configured.encoder)
+            snapshot = Snapshot(as_of, select_cohort(connection, cohort)) if as_of else None
         with progress_bar(f"embedding with {registered.name}") as report:
-            result = refresh_all(database, registered, partial(load_encoder, configured), progress=report.update)
+            loaded = partial(load_encoder, configured)
+            result = refresh_all(database, registered, loaded, snapshot=snapshot, progress=report.update)
     if json:
         print_json(result)
     else:

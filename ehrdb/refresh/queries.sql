@@ -7,6 +7,9 @@ select ehrdb.concatenate_all();
 -- plan_labels: queue the timelines at a task's prediction times
 select ehrdb.plan_labels(%(encoder_id)s, %(task)s, %(prompt_id)s);
 
+-- plan_snapshot: queue the cohort's timelines as of a moment
+select ehrdb.plan_snapshot(%(encoder_id)s, %(as_of)s, %(cohort)s);
+
 -- start_run: a row for this run
 insert into ehrdb.refresh_run (encoder_id, worker, planned) values (%(encoder_id)s, %(worker)s, %(planned)s)
 returning run_id;

@@ -6,11 +6,12 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
 from functools import partial
 
-from ehrdb.database import Database
+from ehrdb.database import Connection, Database
 from ehrdb.encoder import Encoder, registry
 from ehrdb.encoder.registry import RegisteredEncoder
 from ehrdb.queries import Queries
@@ -23,6 +24,14 @@ JOBS_PER_CLAIM = 64
 
 Progress = Callable[[int, int], None]
 """Called with contents done and contents known to be to do."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A moment (finite, inclusive) at which the cohort's records (None: everybody's) are to be embedded too."""
+
+    as_of: datetime
+    cohort: Sequence[int] | None = None
 
 
 @dataclass
@@ -52,19 +61,23 @@ def refresh(
     encoder: RegisteredEncoder,
     load_encoder: Callable[[], Encoder],
     *,
+    snapshot: Snapshot | None = None,
     progress: Progress = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> RefreshResult:
     """Bring the encoder's vectors up to date and see that the search index exists.
 
     The model is loaded only when there is something to embed. Interrupted at any moment, nothing is lost:
-    stored batches stay, leased contents become free again. `should_stop` is asked after every batch.
+    stored batches stay, leased contents become free again. `should_stop` is asked after every batch. A `snapshot`
+    is embedded as well as what is current.
     """
     result = RefreshResult()
     with database.transaction() as connection:
         row = connection.execute(_queries.plan).fetchone()
         assert row is not None
         result.patients, result.queued = row
+        if snapshot:
+            result.queued += _plan_snapshot(connection, encoder, snapshot)
     queue = Queue(database, encoder, _worker_name())
     if queue.outlook().ready:
         _drain(queue, load_encoder(), result, progress, should_stop)
@@ -81,6 +94,7 @@ def refresh_all(
     encoder: RegisteredEncoder,
     load_encoder: Callable[[RegisteredEncoder], Encoder],
     *,
+    snapshot: Snapshot | None = None,
     progress: Progress = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> RefreshResult:
@@ -88,13 +102,27 @@ def refresh_all(
     with database.transaction() as connection:
         models = registry.models(connection, encoder)
     results = [
-        refresh(database, model, partial(load_encoder, model), progress=progress, should_stop=should_stop)
+        refresh(
+            database,
+            model,
+            partial(load_encoder, model),
+            snapshot=snapshot,
+            progress=progress,
+            should_stop=should_stop,
+        )
         for model in models
     ]
     names = [field.name for field in fields(RefreshResult)]
     total = RefreshResult(**{name: sum(getattr(result, name) for result in results) for name in names})
     total.patients = max((result.patients for result in results), default=0)
     return total
+
+
+def _plan_snapshot(connection: Connection, encoder: RegisteredEncoder, snapshot: Snapshot) -> int:
+    cohort = None if snapshot.cohort is None else list(snapshot.cohort)
+    values = {"encoder_id": encoder.encoder_id, "as_of": snapshot.as_of, "cohort": cohort}
+    row = connection.execute(_queries.plan_snapshot, values).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _drain(

@@ -10,7 +10,7 @@ begin
     raise exception using errcode = 'EH004',
         message = format('patient %s has no embedding as of %s', patient_id, as_of),
         hint = case when as_of = 'infinity' then 'Run `ehrdb refresh`.'
-               else 'Vectors are made as of now and as of the prediction times of labels: see `ehrdb label --help`.' end;
+               else format('Make a snapshot: ehrdb refresh --as-of "%s".', as_of) end;
 end
 $$;
 

@@ -6,6 +6,7 @@ set search_path = pg_catalog, public, pg_temp
 as $$
 declare
     found bigint[];
+    past integer;
 begin
     if k is null or k < 1 then
         raise exception using errcode = 'EH010', message = 'k must be at least 1',
@@ -13,6 +14,10 @@ begin
     end if;
     if as_of <> 'infinity' then
         return query select * from ehrdb.nearest_past(for_encoder_id, query, k, cohort, as_of, excluded);
+        get diagnostics past = row_count;
+        if past < k then
+            perform ehrdb.require_snapshot(for_encoder_id, cohort, as_of, excluded);
+        end if;
         return;
     end if;
     if ehrdb.search_by_index(for_encoder_id, cardinality(cohort)) then

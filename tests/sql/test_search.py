@@ -7,7 +7,8 @@ import psycopg
 import pytest
 
 from ehrdb.database import Connection, Database
-from ehrdb.refresh import refresh
+from ehrdb.encoder import registry
+from ehrdb.refresh import Snapshot, refresh
 from ehrdb.testing import FakeEncoder
 from tests.records import Record, add_encoder, day, write, write_patients
 
@@ -146,3 +147,54 @@ def test_row_level_security_limits_search_and_still_gives_k_rows(searchable: Dat
         found = neighbours(connection, "1, 10")
     assert len(found) == 10
     assert max(p for p, _ in found) <= 12
+
+
+def test_a_snapshot_makes_a_past_search_complete(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        write(connection, [Record(p, day(25), f"SNOMED/{p}99") for p in range(1, 31)])
+        encoder = registry.find(connection, None)
+    snapshot = Snapshot(day(24))
+    assert refresh(searchable, encoder, FakeEncoder, snapshot=snapshot).failed == 0
+    with searchable.transaction() as connection:
+        before = neighbours(connection, "1, 29, null, '2020-01-24 08:00'")
+        assert len(before) == 29
+        write(connection, [Record(p, day(26), "SNOMED/7") for p in range(1, 31)])
+        assert neighbours(connection, "1, 29, null, '2020-01-24 08:00'") == before
+
+
+def test_a_late_record_is_embedded_again_at_the_snapshot(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        encoder = registry.find(connection, None)
+    refresh(searchable, encoder, FakeEncoder, snapshot=Snapshot(day(24)))
+    with searchable.transaction() as connection:
+        write(connection, [Record(2, day(3), "SNOMED/404"), Record(2, day(29), "SNOMED/405")])
+    refresh(searchable, encoder, FakeEncoder)
+    with searchable.transaction() as connection:
+        row = connection.execute(
+            "select count(*) from ehrdb.embedding_point p join ehrdb.embedding using (encoder_id, content_sha256)"
+            " where patient_id = 2 and as_of = '2020-01-24 08:00' and content_sha256 ="
+            " ehrdb.content_sha256('', ehr.timeline(2, '2020-01-24 08:00'))"
+        ).fetchone()
+    assert row == (1,)
+
+
+def test_a_past_search_that_would_miss_patients_names_the_snapshot_to_make(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        write(connection, [Record(31, day(2), "SNOMED/1"), Record(31, day(28), "SNOMED/2")])
+        encoder = registry.find(connection, None)
+    refresh(searchable, encoder, FakeEncoder)
+    with searchable.transaction() as connection, pytest.raises(psycopg.Error) as caught:
+        neighbours(connection, "1, 29, null, '2020-01-10 12:00'")
+    assert caught.value.diag.sqlstate == "EH004"
+    assert caught.value.diag.message_hint == 'Make a snapshot: ehrdb refresh --as-of "2020-01-10 12:00:00".'
+
+
+def test_a_snapshot_of_a_cohort_leaves_the_others_alone(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        encoder = registry.find(connection, None)
+    refresh(searchable, encoder, FakeEncoder, snapshot=Snapshot(day(24), [1, 2, 3]))
+    with searchable.transaction() as connection:
+        rows = connection.execute(
+            "select patient_id from ehrdb.embedding_point where as_of = '2020-01-24 08:00' order by 1"
+        ).fetchall()
+    assert rows == [(1,), (2,), (3,)]
