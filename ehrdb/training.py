@@ -20,8 +20,7 @@ from ehrdb.encoder.registry import RegisteredEncoder, prompt_id
 from ehrdb.errors import TrainingError
 from ehrdb.heads import Features, FoldedHead, Labels, train_head
 from ehrdb.queries import Queries
-from ehrdb.refresh import refresh
-from ehrdb.refresh.run import Progress
+from ehrdb.refresh import Progress, refresh
 from ehrdb.tasks import Task, find_task, label
 
 _queries = Queries("ehrdb", "training.sql")

@@ -9,7 +9,7 @@ import sqlalchemy.exc
 import typer
 
 from ehrdb.cli import database as database_commands
-from ehrdb.cli import demo, encoder, evaluate, label, load, records, refresh, search, timeline, train
+from ehrdb.cli import demo, encoder, evaluate, index, label, load, records, refresh, search, timeline, train
 from ehrdb.cli.common import err
 from ehrdb.errors import EhrdbError
 
@@ -35,6 +35,7 @@ app.add_typer(encoder.app, name="encoder")
 app.command()(refresh.refresh)
 app.command()(refresh.worker)
 app.command()(refresh.retry)
+app.add_typer(index.app, name="index")
 app.command()(label.label)
 app.command()(train.train)
 app.command()(evaluate.evaluate)

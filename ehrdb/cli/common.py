@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,7 +71,7 @@ def select_cohort(connection: Connection, query: str | None) -> list[int] | None
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON: data classes as objects, times as ISO 8601."""
+    """Print a value as JSON: data classes as objects, times as ISO 8601, durations in seconds."""
     typer.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
 
 
@@ -80,6 +80,8 @@ def _plain(value: Any) -> Any:
         return dataclasses.asdict(value)
     if isinstance(value, datetime | date):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"cannot print {type(value).__name__} as JSON")

@@ -5,8 +5,9 @@ select p.source, count(*) as patients, sum(n.events) as events, max(p.loaded_at)
  group by p.source order by p.source;
 
 -- embedding_status: per encoder, how far its vectors have come
-select encoder, is_serving, patients, embedded, stale, missing, pending, retrying, dead, reasons, unchecked,
-       oldest_pending, last_run, last_run_embedded, last_run_failed, digest
+select encoder, is_serving, patients, embedded, coverage, stale, missing, unchecked, pending, leased, retrying, dead,
+       reasons, truncated, oldest_pending, oldest_pending_age, per_minute, time_left,
+       last_run, last_run_embedded, last_run_failed, last_run_error, digest
   from ehr.embedding_status order by encoder;
 
 -- nearest: the patients nearest to one

@@ -1,12 +1,13 @@
-"""`ehrdb refresh | retry`."""
+"""`ehrdb refresh | worker | retry`."""
 
 from __future__ import annotations
 
 import signal
+import sys
 from datetime import datetime
 from functools import partial
 from threading import Event
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,7 +16,8 @@ from ehrdb.cli.common import EncoderName, Json, current_database, err, print_jso
 from ehrdb.encoder import registry
 from ehrdb.encoder.load import load_encoder
 from ehrdb.errors import ConfigError
-from ehrdb.refresh import Queue, RefreshResult, Snapshot, refresh_all
+from ehrdb.refresh import Engine, Queue, RefreshResult, Snapshot, refresh_all
+from ehrdb.refresh.metrics import serve_metrics
 from ehrdb.refresh.worker import work
 
 
@@ -28,6 +30,13 @@ def refresh(
     cohort: Annotated[
         str | None, typer.Option(help="Limit the snapshot to the patient ids that this SQL query selects.")
     ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="What refresh does anyway: embed what changed, then end.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Embed in so many processes, each with its own model.", min=1)] = 1,
+    engine: Annotated[
+        Literal["process", "ray"], typer.Option(help="Where workers run: on this machine, or on a Ray cluster.")
+    ] = "process",
     json: Json = False,
 ) -> None:
     """Embed every patient whose text is new or changed; nothing else is touched.
@@ -35,20 +44,27 @@ def refresh(
     Exit status: 0 all done, 1 some texts failed, 2 nothing could be embedded, 3 another refresh holds what
     is left.
 
-    Example (crontab): `*/15 * * * * ehrdb refresh --json >> refresh.log`
+    Example (crontab): `*/15 * * * * ehrdb refresh --once --json >> refresh.log`
 
     Example (snapshot): `ehrdb refresh --as-of 2020-01-01 --cohort "select patient_id from ehr.patient where sex = 'F'"`
     """
     if cohort and not as_of:
         raise ConfigError("--cohort needs --as-of", hint="It limits a snapshot; the current state covers everybody.")
     configured = settings()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # free what is leased on the way out
     with current_database() as database:
         with database.transaction() as connection:
             registered = registry.find(connection, encoder or configured.encoder)
             snapshot = Snapshot(as_of, select_cohort(connection, cohort)) if as_of else None
         with progress_bar(f"embedding with {registered.name}") as report:
-            loaded = partial(load_encoder, configured)
-            result = refresh_all(database, registered, loaded, snapshot=snapshot, progress=report.update)
+            result = refresh_all(
+                database,
+                registered,
+                partial(load_encoder, configured),
+                snapshot=snapshot,
+                engine=Engine(configured, workers, engine) if workers > 1 or engine == "ray" else None,
+                progress=report.update,
+            )
     if json:
         print_json(result)
     else:
@@ -58,15 +74,23 @@ def refresh(
 
 def worker(
     poll: Annotated[int, typer.Option(help="Look for changes at least every so many seconds.", min=1)] = 60,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Serve Prometheus metrics at this port, under /metrics.", min=1, max=65535)
+    ] = None,
 ) -> None:
     """Keep the serving encoder's embeddings up to date until stopped; woken by `ehr.request_refresh()`.
 
-    SIGTERM and Ctrl-C finish the batch in hand. Logs go to standard error, one JSON object a line.
+    SIGTERM and Ctrl-C finish the batch in hand. Logs go to standard error: one JSON object a line, or readable
+    lines on a terminal.
+
+    Example: `ehrdb worker --metrics-port 9464`
     """
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with current_database() as database:
+        if metrics_port:
+            serve_metrics(database, metrics_port)
         work(database, settings(), stop, poll_seconds=poll)
 
 

@@ -13,8 +13,7 @@ from ehrdb.encoder.export import DEFAULT_MODEL, export
 from ehrdb.encoder.load import encoder_directory, load_encoder
 from ehrdb.errors import DatabaseError
 from ehrdb.queries import Queries
-from ehrdb.refresh import RefreshResult, refresh
-from ehrdb.refresh.run import Progress
+from ehrdb.refresh import Progress, RefreshResult, refresh
 from ehrdb.schema import upgrade
 from ehrdb.sources import LoadResult, load_omop
 from ehrdb.training import TrainResult, train

@@ -28,12 +28,11 @@ class Failure:
 def embed(encoder: Encoder, texts: Sequence[str]) -> Iterator[Batch | Failure]:
     """Embed all texts; whatever fails is halved until the failing text stands alone.
 
-    Raises RefreshError when every text fails although the encoder blames none of them: then the system is
-    at fault, not the texts.
+    Raises RefreshError when texts fail that the encoder does not blame and another, harmless one fails too: then
+    the system is at fault (memory, a device, a damaged model), not the texts.
     """
     groups = [list(range(len(texts)))]
     unblamed: list[Failure] = []
-    succeeded = False
     while groups:
         group = groups.pop()
         done: set[int] = set()
@@ -41,11 +40,9 @@ def embed(encoder: Encoder, texts: Sequence[str]) -> Iterator[Batch | Failure]:
             for indices, encoded in encoder.encode_batches([texts[i] for i in group]):
                 done.update(group[i] for i in indices)
                 yield Batch([group[i] for i in indices], encoded)
-                succeeded = True
         except ItemError as error:
             culprit = group[error.index]
             yield Failure(culprit, type(error).__name__)
-            succeeded = True
             groups.append([i for i in group if i not in done and i != culprit])
         except Exception as error:
             rest = [i for i in group if i not in done]
@@ -54,9 +51,17 @@ def embed(encoder: Encoder, texts: Sequence[str]) -> Iterator[Batch | Failure]:
             else:
                 groups += [rest[: len(rest) // 2], rest[len(rest) // 2 :]]
         groups = [group for group in groups if group]
-    if unblamed and not succeeded:
+    if unblamed and not _works(encoder):
         raise RefreshError(
             f"the encoder fails on every text ({unblamed[0].reason})",
-            hint="`ehrdb encoder verify` tests the encoder; nothing was marked as failed.",
+            hint="`ehrdb encoder verify` tests the encoder; no text was marked as failed for it.",
         )
     yield from unblamed
+
+
+def _works(encoder: Encoder) -> bool:
+    try:
+        encoder.encode(["Heart rate: 72"])
+    except Exception:
+        return False
+    return True

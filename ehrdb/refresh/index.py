@@ -4,29 +4,63 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from ehrdb.database import Database, driver_connection
+from ehrdb.database import Connection, Database, driver_connection
 from ehrdb.encoder.registry import RegisteredEncoder
 from ehrdb.queries import Queries
+from ehrdb.refresh.patience import patiently
 
-MAX_INDEXED_DIMENSION = 4000  # pgvector's limit for halfvec
+MAX_HALFVEC_DIMENSION = 4000  # of an HNSW index in pgvector
 _queries = Queries("ehrdb.refresh")
 
+_BY_VALUE = "(embedding::public.halfvec({dimension})) public.halfvec_cosine_ops"
+_BY_SIGN = "(public.binary_quantize(embedding)::bit({dimension})) public.bit_hamming_ops"
 
-def ensure_index(database: Database, encoder: RegisteredEncoder) -> None:
-    """Build the encoder's index if it is missing, and refresh the planner's statistics."""
+
+@patiently
+def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: bool = False) -> bool:
+    """Build the encoder's index where search would use it and it is missing or half-built; analyze the table.
+
+    Small sets are searched exactly and have none. Above 4,000 dimensions the index holds signs, and search ranks
+    what it finds by the vectors themselves. Returns whether an index was built. One session builds at a time.
+    """
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as carrier:
         connection = driver_connection(carrier)
-        table = sql.Identifier("ehrdb", f"patient_embedding_{encoder.encoder_id}")
-        row = connection.execute(_queries.is_indexed, {"encoder_id": encoder.encoder_id}).fetchone()
-        if encoder.dimension <= MAX_INDEXED_DIMENSION and row and not row[0]:
-            connection.execute(
-                sql.SQL(
-                    "create index concurrently {} on {} using hnsw"
-                    " ((embedding::public.halfvec({})) public.halfvec_cosine_ops)"
-                ).format(
-                    sql.Identifier(f"patient_embedding_{encoder.encoder_id}_hnsw"),
-                    table,
-                    sql.Literal(encoder.dimension),
-                )
-            )
-        connection.execute(sql.SQL("analyze {}").format(table))
+        values = {"encoder_id": encoder.encoder_id}
+        connection.execute(_queries.unhurried_session)
+        connection.execute(_queries.lock_index, values)
+        try:
+            connection.execute(sql.SQL("analyze {}").format(_table(encoder)))
+            row = connection.execute(_queries.index_state, values).fetchone()
+            is_wanted, is_there, is_valid = row or (False, False, False)
+            if is_there and (rebuild or not is_valid):
+                connection.execute(sql.SQL("drop index concurrently {}").format(_index(encoder)))
+            builds = is_wanted and (rebuild or not is_valid)
+            if builds:
+                _build(connection, encoder)
+            return builds
+        finally:
+            connection.execute(_queries.unlock_index, values)
+            connection.execute(_queries.hurried_session)
+
+
+def _build(connection: Connection, encoder: RegisteredEncoder) -> None:
+    expression = _BY_VALUE if encoder.dimension <= MAX_HALFVEC_DIMENSION else _BY_SIGN
+    connection.execute(
+        sql.SQL("create index concurrently {} on {} using hnsw ({})").format(
+            sql.Identifier(_name(encoder) + "_hnsw"),
+            _table(encoder),
+            sql.SQL(expression).format(dimension=sql.Literal(encoder.dimension)),
+        )
+    )
+
+
+def _name(encoder: RegisteredEncoder) -> str:
+    return f"patient_embedding_{encoder.encoder_id}"
+
+
+def _table(encoder: RegisteredEncoder) -> sql.Identifier:
+    return sql.Identifier("ehrdb", _name(encoder))
+
+
+def _index(encoder: RegisteredEncoder) -> sql.Identifier:
+    return sql.Identifier("ehrdb", _name(encoder) + "_hnsw")

@@ -1,3 +1,6 @@
+-- unhurried: no time limit for this transaction
+set local statement_timeout = 0;
+
 -- plan: what is stale; returns patients looked at and contents queued
 select patients, queued from ehrdb.plan_refresh();
 
@@ -10,30 +13,29 @@ select ehrdb.plan_labels(%(encoder_id)s, %(task)s, %(prompt_id)s);
 -- plan_snapshot: queue the cohort's timelines as of a moment
 select ehrdb.plan_snapshot(%(encoder_id)s, %(as_of)s, %(cohort)s);
 
--- start_run: a row for this run
+-- start_run: a row for this run; those of a month ago go
+with gone as (delete from ehrdb.refresh_run where started_at < now() - interval '30 days')
 insert into ehrdb.refresh_run (encoder_id, worker, planned) values (%(encoder_id)s, %(worker)s, %(planned)s)
 returning run_id;
 
 -- finish_run: its figures
 update ehrdb.refresh_run
    set finished_at = clock_timestamp(), embedded = %(embedded)s, failed = %(failed)s, tokens = %(tokens)s,
-       seconds = %(seconds)s
+       seconds = %(seconds)s, error = %(error)s
  where run_id = %(run_id)s;
 
 -- outlook: contents that could be claimed now, are leased by others, wait for a retry, are dead
-select count(*) filter (where not is_dead and leased_until <= clock_timestamp() and not_before <= clock_timestamp()),
-       count(*) filter (where not is_dead and leased_until > clock_timestamp()),
-       count(*) filter (where not is_dead and not_before > clock_timestamp()),
-       count(*) filter (where is_dead)
-  from ehrdb.embedding_job
- where encoder_id = %(encoder_id)s;
+select count(*) filter (where state = 'ready'), count(*) filter (where state = 'leased'),
+       count(*) filter (where state = 'waiting'), count(*) filter (where state = 'dead')
+  from (select ehrdb.job_state(j, make_interval(secs => %(lease_seconds)s)) as state
+          from ehrdb.embedding_job j where encoder_id = %(encoder_id)s) job;
 
 -- claim: lease the longest waiting contents, all questions about a timeline together, passing over what others hold
 with next as (
     select encoder_id, content_sha256
       from ehrdb.embedding_job
      where encoder_id = %(encoder_id)s and not is_dead
-       and leased_until <= clock_timestamp() and not_before <= clock_timestamp()
+       and ehrdb.job_state(embedding_job, make_interval(secs => %(lease_seconds)s)) = 'ready'
      order by characters desc, patient_id, as_of, content_sha256
      limit %(jobs)s
        for update skip locked
@@ -99,5 +101,32 @@ update ehrdb.embedding_job
    set attempts = 0, reason = null, is_dead = false, not_before = '-infinity'
  where encoder_id = %(encoder_id)s and attempts > 0;
 
--- is_indexed: whether the search index exists
-select to_regclass('ehrdb.patient_embedding_' || %(encoder_id)s || '_hnsw') is not null;
+-- unhurried_session: no time limit for this session's next statements
+set statement_timeout = 0;
+
+-- hurried_session: the server's limit again
+reset statement_timeout;
+
+-- lock_index: one session looks after an encoder's index at a time
+select pg_advisory_lock(hashtext('ehrdb.ensure_index'), %(encoder_id)s);
+
+-- unlock_index: the next may
+select pg_advisory_unlock(hashtext('ehrdb.ensure_index'), %(encoder_id)s);
+
+-- index_state: whether search would use an index, whether there is one, whether it is whole
+select served.patients > ehrdb.exact_search_bound(), i.indexrelid is not null, coalesce(i.indisvalid, false)
+  from (select count(*) as patients from ehrdb.patient_embedding where encoder_id = %(encoder_id)s) served
+  left join pg_index i
+    on i.indexrelid = to_regclass('ehrdb.patient_embedding_' || %(encoder_id)s || '_hnsw');
+
+-- metrics: encoder, digest, then the gauges of ehrdb.refresh.metrics in their order
+select encoder, digest, patients, embedded, stale, unchecked, pending, leased, dead, truncated, coalesce(per_minute, 0),
+       coalesce(extract(epoch from oldest_pending_age), 0)::float8, coalesce(extract(epoch from last_run), 0)::float8,
+       coalesce(last_run_failed, 0), is_serving::integer
+  from ehr.embedding_status order by encoder;
+
+-- failure_reasons: how many contents failed for which kind of error
+select encoder, reason, count(*) from ehr.failed_embedding group by encoder, reason order by encoder, reason;
+
+-- search_recall: how the index does against comparing all
+select is_indexed, queries, recall, worst from ehr.search_recall(%(k)s, %(sample)s, %(encoder)s);

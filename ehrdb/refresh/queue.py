@@ -1,6 +1,7 @@
 """The queue in the database: claim contents, make their texts, store vectors, record failures.
 
-Every function is one short transaction; none is open while a model runs.
+Every function is one short transaction; none is open while a model runs. Those that work depends on are tried
+again while the database has a passing fault.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psycopg
 from pgvector import HalfVector
 from pgvector.psycopg import register_vector
 
@@ -15,6 +17,7 @@ from ehrdb.database import Connection, Database
 from ehrdb.encoder import Encoded
 from ehrdb.encoder.registry import RegisteredEncoder
 from ehrdb.queries import Queries
+from ehrdb.refresh.patience import patiently
 
 _queries = Queries("ehrdb.refresh")
 
@@ -38,6 +41,7 @@ class Queue:
     worker: str
     lease_seconds: int = 900
 
+    @patiently
     def outlook(self) -> Outlook:
         """Counts, from the jobs themselves."""
         with self.database.transaction() as connection:
@@ -45,11 +49,23 @@ class Queue:
             assert row is not None
             return Outlook(*row)
 
+    @patiently
     def claim(self, jobs: int) -> list[tuple[bytes, str]]:
         """Lease up to `jobs` contents, longest first: (content hash, prompt and text) each.
 
-        Contents that their record no longer shows are dropped from the queue on the way.
+        Contents that their record no longer shows are dropped from the queue on the way. Half as many are asked for
+        where their texts take longer than the server's statement_timeout.
         """
+        try:
+            found = self._claim(jobs)
+        except psycopg.errors.QueryCanceled:
+            if jobs == 1:
+                raise
+            return self.claim(jobs // 2)
+        return found if found is not None else self.claim(jobs)
+
+    def _claim(self, jobs: int) -> list[tuple[bytes, str]] | None:
+        """One attempt; None where everything claimed was out of date."""
         with self.database.transaction() as connection:
             claimed = connection.execute(_queries.claim, {**self._who, "jobs": jobs}).fetchall()
             if not claimed:
@@ -67,9 +83,9 @@ class Queue:
             ).fetchall()
             gone = [content for content, text in rows if text is None]
             connection.execute(_queries.discard, {**self._who, "contents": gone})
-        found = [(content, text) for content, text in rows if text is not None]
-        return found or self.claim(jobs)
+        return [(content, text) for content, text in rows if text is not None] or None
 
+    @patiently
     def store(self, contents: Sequence[bytes], encoded: Encoded) -> None:
         """Write vectors, hand them to search and take the contents off the queue: all or nothing."""
         with self.database.transaction() as connection:
@@ -78,6 +94,7 @@ class Queue:
             connection.execute(_queries.serve, self._who)
             connection.execute(_queries.renew, self._who)
 
+    @patiently
     def fail(self, content: bytes, reason: str) -> None:
         """Record a failed attempt; the content is tried again later, and given up after five."""
         with self.database.transaction() as connection:
@@ -92,6 +109,22 @@ class Queue:
         """Give failed and dead contents a new chance at once; returns how many."""
         with self.database.transaction() as connection:
             return connection.execute(_queries.retry, self._who).rowcount
+
+    @patiently
+    def start_run(self, planned: int) -> int:
+        """Record that a refresh has begun; returns its key."""
+        with self.database.transaction() as connection:
+            row = connection.execute(_queries.start_run, {**self._who, "planned": planned}).fetchone()
+            assert row is not None
+            return int(row[0])
+
+    def finish_run(
+        self, run_id: int, embedded: int, failed: int, tokens: int, seconds: float, error: str | None
+    ) -> None:
+        """Record how it ended; `error` is the kind of error that ended it early."""
+        figures = {"embedded": embedded, "failed": failed, "tokens": tokens, "seconds": seconds, "error": error}
+        with self.database.transaction() as connection:
+            connection.execute(_queries.finish_run, {"run_id": run_id, **figures})
 
     @property
     def _who(self) -> dict[str, object]:

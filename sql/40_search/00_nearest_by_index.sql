@@ -8,13 +8,20 @@ set hnsw.iterative_scan = strict_order
 as $$
 declare
     found bigint[];
+    -- HNSW indexes of halfvec end at 4,000 dimensions; above, the index holds signs and proposes ten times as many.
+    proposal constant text := case when vector_dims(query) <= 4000
+        then 'select s.patient_id, s.embedding from ehrdb.%1$I s where %3$s
+               order by s.embedding::halfvec(%2$s) <=> $1::halfvec(%2$s) limit $4'
+        else 'select s.patient_id, s.embedding from ehrdb.%1$I s where %3$s
+               order by binary_quantize(s.embedding)::bit(%2$s) <~> binary_quantize($1)::bit(%2$s)
+               limit greatest(100, 10 * $4)' end;
 begin
     execute format(
         'select array_agg(hit.patient_id)
-           from (select s.patient_id from ehrdb.%1$I s
-                  where ($2 is null or s.patient_id = any ($2)) and s.patient_id is distinct from $3
-                  order by s.embedding::halfvec(%2$s) <=> $1::halfvec(%2$s) limit $4) hit',
-        'patient_embedding_' || for_encoder_id, vector_dims(query))
+           from (select p.patient_id from (' || proposal || ') p
+                  order by p.embedding <=> $1, p.patient_id limit $4) hit',
+        'patient_embedding_' || for_encoder_id, vector_dims(query),
+        '($2 is null or s.patient_id = any ($2)) and s.patient_id is distinct from $3')
        into found using query, cohort, excluded, k;
     return found;
 end

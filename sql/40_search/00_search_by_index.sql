@@ -2,12 +2,11 @@ create or replace function ehrdb.search_by_index(for_encoder_id integer, cohort_
 language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 begin atomic
-    -- Below 20,000 vectors comparing all of them is as fast as the index, and exact.
-    select coalesce(least(cohort_size, max(c.reltuples)) > 20000, false)
+    select coalesce(least(cohort_size, max(c.reltuples)) > ehrdb.exact_search_bound(), false)
       from pg_class c
-     where c.oid = to_regclass('ehrdb.patient_embedding_' || for_encoder_id)
-       and exists (select from pg_class i
-                    where i.oid = to_regclass('ehrdb.patient_embedding_' || for_encoder_id || '_hnsw'));
+      join pg_index i
+        on i.indexrelid = to_regclass('ehrdb.patient_embedding_' || for_encoder_id || '_hnsw') and i.indisvalid
+     where c.oid = to_regclass('ehrdb.patient_embedding_' || for_encoder_id);
 end;
 
 comment on function ehrdb.search_by_index(integer, integer) is

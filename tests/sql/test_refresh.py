@@ -9,9 +9,11 @@ import numpy.typing as npt
 import pytest
 
 from ehrdb.database import Database
+from ehrdb.encoder import registry
 from ehrdb.encoder.registry import RegisteredEncoder
 from ehrdb.errors import RefreshError
 from ehrdb.refresh import Queue, RefreshResult, refresh
+from ehrdb.refresh.index import ensure_index
 from ehrdb.testing import FakeEncoder
 from tests.records import Record, add_encoder, day, write, write_patients
 
@@ -189,6 +191,111 @@ def test_a_second_encoder_backfills_beside_the_serving_one(database: Database, e
     assert ask(database, "select name from ehr.encoder where is_serving") == "fake"
 
 
-def test_the_search_index_is_built_after_the_backfill(database: Database, encoder: RegisteredEncoder) -> None:
+def indexes(database: Database) -> object:
+    return ask(database, "select count(*) from pg_indexes where strpos(indexdef, 'hnsw') > 0")
+
+
+def test_few_patients_are_searched_exactly_and_need_no_index(database: Database, encoder: RegisteredEncoder) -> None:
     run(database, encoder)
-    assert ask(database, "select count(*) from pg_indexes where strpos(indexdef, 'hnsw') > 0") == 1
+    assert indexes(database) == 0
+
+
+def test_the_search_index_is_built_after_the_backfill(database: Database, encoder: RegisteredEncoder) -> None:
+    lower_bound(database)
+    run(database, encoder)
+    assert indexes(database) == 1
+
+
+def test_a_half_built_index_is_built_anew(database: Database, encoder: RegisteredEncoder) -> None:
+    lower_bound(database)
+    run(database, encoder)
+    with database.transaction() as connection:
+        connection.execute(
+            "update pg_index set indisvalid = false where indexrelid = 'ehrdb.patient_embedding_1_hnsw'::regclass"
+        )
+    assert ensure_index(database, encoder)
+    assert ask(
+        database, "select indisvalid from pg_index where indexrelid = 'ehrdb.patient_embedding_1_hnsw'::regclass"
+    )
+
+
+def lower_bound(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute("create or replace function ehrdb.exact_search_bound() returns integer return 5")
+
+
+def test_one_poison_among_a_thousand_costs_nobody_else_a_vector(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute(
+            "insert into ehrdb.patient (patient_id, source, fingerprint)"
+            " select p, 'test', '' from generate_series(1, 1000) p"
+        )
+        connection.execute(
+            "insert into ehrdb.concept (code, vocabulary, description)"
+            " select 'SNOMED/' || p, 'SNOMED', 'finding ' || p from generate_series(1, 1000) p"
+        )
+        connection.execute(
+            "insert into ehrdb.event (patient_id, ordinal, time, code_id)"
+            " select split_part(code, '/', 2)::bigint, 0, '2020-01-01', code_id from ehrdb.concept"
+        )
+        encoder = add_encoder(connection)
+    result = run(database, encoder, FakeEncoder(poison="finding 500"))
+    assert (result.embedded, result.failed) == (999, 1)
+    assert ask(database, "select (patient_id, reason, attempts)::text from ehr.failed_embedding") == (
+        "(500,NonFiniteVector,1)"
+    )
+
+
+class Blind(FakeEncoder):
+    """Fails on one text without saying that the text is to blame."""
+
+    def _vectors(self, texts: list[str]) -> npt.NDArray[np.float32]:
+        if any("SNOMED/40" in text for text in texts):
+            raise ValueError("something")
+        return super()._vectors(texts)
+
+
+def test_a_text_that_fails_alone_is_blamed_if_the_encoder_works_otherwise(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    run(database, encoder, Blind())
+    with database.transaction() as connection:
+        connection.execute("update ehrdb.embedding_job set not_before = '-infinity'")
+    assert run(database, encoder, Blind()).failed == 1
+    assert ask(database, "select reason from ehr.failed_embedding") == "ValueError"
+
+
+def test_leases_and_delays_from_before_the_clock_stepped_back_hold_no_more(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    with database.transaction() as connection:
+        connection.execute("select ehrdb.plan_refresh()")
+        connection.execute(
+            "update ehrdb.embedding_job set worker = 'gone', leased_until = now() + interval '1 day',"
+            " not_before = now() + interval '1 day'"
+        )
+    assert run(database, encoder).embedded == 10
+
+
+def test_a_run_that_ends_early_says_why_by_the_kind_of_error(database: Database, encoder: RegisteredEncoder) -> None:
+    with pytest.raises(RefreshError):
+        run(database, encoder, BrokenEncoder())
+    assert ask(database, "select last_run_error from ehr.embedding_status") == "RefreshError"
+
+
+def test_status_tells_coverage_rate_and_truncation(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder, FakeEncoder(poison="SNOMED/40"))
+    status = "select (round(coverage::numeric, 2), truncated, per_minute > 0, oldest_pending_age > '0 s')::text"
+    assert ask(database, f"{status} from ehr.embedding_status") == "(0.90,0,t,t)"
+
+
+def test_a_new_encoder_takes_over_in_one_statement(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder)
+    with database.transaction() as connection:
+        second = add_encoder(connection, "second")
+    run(database, second)
+    with database.transaction() as switching:
+        registry.activate(switching, "second")
+        assert ask(database, "select name from ehr.encoder where is_serving") == "fake"
+    assert ask(database, "select name from ehr.encoder where is_serving") == "second"
+    assert ask(database, "select count(*) from ehr.nearest_patients(1, 3)") == 3

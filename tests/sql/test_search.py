@@ -198,3 +198,29 @@ def test_a_snapshot_of_a_cohort_leaves_the_others_alone(searchable: Database) ->
             "select patient_id from ehrdb.embedding_point where as_of = '2020-01-24 08:00' order by 1"
         ).fetchall()
     assert rows == [(1,), (2,), (3,)]
+
+
+def build_index_whatever_the_size(database: Database, dimension: int) -> None:
+    """Forty patients under an encoder of that dimension, searched through an index."""
+    with database.transaction() as connection:
+        connection.execute("create or replace function ehrdb.exact_search_bound() returns integer return 5")
+        write_patients(connection, 40)
+        encoder = registry.register(connection, FakeEncoder(dimension).manifest)
+    refresh(database, encoder, lambda: FakeEncoder(dimension))
+
+
+@pytest.mark.parametrize(("dimension", "operators"), [(64, "halfvec_cosine_ops"), (4_100, "bit_hamming_ops")])
+def test_recall_of_the_index_is_measured_in_the_database(database: Database, dimension: int, operators: str) -> None:
+    build_index_whatever_the_size(database, dimension)
+    with database.transaction() as connection:
+        definition = connection.execute("select indexdef from pg_indexes where strpos(indexdef, 'hnsw') > 0").fetchone()
+        row = connection.execute("select is_indexed, queries, recall, worst from ehr.search_recall(5, 20)").fetchone()
+    assert definition is not None
+    assert operators in definition[0]
+    assert row == (True, 20, 1.0, 1.0)
+
+
+def test_searches_among_few_are_exact_and_say_so(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        row = connection.execute("select is_indexed, recall from ehr.search_recall()").fetchone()
+    assert row == (False, 1.0)

@@ -11,7 +11,10 @@ import pytest
 
 from ehrdb.config import Settings
 from ehrdb.database import Database
+from ehrdb.encoder import registry
 from ehrdb.errors import ModelIncomplete
+from ehrdb.refresh import refresh
+from ehrdb.refresh.metrics import StatusCollector
 from ehrdb.refresh.worker import work
 from ehrdb.testing import FakeEncoder
 from tests.records import Record, add_encoder, day, write, write_patients
@@ -96,3 +99,22 @@ def test_its_logs_hold_no_clinical_text(
     monkeypatch.setattr("ehrdb.refresh.worker.load_encoder", lambda settings, encoder: FakeEncoder(poison="SNOMED/40"))
     run(filled, lambda: wait_until(lambda: embedded(filled) == 4))
     assert "SNOMED" not in capsys.readouterr().err
+
+
+def test_metrics_are_what_the_database_says(filled: Database) -> None:
+    with filled.transaction() as connection:
+        encoder = registry.find(connection, None)
+    refresh(filled, encoder, lambda: FakeEncoder(poison="SNOMED/40"))
+    collected = {
+        sample.name: (sample.labels, sample.value)
+        for family in StatusCollector(filled).collect()
+        for sample in family.samples
+    }
+    assert collected["ehrdb_up"] == ({}, 1)
+    assert collected["ehrdb_patients_embedded"] == ({"encoder": "fake", "digest": encoder.digest}, 4)
+    assert collected["ehrdb_contents_failed"] == ({"encoder": "fake", "reason": "NonFiniteVector"}, 1)
+
+
+def test_metrics_say_when_the_database_is_away() -> None:
+    families = list(StatusCollector(Database("postgresql://nobody@127.0.0.1:1/none")).collect())
+    assert [(family.name, family.samples[0].value) for family in families] == [("ehrdb_up", 0)]
