@@ -13,7 +13,8 @@ from ehrdb.encoder import Encoder
 from ehrdb.refresh.embed import Failure, embed
 from ehrdb.refresh.queue import Queue
 
-JOBS_PER_CLAIM = 64
+FIRST_CLAIM, LARGEST_CLAIM = 8, 256
+CLAIM_SECONDS = 10
 
 Progress = Callable[[int, int], None]
 """Called with contents done and contents known to be to do."""
@@ -59,17 +60,27 @@ def drain(
     started = time.monotonic()
     total = queue.outlook().ready
     encoder = load_encoder()
+    jobs = FIRST_CLAIM
     try:
-        while not should_stop() and (claimed := queue.claim(JOBS_PER_CLAIM)):
+        while not should_stop() and (claimed := queue.claim(jobs)):
+            claimed_at = time.monotonic()
             for _ in _embed_claimed(queue, encoder, claimed, result):
                 done = result.embedded + result.failed
                 progress(done, max(done, total))
                 if should_stop():
                     break
+            jobs = _next_claim(jobs, time.monotonic() - claimed_at)
     finally:
         queue.release()
     result.seconds = time.monotonic() - started
     return result
+
+
+def _next_claim(jobs: int, seconds: float) -> int:
+    """How many to claim after a claim took so long: seconds of work, so that nobody sits on what others could do."""
+    if seconds > CLAIM_SECONDS:
+        return max(1, jobs // 2)
+    return min(2 * jobs, LARGEST_CLAIM) if seconds < CLAIM_SECONDS / 2 else jobs
 
 
 def worker_name() -> str:
