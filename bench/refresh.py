@@ -19,7 +19,6 @@ from typing import Any
 
 import psycopg
 
-from bench.timelines import queries as made_up
 from ehrdb.config import Settings
 from ehrdb.database import Database, open_database
 from ehrdb.encoder import registry
@@ -31,6 +30,7 @@ from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
 
 queries = Queries(Path(__file__).parent, "refresh.sql")
+made_up = Queries(Path(__file__).parent, "timelines.sql")
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
 -- loaded: what each source has brought
-select p.source, count(*) as patients, sum(n.events) as events, max(p.loaded_at) as loaded_at
+select p.source, count(*) as patients, sum(n.events)::bigint as events, max(p.loaded_at) as loaded_at
   from ehrdb.patient p
   left join lateral (select count(*) as events from ehrdb.event e where e.patient_id = p.patient_id) n on true
  group by p.source order by p.source;

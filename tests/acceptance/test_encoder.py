@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,11 @@ import polars as pl
 import pytest
 
 from ehrdb.cli import main
+from ehrdb.config import Settings
 from ehrdb.database import Database
+from ehrdb.encoder import Encoder, registry
+from ehrdb.encoder.load import load_encoder
+from ehrdb.refresh import refresh
 from tests.records import day, write_patients
 
 pytestmark = pytest.mark.export
@@ -137,3 +142,45 @@ def test_import_and_concatenate(ehrdb: Command, database: Database, model: Path,
     assert json.loads(result.stdout)["dimension"] == 34
     assert ehrdb("refresh", "--encoder", "joint").returncode == 0
     assert registered(database) == 3
+
+
+def test_an_encoder_whose_file_is_gone_ends_a_refresh_before_anything_is_claimed(
+    ehrdb: Command, database: Database, model: Path, tmp_path: Path
+) -> None:
+    assert ehrdb("encoder", "export", str(model)).returncode == 0
+    graph = tmp_path / "home" / "encoders" / "tiny" / "model.onnx"
+    away = graph.rename(tmp_path / "away")
+    result = ehrdb("refresh", "--once")
+    assert result.returncode == 2
+    assert "model.onnx" in result.stderr
+    away.rename(graph)
+    assert '"embedded": 3' in ehrdb("refresh", "--json").stdout
+
+
+def test_an_encoder_whose_files_vanish_in_the_middle_finishes_the_run(
+    ehrdb: Command, database: Database, model: Path, tmp_path: Path
+) -> None:
+    assert ehrdb("encoder", "export", str(model)).returncode == 0
+    home = tmp_path / "home"
+    with database.transaction() as connection:
+        encoder = registry.find(connection, None)
+
+    def load_then_lose() -> Encoder:
+        loaded = load_encoder(Settings(home=home), encoder)
+        shutil.rmtree(home / "encoders")
+        return loaded
+
+    assert refresh(database, encoder, load_then_lose).embedded == 3
+
+
+def test_nothing_clinical_is_printed_or_kept_beside_the_tables(ehrdb: Command, database: Database, model: Path) -> None:
+    assert ehrdb("encoder", "export", str(model)).returncode == 0
+    printed = [ehrdb(*command) for command in (["refresh"], ["status"], ["index", "check"], ["status", "--json"])]
+    with database.transaction() as connection:
+        kept = connection.execute(
+            "select (select string_agg(j::text, '') from ehrdb.embedding_job j)"
+            "    || (select string_agg(r::text, '') from ehrdb.refresh_run r)"
+        ).fetchone()
+    everything = str([result.stdout + result.stderr for result in printed]) + str(kept)
+    assert "SNOMED" not in everything
+    assert "text of" not in everything
