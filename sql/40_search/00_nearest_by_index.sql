@@ -10,18 +10,20 @@ declare
     found bigint[];
     -- HNSW indexes of halfvec end at 4,000 dimensions; above, the index holds signs and proposes ten times as many.
     proposal constant text := case when vector_dims(query) <= 4000
-        then 'select s.patient_id, s.embedding from ehrdb.%1$I s where %3$s
-               order by s.embedding::halfvec(%2$s) <=> $1::halfvec(%2$s) limit $4'
-        else 'select s.patient_id, s.embedding from ehrdb.%1$I s where %3$s
-               order by binary_quantize(s.embedding)::bit(%2$s) <~> binary_quantize($1)::bit(%2$s)
-               limit greatest(100, 10 * $4)' end;
+        then 's.embedding::halfvec(%2$s) <=> $1::halfvec(%2$s) limit $4'
+        else 'binary_quantize(s.embedding)::bit(%2$s) <~> binary_quantize($1)::bit(%2$s)
+              limit greatest(100, 10 * $4)' end;
 begin
+    -- Through the parent table: row-level security is its business, and a partition asked directly would not ask it.
     execute format(
         'select array_agg(hit.patient_id)
-           from (select p.patient_id from (' || proposal || ') p
+           from (select p.patient_id
+                   from (select s.patient_id, s.embedding from ehrdb.patient_embedding s
+                          where s.encoder_id = %1$s and ($2 is null or s.patient_id = any ($2))
+                            and s.patient_id is distinct from $3
+                          order by ' || proposal || ') p
                   order by p.embedding <=> $1, p.patient_id limit $4) hit',
-        'patient_embedding_' || for_encoder_id, vector_dims(query),
-        '($2 is null or s.patient_id = any ($2)) and s.patient_id is distinct from $3')
+        for_encoder_id, vector_dims(query))
        into found using query, cohort, excluded, k;
     return found;
 end

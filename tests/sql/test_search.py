@@ -220,7 +220,116 @@ def test_recall_of_the_index_is_measured_in_the_database(database: Database, dim
     assert row == (True, 20, 1.0, 1.0)
 
 
+def test_row_level_security_holds_in_a_search_by_index(database: Database) -> None:
+    build_index_whatever_the_size(database, 64)
+    with database.transaction() as connection:
+        connection.execute("alter table ehrdb.patient_embedding enable row level security")
+        connection.execute("create policy site on ehrdb.patient_embedding to ehr_analyst using (patient_id > 20)")
+        connection.execute("set local role ehr_analyst")
+        found = neighbours(connection, "1, 10")
+    assert len(found) == 10
+    assert min(p for p, _ in found) > 20
+
+
 def test_searches_among_few_are_exact_and_say_so(searchable: Database) -> None:
     with searchable.transaction() as connection:
         row = connection.execute("select is_indexed, recall from ehr.search_recall()").fetchone()
     assert row == (False, 1.0)
+
+
+def test_an_explanation_pairs_concepts_under_one_ancestor_and_leaves_out_who_and_where(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(1, day(1), "SNOMED/angina"), Record(2, day(1), "SNOMED/infarction")])
+        write(connection, [Record(3, day(1), "SNOMED/heart disease")])
+        write(connection, [Record(p, day(1), code) for p in (1, 2) for code in ("Gender/F", "MEDS_BIRTH", "Visit/IP")])
+        connection.execute(
+            "insert into ehrdb.concept_parent (child_id, parent_id)"
+            " select c.code_id, p.code_id from ehrdb.concept c, ehrdb.concept p"
+            "  where c.code in ('SNOMED/angina', 'SNOMED/infarction') and p.code = 'SNOMED/heart disease'"
+        )
+        connection.execute("select ehrdb.plan_refresh()")
+        rows = connection.execute(
+            "select relation, code, value_a, value_b from ehr.explain_similarity(1, 2)"
+        ).fetchall()
+    assert rows == [("related", "SNOMED/heart disease", "text of SNOMED/angina", "text of SNOMED/infarction")]
+
+
+def test_a_centroid_is_nearest_to_its_own_cohort(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        found = neighbours(connection, "ehr.centroid(array[4, 9]), 2")
+    assert {p for p, _ in found} == {4, 9}
+
+
+def test_a_centroid_of_nobody_is_an_error(searchable: Database) -> None:
+    with searchable.transaction() as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute("select ehr.centroid('{}')")
+    assert caught.value.diag.sqlstate == "EH004"
+
+
+def test_outlying_patients_are_the_farthest_from_the_centroid(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        order = [p for p, _ in neighbours(connection, "ehr.centroid(null), 30")]
+        outlying = [row[0] for row in connection.execute("select patient_id from ehr.outlying_patients(5)")]
+    assert outlying == order[::-1][:5]
+
+
+def test_duplicates_are_found_once_with_their_reason(database: Database) -> None:
+    with database.transaction() as connection:
+        write_patients(connection, 8)
+        write(connection, [Record(p, day(28), "SNOMED/7") for p in (11, 12)])
+        encoder = add_encoder(connection)
+    refresh(database, encoder, FakeEncoder)
+    with database.transaction() as connection:
+        rows = connection.execute("select * from ehr.duplicate_patients()").fetchall()
+    assert rows == [(11, 12, pytest.approx(1), True)]
+
+
+@pytest.fixture
+def followed(database: Database) -> Database:
+    """Forty patients with a snapshot at day 24 and records to day 31; the first 24 have a stroke on day 26."""
+    with database.transaction() as connection:
+        write_patients(connection, 40)
+        encoder = add_encoder(connection)
+    refresh(database, encoder, FakeEncoder, snapshot=Snapshot(day(24)))
+    with database.transaction() as connection:
+        write(connection, [Record(p, day(26), "SNOMED/stroke") for p in range(1, 25)])
+        write(connection, [Record(p, day(31), "SNOMED/alive") for p in range(1, 36)])
+    return database
+
+
+def outcomes(connection: Connection, arguments: str) -> list[tuple[object, ...]]:
+    return connection.execute(f"select * from ehr.nearest_outcomes({arguments})".encode()).fetchall()  # noqa: S608
+
+
+def test_outcomes_of_the_nearest_are_counted_beside_everybodys(followed: Database) -> None:
+    with followed.transaction() as connection:
+        rows = outcomes(connection, "40, 'SNOMED/stroke', '2020-01-24 08:00', '5 days', 39")
+    assert rows == [(group, 39, 35, 24, pytest.approx(24 / 35)) for group in ("nearest", "everybody")]
+
+
+def test_a_count_below_eleven_is_not_shown_nor_derivable(followed: Database) -> None:
+    with followed.transaction() as connection:
+        connection.execute(
+            "delete from ehrdb.event using ehrdb.concept c where code = 'SNOMED/stroke'"
+            " and event.code_id = c.code_id and patient_id > 20"
+        )
+        rows = outcomes(connection, "40, 'SNOMED/stroke', '2020-01-24 08:00', '5 days', 9")
+    assert rows[0][3:] == (None, None)
+    assert rows[1] == ("everybody", 39, 35, 20, pytest.approx(20 / 35))
+
+
+def test_outcomes_before_as_of_do_not_count(followed: Database) -> None:
+    with followed.transaction() as connection:
+        rows = outcomes(connection, "40, 'SNOMED/stroke', '2020-01-27', '3 days', 39")
+    assert rows[1][3] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sqlstate"),
+    [("1, 'SNOMED/none', '2020-01-24 08:00'", "EH005"), ("1, 'SNOMED/stroke', 'infinity'", "EH010")],
+)
+def test_outcomes_that_cannot_be_counted_say_why(followed: Database, arguments: str, sqlstate: str) -> None:
+    with followed.transaction() as connection, pytest.raises(psycopg.Error) as caught:
+        outcomes(connection, arguments)
+    assert caught.value.diag.sqlstate == sqlstate
+    assert caught.value.diag.message_hint

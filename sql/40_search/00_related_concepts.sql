@@ -1,0 +1,30 @@
+create or replace function ehrdb.related_concepts(codes_a integer[], codes_b integer[])
+returns table (ancestor_id integer, code_id_a integer, code_id_b integer)
+language sql stable parallel safe
+set search_path = pg_catalog, pg_temp
+begin atomic
+    with recursive up (is_a, code_id, ancestor_id, depth) as (
+        select true, c, c, 0 from unnest(codes_a) c
+        union all
+        select false, c, c, 0 from unnest(codes_b) c
+        union all
+        select u.is_a, u.code_id, p.parent_id, u.depth + 1
+          from up u
+          join ehrdb.concept_parent p on p.child_id = u.ancestor_id
+         where u.depth < 2
+    ), met as (
+        select a.ancestor_id, a.code_id as code_id_a, b.code_id as code_id_b, a.depth + b.depth as distance
+          from up a
+          join up b using (ancestor_id)
+         where a.is_a and not b.is_a
+    ), closest as (
+        select distinct on (m.code_id_a) m.* from met m order by m.code_id_a, m.distance, m.ancestor_id, m.code_id_b
+    )
+    select distinct on (c.code_id_b) c.ancestor_id, c.code_id_a, c.code_id_b
+      from closest c
+     order by c.code_id_b, c.distance, c.ancestor_id, c.code_id_a;
+end;
+
+comment on function ehrdb.related_concepts(integer[], integer[]) is
+'Pairs of concepts, one of each list, with a common ancestor at most two levels above; each concept once, with its
+closest.';

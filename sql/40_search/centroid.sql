@@ -1,0 +1,19 @@
+create or replace function ehr.centroid(cohort bigint[], encoder text default null) returns public.vector
+language plpgsql stable parallel safe
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    middle constant vector := ehrdb.centre(ehrdb.encoder_id(encoder), cohort);
+begin
+    if middle is null then
+        raise exception using errcode = 'EH004', message = 'no member of the cohort has an embedding',
+            hint = 'Run `ehrdb refresh`, or check the ids: select patient_id from ehr.patient;';
+    end if;
+    return middle;
+end
+$$;
+
+comment on function ehr.centroid(bigint[], text) is
+'The mean direction of a cohort''s current embeddings, a unit vector: what its members have in common, to search by.
+EH004: nobody in the cohort has an embedding.
+Example: select * from ehr.nearest_patients(ehr.centroid(array[1, 2, 3]), 5);';

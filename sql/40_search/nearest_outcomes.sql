@@ -1,0 +1,68 @@
+create or replace function ehr.nearest_outcomes(
+    patient_id bigint, outcome text, as_of timestamp, horizon interval default '1 year', k integer default 100,
+    cohort bigint[] default null, encoder text default null,
+    out group_name text, out patients integer, out followed integer, out with_outcome integer, out share float8
+) returns setof record
+language plpgsql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    -- No count from 1 to 10 is shown, nor a share that would reveal it (CMS cell size policy).
+    smallest_cell constant integer := 11;
+    is_task constant boolean := exists (select from ehrdb.task t where t.task = nearest_outcomes.outcome);
+    codes integer[];
+begin
+    if as_of = 'infinity' then
+        raise exception using errcode = 'EH010', message = 'as_of must be a past moment',
+            hint = 'Outcomes are counted after it: choose a day with horizon enough behind it, and make its snapshot.';
+    end if;
+    codes := array(select * from ehrdb.expanded_codes(array[outcome]));
+    if not is_task and codes = '{}' then
+        raise exception using errcode = 'EH005', message = format('%L is neither a task nor a code', outcome),
+            hint = 'See: select task from ehr.task; select code, description from ehr.concept;';
+    end if;
+    return query
+    with near as materialized (
+        select n.patient_id from ehr.nearest_patients(nearest_outcomes.patient_id, k, cohort, nearest_outcomes.as_of, encoder) n
+    ), candidate as (
+        select p.patient_id, p.patient_id in (select n.patient_id from near n) as is_near
+          from ehrdb.patient p
+         where (cohort is null or p.patient_id = any (cohort)) and p.patient_id <> nearest_outcomes.patient_id
+           and exists (select from ehrdb.event e where e.patient_id = p.patient_id and e.time <= nearest_outcomes.as_of)
+    ), followed_up as (
+        select c.patient_id, c.is_near,
+               case when is_task then exists (
+                        select from ehr.label l
+                         where l.task = nearest_outcomes.outcome and l.patient_id = c.patient_id and l.value > 0
+                           and l.prediction_time > nearest_outcomes.as_of
+                           and l.prediction_time <= nearest_outcomes.as_of + horizon)
+                    else exists (
+                        select from ehrdb.event e
+                         where e.patient_id = c.patient_id and e.code_id = any (codes)
+                           and e.time > nearest_outcomes.as_of and e.time <= nearest_outcomes.as_of + horizon) end as has_outcome,
+               exists (select from ehrdb.event e
+                        where e.patient_id = c.patient_id and e.time >= nearest_outcomes.as_of + horizon) as is_known
+          from candidate c
+    ), grouped as (
+        select c.name, c.place, count(*) as members, count(*) filter (where f.is_known or f.has_outcome) as known,
+               count(*) filter (where f.has_outcome) as positive
+          from (values ('nearest', 1), ('everybody', 2)) c (name, place)
+          join followed_up f on c.name = 'everybody' or f.is_near
+         group by c.name, c.place
+    ), shown as (
+        select g.*, g.positive in (0, g.known) or least(g.positive, g.known - g.positive) >= smallest_cell as is_safe
+          from grouped g
+    )
+    select s.name, s.members::integer, s.known::integer, case when s.is_safe then s.positive::integer end,
+           case when s.is_safe then s.positive / nullif(s.known, 0)::float8 end
+      from shown s
+     order by s.place;
+end
+$$;
+
+comment on function ehr.nearest_outcomes(bigint, text, timestamp, interval, integer, bigint[], text) is
+'What happened within the horizon after as_of to the k patients most similar then, beside everybody: outcome is a code
+(with its descendants) or a task (a positive label made in that time). followed: those with the outcome, or with a
+record that reaches the horizon''s end; share is of them. Counts of 1 to 10, with or without, are not shown (null). A description, not
+a prediction: see ehr.predict. EH005: no such outcome; EH010: as_of is not in the past.
+Example: select * from ehr.nearest_outcomes(1, ''SNOMED/38341003'', ''2020-01-01'', ''2 years'', 5);';
