@@ -28,7 +28,7 @@ Asking for what is not there raises an error with a hint that says what to run; 
 | `EH002` | unknown format |
 | `EH003` | unknown encoder, or none serving |
 | `EH004` | nothing embedded for the patient by that time |
-| `EH005` | unknown task |
+| `EH005` | unknown task, or an outcome that is neither task nor code |
 | `EH006` | no head trained for the task and encoder |
 | `EH010` | an argument that cannot be used |
 """
@@ -49,6 +49,7 @@ select proname || '(' || pg_get_function_arguments(oid) || ') -> ' || pg_get_fun
 def document(connection: Connection) -> str:
     """The page for the schema that the database has."""
     parts = [HEAD, "\n## Functions\n"]
+    connection.execute("set local search_path = public, pg_catalog")  # so that types print alike for every user
     for signature, comment in connection.execute(FUNCTIONS.encode()):
         parts.append(f"\n### `{signature}`\n\n{_body(comment)}\n")
     parts.append("\n## Views\n")

@@ -127,8 +127,7 @@ union select c.code_id from ehrdb.concept c where c.vocabulary in (select vocabu
 
 -- mark_described: patients whose text changes because a description did
 insert into ehrdb.changed_patient (patient_id)
-select distinct e.patient_id from ehrdb.event e join pg_temp.concept_changed using (code_id)
-on conflict (patient_id) do update set changed_at = excluded.changed_at;
+select distinct e.patient_id from ehrdb.event e join pg_temp.concept_changed using (code_id);
 
 -- drop_indexes: of a table without events; building them at the end is faster than keeping them up to date
 create temp table event_index on commit drop as
@@ -186,8 +185,7 @@ on conflict (patient_id) do update
 
 -- mark_loaded: their texts are to be compared, demographics included
 insert into ehrdb.changed_patient (patient_id)
-select patient_id from pg_temp.patient_change where change in ('new', 'changed')
-on conflict (patient_id) do update set changed_at = excluded.changed_at;
+select patient_id from pg_temp.patient_change where change in ('new', 'changed');
 
 -- upsert_reports: radiology findings, replaced whole per patient
 delete from ehrdb.radiology_report r using pg_temp.report_staging s where s.patient_id = r.patient_id;

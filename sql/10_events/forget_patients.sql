@@ -3,6 +3,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- Not while a refresh plans: both rewrite the same points, in different order.
+    perform pg_advisory_xact_lock(hashtext('ehrdb.plan_refresh'));
     create temp table orphan on commit drop as
     select distinct p.encoder_id, p.content_sha256 from ehrdb.embedding_point p where p.patient_id = any (gone);
     delete from ehrdb.embedding_point p where p.patient_id = any (gone);

@@ -4,9 +4,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into ehrdb.changed_patient (patient_id)
-    select distinct patient_id from touched
-    on conflict (patient_id) do update set changed_at = excluded.changed_at;
+    insert into ehrdb.changed_patient (patient_id) select distinct patient_id from touched;
     return null;
 end
 $$;

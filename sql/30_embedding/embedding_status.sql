@@ -11,7 +11,7 @@ select e.name as encoder, e.is_serving, e.digest,
        run.error as last_run_error
   from ehrdb.encoder e
  cross join (select count(*) as patients from ehrdb.patient) known
- cross join (select count(*) as changed from ehrdb.changed_patient) marked
+ cross join (select count(distinct patient_id) as changed from ehrdb.changed_patient) marked
  cross join lateral (
     select count(*) as embedded from ehrdb.patient_embedding s where s.encoder_id = e.encoder_id) served
  cross join lateral (

@@ -9,7 +9,7 @@ declare
 begin
     perform pg_advisory_xact_lock(hashtext('ehrdb.plan_refresh'));
     with taken as (delete from ehrdb.changed_patient returning patient_id)
-    select coalesce(array_agg(patient_id), '{}') into changed from taken;
+    select coalesce(array_agg(distinct patient_id), '{}') into changed from taken;
     patients := cardinality(changed);
     queued := 0;
 
@@ -29,6 +29,7 @@ begin
             queued := queued + ehrdb.plan_current(each_encoder_id, changed || missing);
             queued := queued + ehrdb.plan_past(each_encoder_id, changed);
         end if;
+        queued := queued + ehrdb.queue_lost(each_encoder_id);
         patients := greatest(patients, cardinality(changed || missing));
     end loop;
 

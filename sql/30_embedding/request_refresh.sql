@@ -3,9 +3,8 @@ language sql
 set search_path = pg_catalog, pg_temp
 begin atomic
     with marked as (
-        insert into ehrdb.changed_patient as c (patient_id)
+        insert into ehrdb.changed_patient (patient_id)
         select p.patient_id from ehrdb.patient p where cohort is null or p.patient_id = any (cohort)
-            on conflict (patient_id) do update set changed_at = excluded.changed_at
         returning 1
     ), told as (select pg_notify('ehrdb_refresh', ''))
     select count(*) from marked, told;

@@ -45,7 +45,7 @@ def stored(database: Database) -> list[tuple[object, ...]]:
 
 def changed_patients(database: Database) -> list[tuple[int]]:
     with database.transaction() as connection:
-        return connection.execute("select patient_id from ehrdb.changed_patient order by 1").fetchall()
+        return connection.execute("select distinct patient_id from ehrdb.changed_patient order by 1").fetchall()
 
 
 def forget_changes(database: Database) -> None:

