@@ -30,6 +30,7 @@ Asking for what is not there raises an error with a hint that says what to run; 
 | `EH004` | nothing embedded for the patient by that time |
 | `EH005` | unknown task, or an outcome that is neither task nor code |
 | `EH006` | no head trained for the task and encoder |
+| `EH008` | no worker that could read a text, or no answer in time |
 | `EH010` | an argument that cannot be used |
 """
 VIEWS = """
@@ -40,7 +41,7 @@ select relname, array_to_string(array(
   from pg_class c where relnamespace = 'ehr'::regnamespace and relkind = 'v' order by relname
 """
 FUNCTIONS = """
-select proname || '(' || pg_get_function_arguments(oid) || ') -> ' || pg_get_function_result(oid),
+select proname || '(' || pg_get_function_arguments(oid) || ')' || coalesce(' -> ' || pg_get_function_result(oid), ''),
        obj_description(oid, 'pg_proc')
   from pg_proc where pronamespace = 'ehr'::regnamespace order by proname, pronargs desc, oid::regprocedure::text
 """

@@ -18,7 +18,8 @@ begin
     if exists (select from pg_roles where rolname = 'ehr_analyst') then
         grant usage on schema ehr, ehrdb to ehr_analyst;
         grant select on all tables in schema ehr, ehrdb to ehr_analyst;
-        grant execute on all functions in schema ehr to ehr_analyst;
+        grant execute on all routines in schema ehr to ehr_analyst;
+        revoke select on ehrdb.search_request from ehr_analyst;
     end if;
 end
 $$;

@@ -9,7 +9,7 @@ import sqlalchemy.exc
 import typer
 
 from ehrdb.cli import database as database_commands
-from ehrdb.cli import demo, encoder, evaluate, index, label, load, records, refresh, search, timeline, train
+from ehrdb.cli import demo, encoder, evaluate, index, label, load, map, match, records, refresh, search, timeline, train
 from ehrdb.cli.common import err
 from ehrdb.errors import EhrdbError
 
@@ -41,6 +41,9 @@ app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(timeline.timeline)
 app.command()(search.nearest)
+app.command()(search.search)
+app.command()(match.match)
+app.command("map")(map.map_)
 app.command()(search.predict)
 
 

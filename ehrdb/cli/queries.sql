@@ -19,3 +19,48 @@ select ehr.predict(%(task)s, %(patient_id)s, %(as_of)s, %(encoder)s);
 
 -- timeline: a patient's current record as text
 select ehr.timeline(%(patient_id)s);
+
+-- nearest_to_vector: the patients nearest to a description in words
+select rank, patient_id, similarity, as_of, is_stale
+  from ehr.nearest_patients(%(vector)s, %(k)s, %(cohort)s::bigint[], %(encoder)s);
+
+-- match_cohort: controls for cases
+select case_id, control_id, similarity
+  from ehr.match_cohort(%(cohort)s, %(candidates)s::bigint[], %(ratio)s, %(caliper)s, %(same_sex)s, %(age_band)s,
+                        %(as_of)s, %(encoder)s);
+
+-- cohort_balance: how alike cases and controls are
+select covariate, mean_cohort, mean_controls, standardized_difference
+  from ehr.cohort_balance(%(cohort)s, %(controls)s::bigint[], %(as_of)s);
+
+-- create_cohort_table: as the OMOP CDM defines it
+create table if not exists {table} (
+    cohort_definition_id integer not null,
+    subject_id           bigint not null,
+    cohort_start_date    date not null,
+    cohort_end_date      date not null
+);
+
+-- insert_cohort: the controls, from their first event to their last at or before as_of
+insert into {table} (cohort_definition_id, subject_id, cohort_start_date, cohort_end_date)
+select %(definition_id)s, e.patient_id, min(e.time)::date, max(e.time)::date
+  from ehr.event e
+ where e.patient_id = any (%(controls)s) and isfinite(e.time) and e.time <= %(as_of)s
+ group by e.patient_id;
+
+-- map_points: current vectors of a fixed sample, and what to colour them by
+select s.patient_id, s.embedding,
+       case when %(task)s::text is not null
+            then (select case when bool_or(l.value > 0) then 'positive' else 'negative' end
+                    from ehr.label l where l.task = %(task)s and l.patient_id = s.patient_id)
+            when %(code)s::text is not null
+            then case when exists (select from ehrdb.event e
+                                    where e.patient_id = s.patient_id
+                                      and e.code_id in (select * from ehrdb.expanded_codes(array[%(code)s])))
+                      then 'yes' else 'no' end
+            else p.sex end
+  from ehrdb.patient_embedding s
+  join ehrdb.patient p using (patient_id)
+ where s.encoder_id = ehrdb.encoder_id(%(encoder)s) and (%(cohort)s::bigint[] is null or patient_id = any (%(cohort)s))
+ order by hashint8(s.patient_id), s.patient_id
+ limit %(sample)s;

@@ -1,15 +1,20 @@
-"""`ehrdb nearest | predict`."""
+"""`ehrdb nearest | search | predict`."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pgvector.psycopg import register_vector
 from rich.table import Table
 
-from ehrdb.cli.common import AsOf, EncoderName, Json, current_database, out, print_json, settings
+from ehrdb.cli.common import AsOf, EncoderName, Json, current_database, out, print_json, select_cohort, settings
+from ehrdb.encoder import registry
+from ehrdb.encoder.load import load_encoder
+from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
+from ehrdb.refresh.answer import embed_query
 
 _queries = Queries("ehrdb.cli")
 PatientId = Annotated[int, typer.Argument(help="patient_id, as in ehr.patient")]
@@ -29,6 +34,35 @@ def nearest(
     values = {**_question(patient_id, as_of, encoder), "k": k}
     with current_database() as database, database.transaction() as connection:
         rows = connection.execute(_queries.nearest, values).fetchall()
+    _show(rows, json)
+
+
+def search(
+    text: Annotated[str, typer.Argument(help="A description of a patient in words.")],
+    k: Annotated[int, typer.Option(help="How many patients.", min=1)] = 10,
+    cohort: Annotated[str | None, typer.Option(help="Only the patient ids that this SQL query selects.")] = None,
+    encoder: EncoderName = None,
+    json: Json = False,
+) -> None:
+    """Show the patients whose records are most like a description in words.
+
+    The encoder is loaded for it here; from SQL, `call ehr.search_text(...)` asks a running worker.
+
+    Example: `ehrdb search "72-year-old with heart failure and chronic kidney disease" --k 5`
+    """
+    if not text.strip():
+        raise ConfigError("the description is empty", hint='For example: ehrdb search "heart failure".')
+    configured = settings()
+    with current_database() as database, database.transaction() as connection:
+        register_vector(connection)
+        registered = registry.find(connection, encoder or configured.encoder)
+        vector = embed_query(connection, registered, load_encoder(configured, registered), text)
+        values = {"vector": vector, "k": k, "cohort": select_cohort(connection, cohort), "encoder": registered.name}
+        rows = connection.execute(_queries.nearest_to_vector, values).fetchall()
+    _show(rows, json)
+
+
+def _show(rows: list[tuple[Any, ...]], json: bool) -> None:
     names = ("rank", "patient_id", "similarity", "as_of", "is_stale")
     if json:
         print_json([dict(zip(names, row, strict=True)) for row in rows])

@@ -1,11 +1,11 @@
-"""The worker: refresh whenever asked, or when enough time has passed."""
+"""The worker: refresh whenever asked, or when enough time has passed; answer searches in words meanwhile."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import asdict
 from functools import lru_cache
-from threading import Event
+from threading import Event, Thread
 from time import monotonic
 
 import psycopg
@@ -17,6 +17,7 @@ from ehrdb.encoder import Encoder, registry
 from ehrdb.encoder.load import load_encoder
 from ehrdb.encoder.registry import RegisteredEncoder
 from ehrdb.errors import EhrdbError
+from ehrdb.refresh.answer import answer_searches
 from ehrdb.refresh.run import refresh_all
 
 CHANNEL = "ehrdb_refresh"
@@ -35,6 +36,8 @@ def work(database: Database, settings: Settings, stop: Event, *, poll_seconds: i
     def loaded(encoder: RegisteredEncoder) -> Encoder:
         return load_encoder(settings, encoder)
 
+    searches = Thread(target=answer_searches, args=(database, loaded, stop), daemon=True)
+    searches.start()
     while not stop.is_set():
         try:
             with database.transaction() as connection:
@@ -45,6 +48,7 @@ def work(database: Database, settings: Settings, stop: Event, *, poll_seconds: i
         except (EhrdbError, psycopg.Error, OSError) as error:
             log.error("refresh_failed", error=type(error).__name__)
             stop.wait(poll_seconds)
+    searches.join()
     log.info("worker_stopped")
 
 

@@ -184,3 +184,13 @@ def test_nothing_clinical_is_printed_or_kept_beside_the_tables(ehrdb: Command, d
     everything = str([result.stdout + result.stderr for result in printed]) + str(kept)
     assert "SNOMED" not in everything
     assert "text of" not in everything
+
+
+def test_a_search_in_words_finds_whom_the_words_describe(ehrdb: Command, database: Database, model: Path) -> None:
+    assert ehrdb("encoder", "export", str(model)).returncode == 0
+    assert ehrdb("refresh").returncode == 0
+    with database.transaction() as connection:
+        row = connection.execute("select ehr.timeline(2)").fetchone()
+    assert row is not None
+    found = json.loads(ehrdb("search", row[0], "--k", "1", "--json").stdout)
+    assert [neighbour["patient_id"] for neighbour in found] == [2]

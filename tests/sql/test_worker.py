@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from ehrdb.config import Settings
@@ -118,3 +119,86 @@ def test_metrics_are_what_the_database_says(filled: Database) -> None:
 def test_metrics_say_when_the_database_is_away() -> None:
     families = list(StatusCollector(Database("postgresql://nobody@127.0.0.1:1/none")).collect())
     assert [(family.name, family.samples[0].value) for family in families] == [("ehrdb_up", 0)]
+
+
+def ask(database: Database, arguments: str) -> list[dict[str, object]]:
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        row = connection.execute(f"call ehr.search_text({arguments})".encode()).fetchone()
+    assert row is not None
+    return list(row[0])
+
+
+def is_listening(database: Database) -> bool:
+    with database.transaction() as connection:
+        question = (
+            "select from pg_stat_activity where datname = current_database() and application_name = 'ehrdb worker'"
+        )
+        return connection.execute(question).rowcount == 1
+
+
+def waiting_questions(database: Database) -> int:
+    with database.transaction() as connection:
+        return connection.execute("select from ehrdb.search_request").rowcount
+
+
+def test_a_search_in_words_finds_the_record_that_reads_so(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ehrdb.refresh.worker.load_encoder", lambda settings, encoder: FakeEncoder())
+    found: list[list[dict[str, object]]] = []
+
+    def ask_for_patient_3() -> None:
+        wait_until(lambda: embedded(filled) == 5 and is_listening(filled))
+        with filled.transaction() as connection:
+            row = connection.execute("select ehr.timeline(3)").fetchone()
+        assert row is not None
+        found.append(ask(filled, "'" + row[0] + "', 2"))
+
+    run(filled, ask_for_patient_3)
+    assert [neighbour["rank"] for neighbour in found[0]] == [1, 2]
+    assert found[0][0]["patient_id"] == 3
+    assert waiting_questions(filled) == 0
+
+
+def test_a_search_in_words_without_a_worker_says_so_at_once(filled: Database) -> None:
+    with pytest.raises(psycopg.Error, match="no worker is running") as caught:
+        ask(filled, "'heart failure'")
+    assert caught.value.diag.sqlstate == "EH008"
+
+
+def test_a_question_that_nobody_answers_in_time_is_withdrawn(filled: Database) -> None:
+    with (
+        psycopg.connect(filled.url, application_name="ehrdb worker"),
+        pytest.raises(psycopg.Error, match="no worker answered in time"),
+    ):
+        ask(filled, "'heart failure', patience => '50 ms'")
+    assert waiting_questions(filled) == 0
+
+
+def test_a_question_that_cannot_be_read_is_answered_by_the_kind_of_error(
+    filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ehrdb.refresh.worker.load_encoder", lambda settings, encoder: FakeEncoder(poison="plague"))
+
+    def ask_poison() -> None:
+        wait_until(lambda: is_listening(filled))
+        with pytest.raises(psycopg.Error, match="the worker reports NonFiniteVector"):
+            ask(filled, "'plague'")
+
+    run(filled, ask_poison)
+
+
+def test_an_analyst_may_ask_but_not_read_others_questions(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ehrdb.refresh.worker.load_encoder", lambda settings, encoder: FakeEncoder())
+    found: list[int] = []
+
+    def ask_as_analyst() -> None:
+        wait_until(lambda: embedded(filled) == 5 and is_listening(filled))
+        with psycopg.connect(filled.url, autocommit=True) as connection:
+            connection.execute("set role ehr_analyst")
+            row = connection.execute("call ehr.search_text('anything', 4)").fetchone()
+            assert row is not None
+            found.append(len(row[0]))
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("select * from ehrdb.search_request")
+
+    run(filled, ask_as_analyst)
+    assert found == [4]

@@ -1,0 +1,10 @@
+"""Questions in words: from SQL to a running worker and back."""
+
+from ehrdb.schema import run_beside
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    run_beside(__file__)
