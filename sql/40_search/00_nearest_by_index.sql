@@ -3,17 +3,20 @@ create or replace function ehrdb.nearest_by_index(
 ) returns bigint[]
 language plpgsql stable
 set search_path = pg_catalog, public, pg_temp
-set hnsw.ef_search = 100
+set hnsw.ef_search = 200
 set hnsw.iterative_scan = strict_order
 as $$
 declare
     found bigint[];
-    -- HNSW indexes of halfvec end at 4,000 dimensions; above, the index holds signs and proposes ten times as many.
+    -- HNSW indexes of halfvec end at 4,000 dimensions; above, the index holds signs, and many are proposed to rank.
     proposal constant text := case when vector_dims(query) <= 4000
         then 's.embedding::halfvec(%2$s) <=> $1::halfvec(%2$s) limit $4'
         else 'binary_quantize(s.embedding)::bit(%2$s) <~> binary_quantize($1)::bit(%2$s)
-              limit greatest(100, 10 * $4)' end;
+              limit greatest(500, 20 * $4)' end;
 begin
+    if vector_dims(query) > 4000 then
+        perform set_config('hnsw.ef_search', least(1000, greatest(500, 20 * k))::text, true);
+    end if;
     -- Through the parent table: row-level security is its business, and a partition asked directly would not ask it.
     execute format(
         'select array_agg(hit.patient_id)
