@@ -12,10 +12,12 @@ begin atomic
           from up u
           join ehrdb.concept_parent p on p.child_id = u.ancestor_id
          where u.depth < 2
+    ), under as (
+        select distinct on (u.is_a, u.ancestor_id) u.* from up u order by u.is_a, u.ancestor_id, u.depth, u.code_id
     ), met as (
         select a.ancestor_id, a.code_id as code_id_a, b.code_id as code_id_b, a.depth + b.depth as distance
-          from up a
-          join up b using (ancestor_id)
+          from under a
+          join under b using (ancestor_id)
          where a.is_a and not b.is_a
     ), closest as (
         select distinct on (m.code_id_a) m.* from met m order by m.code_id_a, m.distance, m.ancestor_id, m.code_id_b
@@ -26,5 +28,5 @@ begin atomic
 end;
 
 comment on function ehrdb.related_concepts(integer[], integer[]) is
-'Pairs of concepts, one of each list, with a common ancestor at most two levels above; each concept once, with its
-closest.';
+'Pairs of concepts, one of each list, with a common ancestor at most two levels above: one pair an ancestor, each
+concept once, with its closest.';

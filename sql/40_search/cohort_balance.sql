@@ -13,15 +13,15 @@ begin atomic
           from member m
          cross join lateral (
             select count(*) as events, count(*) filter (where e.visit_class = 'inpatient') as inpatient,
-                   min(e.time) filter (where isfinite(e.time)) as first_time, max(e.time) as last_time
+                   min(e.time) filter (where e.time > coalesce(m.birth_time, '-infinity')) as first_time, max(e.time) as last_time
               from ehrdb.event e where e.patient_id = m.patient_id and e.time <= cohort_balance.as_of) h
     ), frequent as (
         select e.code_id, row_number() over (order by count(distinct m.patient_id) desc, min(c.code)) as place, min(c.code) as code,
                min(c.description) as description
           from member m
           join ehrdb.event e on e.patient_id = m.patient_id and e.time <= cohort_balance.as_of
-          join ehrdb.concept c using (code_id)
-         where m.is_case and e.code_id not in (select x.code_id from ehrdb.administrative_concept x)
+          join ehrdb.clinical_concept c using (code_id)
+         where m.is_case
          group by e.code_id
          order by 2
          limit concepts

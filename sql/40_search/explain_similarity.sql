@@ -4,45 +4,54 @@ create or replace function ehr.explain_similarity(
 language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 begin atomic
-    with latest as (
-        select distinct on (e.patient_id, e.code_id) e.patient_id, e.code_id,
-               coalesce(e.numeric_value::text || coalesce(' ' || u.unit, ''), e.text_value) as value
+    with seen as materialized (
+        -- The latest of each code; one branch runs, each from an index that holds all it needs.
+        select e.patient_id, e.code_id, e.unit_id, e.numeric_value, e.short_text, e.has_long_text
           from ehrdb.event e
-          left join ehrdb.unit u using (unit_id)
-         where e.patient_id in (patient_a, patient_b) and e.time <= explain_similarity.as_of
-         order by e.patient_id, e.code_id, e.time desc, e.ordinal
-    ), clinical as (
-        select * from latest l where l.code_id not in (select x.code_id from ehrdb.administrative_concept x)
+         where explain_similarity.as_of = 'infinity' and e.patient_id in (patient_a, patient_b) and e.valid_to = 'infinity'
+        union all
+        select e.patient_id, e.code_id, e.unit_id, e.numeric_value, e.short_text, e.has_long_text
+          from ehrdb.event e
+         where explain_similarity.as_of < 'infinity' and e.patient_id in (patient_a, patient_b)
+           and e.time <= explain_similarity.as_of and e.valid_to > explain_similarity.as_of
     ), paired as (
-        select coalesce(a.code_id, b.code_id) as code_id, a.value as value_a, b.value as value_b,
+        select coalesce(a.code_id, b.code_id) as code_id, a as in_a, b as in_b,
                case when b.code_id is null then 'only_a' when a.code_id is null then 'only_b'
                     else 'shared' end as relation
-          from (select * from clinical where clinical.patient_id = patient_a) a
-          full join (select * from clinical where clinical.patient_id = patient_b) b on a.code_id = b.code_id
-    ), related as materialized (
-        select r.ancestor_id, r.code_id_a, r.code_id_b
-          from ehrdb.related_concepts(array(select p.code_id from paired p where p.relation = 'only_a'),
-                                      array(select p.code_id from paired p where p.relation = 'only_b')) r
-    ), found (relation, code_id, rarity_id, value_a, value_b) as (
-        select p.relation, p.code_id, p.code_id, p.value_a, p.value_b
+          from (select * from seen where seen.patient_id = patient_a) a
+          full join (select * from seen where seen.patient_id = patient_b) b on a.code_id = b.code_id
+    ), counted as materialized (
+        select p.*, coalesce(f.patients, 1) as patients
           from paired p
-         where p.code_id not in (select r.code_id_a from related r union all select r.code_id_b from related r)
+          left join ehrdb.concept_frequency f using (code_id)
+         where coalesce(f.is_clinical, true)
+    ), related as materialized (
+        select *
+          from ehrdb.related_concepts(array(select c.code_id from counted c where c.relation = 'only_a'),
+                                      array(select c.code_id from counted c where c.relation = 'only_b'))
+    ), found (relation, code_id, patients, value_a, value_b) as (
+        select c.relation, c.code_id, c.patients,
+               coalesce((c.in_a).numeric_value::text || coalesce(' ' || ua.unit, ''), (c.in_a).short_text,
+                        case when (c.in_a).has_long_text then '(long text)' end),
+               coalesce((c.in_b).numeric_value::text || coalesce(' ' || ub.unit, ''), (c.in_b).short_text,
+                        case when (c.in_b).has_long_text then '(long text)' end)
+          from counted c
+          left join ehrdb.unit ua on ua.unit_id = (c.in_a).unit_id
+          left join ehrdb.unit ub on ub.unit_id = (c.in_b).unit_id
+         where c.code_id not in (select r.code_id_a from related r union all select r.code_id_b from related r)
         union all
         -- As rare as the commoner of the two.
-        select 'related', r.ancestor_id,
-               case when coalesce(fa.patients, 1) >= coalesce(fb.patients, 1) then r.code_id_a else r.code_id_b end,
-               ca.description, cb.description
+        select 'related', r.ancestor_id, greatest(a.patients, b.patients), ca.description, cb.description
           from related r
+          join counted a on a.code_id = r.code_id_a
+          join counted b on b.code_id = r.code_id_b
           join ehrdb.concept ca on ca.code_id = r.code_id_a
           join ehrdb.concept cb on cb.code_id = r.code_id_b
-          left join ehrdb.concept_frequency fa on fa.code_id = r.code_id_a
-          left join ehrdb.concept_frequency fb on fb.code_id = r.code_id_b
     )
-    select f.relation, c.code, c.description,
-           ln(1 + (select count(*) from ehrdb.patient)::float8 / coalesce(n.patients, 1)), f.value_a, f.value_b
+    select f.relation, c.code, c.description, ln(1 + (select count(*) from ehrdb.patient)::float8 / f.patients),
+           f.value_a, f.value_b
       from found f
       join ehrdb.concept c on c.code_id = f.code_id
-      left join ehrdb.concept_frequency n on n.code_id = f.rarity_id
      order by array_position(array['shared', 'related'], f.relation), 4 desc, c.code, f.value_a, f.value_b;
 end;
 
