@@ -3,49 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 
 import numpy as np
-import numpy.typing as npt
 from pgvector import Vector
 from pgvector.psycopg import register_vector
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from ehrdb.database import Connection, Database
-from ehrdb.encoder import Encoder
+from ehrdb.encoder import Encoder, registry
 from ehrdb.encoder.prompts import prompt_for
 from ehrdb.encoder.registry import RegisteredEncoder, prompt_id
-from ehrdb.errors import TrainingError
+from ehrdb.errors import InputError, TrainingError
+from ehrdb.evaluation import ALL, Split, Target, match, sample_shots
+from ehrdb.evaluation.run import SPLITS
+from ehrdb.evaluation.stored import SOURCE, stored_embeddings, stored_labels
 from ehrdb.heads import Features, FoldedHead, Labels, train_head
 from ehrdb.queries import Queries
 from ehrdb.refresh import Progress, refresh
 from ehrdb.tasks import Task, find_task, label
 
 _queries = Queries("ehrdb", "training.sql")
-SPLITS = ("train", "val", "test")
-FINDINGS = (
-    "no_finding",
-    "enlarged_cardiomediastinum",
-    "cardiomegaly",
-    "lung_lesion",
-    "lung_opacity",
-    "edema",
-    "consolidation",
-    "pneumonia",
-    "atelectasis",
-    "pneumothorax",
-    "pleural_effusion",
-    "pleural_other",
-    "fracture",
-    "support_devices",
-)
+LoadEncoder = Callable[[RegisteredEncoder], Encoder]
+Parts = dict[str, tuple[Features, Labels]]
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """One head: counts of labels and positives per split, the chosen C, scores on the test patients."""
+    """One head: counts of labels and positives per split, the chosen C, scores on the test patients.
+
+    k: examples per class of each sample, -1 for every row. `test` holds means over the replicates; the head that is
+    kept, and `best_c`, are the first one's.
+    """
 
     target: str
     labels: dict[str, int]
@@ -53,46 +45,44 @@ class TrainResult:
     best_c: float
     is_calibrated: bool
     test: dict[str, float | None]
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """A task's labelled vectors in the protocol's order: rows by patient and prediction time."""
-
-    vectors: Features
-    values: Labels
-    splits: npt.NDArray[np.str_]
+    k: int = ALL
+    replicates: int = 1
 
 
 def train(
     database: Database,
     encoder: RegisteredEncoder,
-    load_encoder: Callable[[], Encoder],
+    load_encoder: LoadEncoder,
     task_name: str,
     *,
+    k: int = ALL,
+    replicates: int = 1,
     calibrate: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> list[TrainResult]:
     """Label the task, embed what is missing, fit and store its head (14 for chexpert).
 
-    `calibrate` adds Platt scaling, fitted on the validation patients; the paper's heads have none.
+    With `k`, heads are trained on `replicates` samples of k rows per class, as in the paper's few-shot setting; the
+    first is kept. `calibrate` adds Platt scaling, fitted on the validation rows; the paper's heads have none.
 
     Raises NotFound for an unknown task, TrainingError where a split lacks labels of a class.
     """
     task = find_task(task_name)
     prompt = embed_labels(database, encoder, load_encoder, task_name, progress=progress)
-    data = _read(database, encoder, task, prompt)
-    fitted = [(target, *_fit(target, data, labels, calibrate)) for target, labels in targets(task, data.values)]
+    fitted = [
+        _fit(target, k, 1 if k == ALL else replicates, calibrate)
+        for target in _targets(database, encoder, task, prompt)
+    ]
     with database.transaction() as connection:
-        for _, head, outcome in fitted:
+        for head, outcome in fitted:
             _store(connection, encoder, task, prompt, head, outcome)
-    return [outcome for _, _, outcome in fitted]
+    return [outcome for _, outcome in fitted]
 
 
 def embed_labels(
     database: Database,
     encoder: RegisteredEncoder,
-    load_encoder: Callable[[], Encoder],
+    load_encoder: LoadEncoder,
     task_name: str,
     *,
     progress: Progress = lambda done, total: None,
@@ -102,23 +92,17 @@ def embed_labels(
     A concatenation has them once both of its parts do. Raises TrainingError where some cannot be embedded.
     """
     label(database, [task_name])
-    prompt = _plan(database, encoder, find_task(task_name))
-    result = refresh(database, encoder, load_encoder, progress=progress)
-    if result.failed or result.leased:
-        raise TrainingError(
-            f"task {task_name}: {result.failed + result.leased} timelines could not be embedded",
-            hint="See `ehrdb status`; run this again when they are.",
-        )
-    return prompt
-
-
-def targets(task: Task, values: Labels) -> Iterator[tuple[str, Labels]]:
-    """What heads are trained for: the task itself, or each finding; with 0/1 labels."""
-    if task.kind == "multilabel":
-        for position, finding in enumerate(FINDINGS):
-            yield f"{task.name}_{finding}", (values >> (13 - position)) & 1
-    else:
-        yield task.name, (values >= 1).astype(np.int64)
+    with database.transaction() as connection:
+        models = registry.models(connection, encoder)
+    for model in models:
+        _plan(database, model, find_task(task_name))
+        result = refresh(database, model, partial(load_encoder, model), progress=progress)
+        if result.failed or result.leased:
+            raise TrainingError(
+                f"task {task_name}: {result.failed + result.leased} timelines could not be embedded",
+                hint="See `ehrdb status`; run this again when they are.",
+            )
+    return _plan(database, encoder, find_task(task_name))
 
 
 def _plan(database: Database, encoder: RegisteredEncoder, task: Task) -> int:
@@ -132,46 +116,55 @@ def _plan(database: Database, encoder: RegisteredEncoder, task: Task) -> int:
     return key
 
 
-def _read(database: Database, encoder: RegisteredEncoder, task: Task, prompt: int) -> TrainingData:
-    values = {"encoder_id": encoder.encoder_id, "task": task.name, "prompt_id": prompt}
+def _targets(database: Database, encoder: RegisteredEncoder, task: Task, prompt: int) -> list[Target]:
     with database.transaction() as connection:
-        register_vector(connection)
-        rows = connection.execute(_queries.labelled_vectors, values, binary=True).fetchall()
-        missing = connection.execute(_queries.labels_without_vectors, values).fetchone()
-    if encoder.kind != "model" and missing and missing[0]:
-        raise TrainingError(
-            f"task {task.name}: {missing[0]} prediction times have no vector of {encoder.name}",
-            hint="Import vectors as of every prediction time (`ehr.label` lists them).",
-        )
-    if not rows:
-        raise TrainingError(f"task {task.name} has no labels here", hint="See `ehrdb label`: what can be labelled?")
-    splits, labels, vectors = zip(*rows, strict=True)
-    return TrainingData(
-        np.stack([vector.to_numpy() if isinstance(vector, Vector) else vector for vector in vectors]),
-        np.array(labels, dtype=np.int64),
-        np.array(splits),
-    )
+        labels = stored_labels(connection, [task.name])
+        vectors = stored_embeddings(connection, encoder, {task.name: prompt})
+    try:
+        return list(match(labels, SOURCE, vectors))
+    except InputError as error:
+        if encoder.kind == "model":
+            raise
+        raise TrainingError(str(error), hint="Import vectors as of every prediction time (`ehr.label`).") from None
 
 
-def _fit(target: str, data: TrainingData, labels: Labels, calibrate: bool) -> tuple[FoldedHead, TrainResult]:
-    parts = {split: (data.vectors[data.splits == split], labels[data.splits == split]) for split in SPLITS}
-    for split in ("train", "val"):
-        if len(set(parts[split][1].tolist())) < 2:
+def _fit(target: Target, k: int, replicates: int, calibrate: bool) -> tuple[FoldedHead, TrainResult]:
+    splits: dict[str, Split] = {name: getattr(target, name) for name in SPLITS}
+    parts = {name: (target.features[split.row], split.labels) for name, split in splits.items()}
+    for name in ("train", "val"):
+        if len(set(parts[name][1].tolist())) < 2:
             raise TrainingError(
-                f"task {target}: the {split} patients have labels of one class only",
+                f"task {target.task}: the {name} patients have labels of one class only",
                 hint="Load more patients, or choose another task (`ehrdb label` shows counts).",
             )
-    model = train_head(*parts["train"], *parts["val"])
-    head = model.fold().calibrated(*parts["val"]) if calibrate else model.fold()
+    heads, chosen = zip(*(_fit_sample(parts, k, replicate, calibrate) for replicate in range(replicates)), strict=True)
     outcome = TrainResult(
-        target,
-        {split: len(labels) for split, (_, labels) in parts.items()},
-        {split: int(labels.sum()) for split, (_, labels) in parts.items()},
-        model.params["C"],
+        target.task,
+        {name: len(labels) for name, (_, labels) in parts.items()},
+        {name: int(labels.sum()) for name, (_, labels) in parts.items()},
+        chosen[0],
         calibrate,
-        _scores(head, *parts["test"]),
+        _mean([_scores(head, *parts["test"]) for head in heads]),
+        k,
+        replicates,
     )
-    return head, outcome
+    return heads[0], outcome
+
+
+def _fit_sample(parts: Parts, k: int, replicate: int, calibrate: bool) -> tuple[FoldedHead, float]:
+    """One sample's head, and the C that its validation rows chose."""
+    (x_train, y_train), (x_val, y_val) = parts["train"], parts["val"]
+    train, val = sample_shots(y_train, k, replicate), sample_shots(y_val, k, replicate)
+    model = train_head(x_train[train], y_train[train], x_val[val], y_val[val])
+    head = model.fold()
+    return head.calibrated(x_val[val], y_val[val]) if calibrate else head, model.params["C"]
+
+
+def _mean(scores: list[dict[str, float | None]]) -> dict[str, float | None]:
+    return {
+        name: None if scores[0][name] is None else float(np.mean([score[name] for score in scores]))
+        for name in scores[0]
+    }
 
 
 def _scores(head: FoldedHead, vectors: Features, labels: Labels) -> dict[str, float | None]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import date
-from hashlib import file_digest
-from importlib.metadata import version
+from enum import StrEnum
+from functools import partial
+from itertools import product
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,23 +16,45 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from ehrdb.cli.common import Json, out, print_json
+from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, settings
+from ehrdb.cli.refresh import progress_bar
+from ehrdb.encoder import registry
+from ehrdb.encoder.load import load_encoder
 from ehrdb.errors import ConfigError
 
 if TYPE_CHECKING:
     import polars as pl
 
     from ehrdb.evaluation import PairedTest, Run, Target
+    from ehrdb.evaluation.question import Question
 
-Embeddings = Annotated[Path, typer.Option(help="Parquet: patient_id, prediction_time, embedding, task if any.")]
-LabelFile = Annotated[Path, typer.Option("--labels", help="Parquet: patient_id, prediction_time, task, value, split.")]
+FEW_PATIENTS = 30
+"""Fewer validation or test patients than this are worth a warning."""
+
+
+class Baseline(StrEnum):
+    """What an encoder must beat."""
+
+    COUNTS = "counts"
+    DEMOGRAPHICS = "demographics"
+
+
+Tasks = Annotated[list[str] | None, typer.Argument(help="Tasks of the database to evaluate, as in `ehrdb label`.")]
+Baselines = Annotated[
+    list[Baseline] | None,
+    typer.Option("--baseline", help="Compare with code counts (two heads) or with age, sex and race; repeat it."),
+]
+Embeddings = Annotated[Path | None, typer.Option(help="Parquet: patient_id, prediction_time, embedding, task if any.")]
+LabelFile = Annotated[
+    Path | None, typer.Option("--labels", help="Parquet: patient_id, prediction_time, task, value, split.")
+]
 Shots = Annotated[
     list[int] | None,
     typer.Option("--k", help="Examples per class, -1 for every row; repeat it. Default: all of the paper's."),
 ]
 Others = Annotated[
-    list[Path] | None,
-    typer.Option("--compare", help="Another encoder's embeddings to test against; repeat it."),
+    list[str] | None,
+    typer.Option("--compare", help="Another encoder to test against (with files: its embeddings); repeat it."),
 ]
 PatientFile = Annotated[
     Path | None,
@@ -47,49 +69,100 @@ Workers = Annotated[int, typer.Option(help="Processes; the numbers do not depend
 
 
 def evaluate(
-    embeddings: Embeddings,
-    labels: LabelFile,
+    tasks: Tasks = None,
+    encoder: EncoderName = None,
+    baselines: Baselines = None,
+    others: Others = None,
+    embeddings: Embeddings = None,
+    labels: LabelFile = None,
+    patients: PatientFile = None,
     k: Shots = None,
     replicates: Annotated[int, typer.Option(help="Samples for each k.", min=1)] = 5,
-    others: Others = None,
-    patients: PatientFile = None,
     probabilities: Probabilities = None,
     report: ReportFile = None,
     workers: Workers = 1,
     json: Json = False,
 ) -> None:
-    """Evaluate vectors by the paper's protocol: few-shot heads, metrics with intervals, paired tests.
+    """Evaluate an encoder by the paper's protocol: few-shot heads, metrics with intervals, paired tests.
+
+    With tasks: the database's labels and vectors, made where they are missing. With --embeddings and --labels: files.
+
+    Example: `ehrdb evaluate guo_los guo_readmission --baseline counts --baseline demographics --report report.html`
 
     Example: `ehrdb evaluate --embeddings vectors.parquet --labels labels.parquet --k 8 --k -1`
     """
     # Imported here: scikit-learn takes a second that other commands need not wait for.
     from ehrdb import evaluation
+    from ehrdb.evaluation.question import from_files
 
     shots = _shots(k or [*evaluation.SHOTS, evaluation.ALL])
     _check_folders(probabilities, report)
     if report:
         _require_report()
-    models = _read_models(embeddings, labels, others or [])
-    known = evaluation.read_patients(patients) if patients else None
-    targets = next(iter(models.values()))
-    if known is not None:
-        from ehrdb.baselines import demographic_targets
-
-        models["demographics only"] = demographic_targets(targets, known)
-    runs = {
-        name: list(evaluation.evaluate(of_model, shots, replicates=replicates, workers=workers))
-        for name, of_model in models.items()
-    }
+    if tasks and not (embeddings or labels or patients):
+        question = _from_database(list(dict.fromkeys(tasks)), encoder, others or [], baselines or [])
+    elif embeddings and labels and not (tasks or encoder or baselines):
+        question = from_files(embeddings, labels, [Path(other) for other in others or []], patients)
+    else:
+        raise ConfigError(
+            "name tasks to evaluate the database, or --embeddings and --labels to evaluate files",
+            hint="For example: ehrdb evaluate guo_los --baseline counts",
+        )
+    targets = next(iter(question.targets.values()))
+    _warn_of_few(targets)
+    runs = {name: _run(question, name, shots, replicates, workers) for name in question.targets}
     tests = _compare(targets, runs)
     if report:
-        files = [file for file in (embeddings, labels, *(others or []), patients) if file]
-        provenance = {**_provenance(files), "samples": f"{replicates} for each k of {shots}"}
-        page = _page(targets, runs, [test for _, test in tests], known, provenance)
+        provenance = {**question.provenance, "samples": f"{replicates} for each k of {shots}"}
+        page = _page(targets, runs, [test for _, test in tests], question.patients, provenance)
         _write(report, lambda file: file.write_text(page, encoding="utf-8"))
     own = next(iter(runs.values()))
     if probabilities:
         _write(probabilities, _probabilities(targets, own).write_parquet)
     _print(own, tests, compared=len(runs) > 1, json=json)
+
+
+def _from_database(
+    tasks: list[str], encoder: str | None, others: Sequence[str], baselines: Sequence[Baseline]
+) -> Question:
+    from ehrdb.evaluation.question import from_database
+    from ehrdb.training import embed_labels
+
+    load = partial(load_encoder, settings())
+    with current_database() as database:
+        with database.transaction() as connection:
+            encoders = [registry.find(connection, name) for name in (encoder or settings().encoder, *others)]
+        prompts: dict[str, dict[str, int]] = {each.name: {} for each in encoders}
+        for each, task in product(encoders, tasks):
+            with progress_bar(f"embedding {task} with {each.name}") as bar:
+                prompts[each.name][task] = embed_labels(database, each, load, task, progress=bar.update)
+        with database.transaction() as connection:
+            return from_database(connection, encoders, prompts, set(baselines))
+
+
+def _run(question: Question, name: str, shots: list[int], replicates: int, workers: int) -> list[Run]:
+    from ehrdb import evaluation
+
+    targets, trainer = question.targets[name], question.trainers[name]
+    total = len(targets) * sum(1 if k == evaluation.ALL else replicates for k in shots)
+    runs = evaluation.evaluate(targets, shots, replicates=replicates, workers=workers, trainer=trainer)
+    done = []
+    with progress_bar(f"heads on {name}") as bar:
+        for run in runs:
+            done.append(run)
+            bar.update(len(done), total)
+    return done
+
+
+def _warn_of_few(targets: list[Target]) -> None:
+    """Say which tasks have too few patients for their figures to mean much."""
+    for target in targets:
+        chosen, tested = (len(set(split.patient_id.tolist())) for split in (target.val, target.test))
+        if min(chosen, tested) < FEW_PATIENTS:
+            err.print(
+                f"{target.task}: {chosen} validation and {tested} test patients are few: C is chosen, and the scores"
+                " vary, by chance"
+            )
 
 
 def _shots(k: Sequence[int]) -> list[int]:
@@ -102,21 +175,6 @@ def _check_folders(*files: Path | None) -> None:
     for file in filter(None, files):
         if not file.absolute().parent.is_dir():
             raise ConfigError(f"{file.parent} is not a folder", hint="Create it first.")
-
-
-def _read_models(embeddings: Path, labels: Path, others: Sequence[Path]) -> dict[str, list[Target]]:
-    """Targets of every embeddings file by its name (its path where names repeat), the evaluated one first."""
-    from ehrdb import evaluation
-
-    asked = evaluation.read_labels(labels)
-    files = list(dict.fromkeys([embeddings, *others]))
-    stems = [file.stem for file in files]
-    return {
-        file.stem if stems.count(file.stem) == 1 else str(file): list(
-            evaluation.match(asked, labels, evaluation.read_embeddings(file))
-        )
-        for file in files
-    }
 
 
 def _compare(targets: list[Target], runs: dict[str, list[Run]]) -> list[tuple[str, PairedTest]]:
@@ -148,15 +206,6 @@ def _page(
     models = [report.Model(name, of_model) for name, of_model in runs.items()]
     title = f"Evaluation of {models[0].name}"
     return report.render(report.Report(title, targets, models, tests, patients, provenance))
-
-
-def _provenance(files: Iterable[Path]) -> dict[str, str]:
-    found = {"written": date.today().isoformat()}
-    for file in files:
-        with file.open("rb") as content:
-            found[file.name] = "sha256 " + file_digest(content, "sha256").hexdigest()
-    packages = ("ehrdb", "numpy", "scipy", "scikit-learn")
-    return {**found, "versions": ", ".join(f"{package} {version(package)}" for package in packages)}
 
 
 def _probabilities(targets: list[Target], runs: list[Run]) -> pl.DataFrame:

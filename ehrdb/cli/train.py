@@ -12,13 +12,19 @@ from ehrdb.cli.common import EncoderName, Json, current_database, out, print_jso
 from ehrdb.cli.refresh import progress_bar
 from ehrdb.encoder import registry
 from ehrdb.encoder.load import load_encoder
-from ehrdb.training import TrainResult, embed_labels
+from ehrdb.errors import ConfigError
+from ehrdb.evaluation.sampling import ALL
+from ehrdb.training import TrainResult
 from ehrdb.training import train as train_task
 
 
 def train(
     tasks: Annotated[list[str], typer.Argument(help="Tasks to train, as in `ehrdb label`")],
     encoder: EncoderName = None,
+    k: Annotated[int, typer.Option("--k", help="Train on so many examples per class; -1 for every row.")] = ALL,
+    replicates: Annotated[
+        int, typer.Option(help="With --k: samples to train on; scores are their means, the first head is kept.", min=1)
+    ] = 1,
     calibrate: Annotated[
         bool, typer.Option(help="Add Platt scaling, fitted on the validation patients (the paper has none).")
     ] = False,
@@ -28,21 +34,22 @@ def train(
 
     Example: `ehrdb train guo_los`, then `select * from ehr.predict_cohort('guo_los')`
     """
+    if k < 1 and k != ALL:
+        raise ConfigError("--k must be 1 or more, or -1 for every row")
     configured = settings()
     results: list[TrainResult] = []
     with current_database() as database:
         with database.transaction() as connection:
             registered = registry.find(connection, encoder or configured.encoder)
-            parts = [model for model in registry.models(connection, registered) if model != registered]
         for task in tasks:
             with progress_bar(f"embedding for {task}") as report:
-                for part in parts:
-                    embed_labels(database, part, partial(load_encoder, configured, part), task, progress=report.update)
                 results += train_task(
                     database,
                     registered,
-                    partial(load_encoder, configured, registered),
+                    partial(load_encoder, configured),
                     task,
+                    k=k,
+                    replicates=replicates,
                     calibrate=calibrate,
                     progress=report.update,
                 )

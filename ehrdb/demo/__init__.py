@@ -69,8 +69,7 @@ def learn(
     database: Database, settings: Settings, encoder: registry.RegisteredEncoder, progress: Progress
 ) -> TrainResult:
     """Train the demo's task on embeddings as of each prediction time."""
-    load = partial(load_encoder, settings, encoder)
-    return train(database, encoder, load, TASK, calibrate=True, progress=progress)[0]
+    return train(database, encoder, partial(load_encoder, settings), TASK, calibrate=True, progress=progress)[0]
 
 
 def example_patient(database: Database) -> int:

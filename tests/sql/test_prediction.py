@@ -22,6 +22,10 @@ from tests.records import Record, add_encoder, day, write
 PATIENTS = 120
 
 
+def make(encoder: RegisteredEncoder) -> FakeEncoder:
+    return FakeEncoder()
+
+
 @pytest.fixture
 def encoder(database: Database) -> RegisteredEncoder:
     """Patients with one stay each, every third one long."""
@@ -38,7 +42,7 @@ def encoder(database: Database) -> RegisteredEncoder:
 
 
 def test_sql_gives_scikit_learns_probabilities(database: Database, encoder: RegisteredEncoder) -> None:
-    train(database, encoder, FakeEncoder, "guo_los")
+    train(database, encoder, make, "guo_los")
     with database.transaction() as connection:
         rows = connection.execute(
             "select p.probability, h.weights::real[], h.intercept, ehr.embedding(p.patient_id)::real[]"
@@ -55,7 +59,7 @@ def test_a_calibrated_head_keeps_the_order_and_moves_the_mean_to_the_prevalence(
 ) -> None:
     found = []
     for calibrate in (False, True):
-        train(database, encoder, FakeEncoder, "guo_los", calibrate=calibrate)
+        train(database, encoder, make, "guo_los", calibrate=calibrate)
         with database.transaction() as connection:
             found.append(dict(connection.execute("select patient_id, probability from ehr.predict_cohort('guo_los')")))
     plain, calibrated = found
@@ -69,7 +73,7 @@ def test_a_calibrated_head_keeps_the_order_and_moves_the_mean_to_the_prevalence(
 def test_heads_are_trained_on_two_encoders_side_by_side(
     database: Database, encoder: RegisteredEncoder, tmp_path: Path
 ) -> None:
-    embed_labels(database, encoder, FakeEncoder, "guo_los")
+    embed_labels(database, encoder, make, "guo_los")
     with database.transaction() as connection:
         moments = connection.execute("select patient_id, prediction_time from ehr.label").fetchall()
     rows = [(patient, time, [float(patient % 3 == 0), 1.0]) for patient, time in moments]
@@ -79,7 +83,7 @@ def test_heads_are_trained_on_two_encoders_side_by_side(
     with database.transaction() as connection:
         joint = registry.concatenate(connection, "joint", "fake", "clmbr")
 
-    result = train(database, joint, FakeEncoder, "guo_los")[0]
+    result = train(database, joint, make, "guo_los")[0]
 
     assert result.test["auroc"] == 1  # the imported vectors know the outcome
     with database.transaction() as connection:
@@ -98,12 +102,12 @@ def test_heads_need_an_imported_vector_at_every_prediction_time(
     with database.transaction() as connection:
         imported = registry.find(connection, "clmbr")
 
-    with pytest.raises(TrainingError, match="no vector of clmbr"):
-        train(database, imported, FakeEncoder, "guo_los")
+    with pytest.raises(TrainingError, match="no embedding in clmbr"):
+        train(database, imported, make, "guo_los")
 
 
 def test_one_patient_and_the_cohort_agree(database: Database, encoder: RegisteredEncoder) -> None:
-    train(database, encoder, FakeEncoder, "guo_los")
+    train(database, encoder, make, "guo_los")
     with database.transaction() as connection:
         row = connection.execute(
             "select ehr.predict('guo_los', 5), (select probability from ehr.predict_cohort('guo_los', array[5]))"
@@ -113,7 +117,7 @@ def test_one_patient_and_the_cohort_agree(database: Database, encoder: Registere
 
 
 def test_a_prediction_in_the_past_ignores_what_came_later(database: Database, encoder: RegisteredEncoder) -> None:
-    train(database, encoder, FakeEncoder, "guo_los")
+    train(database, encoder, make, "guo_los")
     moment = datetime(2020, 1, 2, 23, 59)
     with database.transaction() as connection:
         before = connection.execute("select ehr.predict('guo_los', 5, %s)", [moment]).fetchone()
@@ -124,7 +128,7 @@ def test_a_prediction_in_the_past_ignores_what_came_later(database: Database, en
 
 
 def test_the_model_card_says_where_the_head_comes_from(database: Database, encoder: RegisteredEncoder) -> None:
-    result = train(database, encoder, FakeEncoder, "guo_los")[0]
+    result = train(database, encoder, make, "guo_los")[0]
     with database.transaction() as connection:
         row = connection.execute("select ehr.model_card('guo_los')").fetchone()
     assert row is not None
@@ -147,7 +151,7 @@ def test_a_task_without_head_says_so(
 
 
 def test_a_head_is_not_used_with_another_encoder(database: Database, encoder: RegisteredEncoder) -> None:
-    train(database, encoder, FakeEncoder, "guo_los")
+    train(database, encoder, make, "guo_los")
     with database.transaction() as connection:
         add_encoder(connection, "second")
     with database.transaction() as connection, pytest.raises(psycopg.Error) as caught:
@@ -158,11 +162,11 @@ def test_a_head_is_not_used_with_another_encoder(database: Database, encoder: Re
 
 def test_an_unknown_task_is_named_with_those_there_are(database: Database, encoder: RegisteredEncoder) -> None:
     with pytest.raises(NotFound, match="poem"):
-        train(database, encoder, FakeEncoder, "poem")
+        train(database, encoder, make, "poem")
 
 
 def test_labels_of_one_class_cannot_be_trained_on(database: Database, encoder: RegisteredEncoder) -> None:
     with database.transaction() as connection:
         connection.execute("update ehrdb.event set end_time = time + interval '2 days' where visit_class is not null")
     with pytest.raises(TrainingError, match="one class"):
-        train(database, encoder, FakeEncoder, "guo_los")
+        train(database, encoder, make, "guo_los")

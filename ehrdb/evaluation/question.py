@@ -1,0 +1,97 @@
+"""What is evaluated: an encoder, others, and the baselines that it must beat; from files or from the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import date
+from hashlib import file_digest
+from importlib.metadata import version
+from pathlib import Path
+
+import polars as pl
+
+from ehrdb.baselines import demographic_targets, train_trees
+from ehrdb.database import Connection
+from ehrdb.encoder.registry import RegisteredEncoder
+from ehrdb.evaluation.files import match, read_embeddings, read_labels, read_patients
+from ehrdb.evaluation.run import Target
+from ehrdb.evaluation.stored import SOURCE, count_targets, stored_embeddings, stored_labels, stored_patients
+from ehrdb.heads import Trainer, train_head
+
+
+@dataclass(frozen=True)
+class Question:
+    """Targets of each model by its name, the evaluated one first, and how each model's heads are trained."""
+
+    targets: dict[str, list[Target]]
+    trainers: dict[str, Trainer]
+    patients: pl.DataFrame | None
+    provenance: dict[str, str]
+
+
+def from_database(
+    connection: Connection,
+    encoders: Sequence[RegisteredEncoder],
+    prompts: dict[str, dict[str, int]],
+    baselines: AbstractSet[str],
+) -> Question:
+    """The stored labels and vectors of tasks: one model for each encoder and baseline.
+
+    prompts: for each encoder's name, its tasks with the prompt_id that their vectors have. baselines: `counts` (two
+    heads on code counts), `demographics` (a head on age, sex and race alone).
+    """
+    tasks = list(prompts[encoders[0].name])
+    labels, patients = stored_labels(connection, tasks), stored_patients(connection)
+    targets = {
+        encoder.name: list(match(labels, SOURCE, stored_embeddings(connection, encoder, prompts[encoder.name])))
+        for encoder in encoders
+    }
+    own = targets[encoders[0].name]
+    trainers: dict[str, Trainer] = dict.fromkeys(targets, train_head)
+    if "counts" in baselines:
+        counts = count_targets(connection, own)
+        targets |= {"counts, LightGBM": counts, "counts, logistic regression": counts}
+        trainers |= {"counts, LightGBM": train_trees, "counts, logistic regression": train_head}
+    if "demographics" in baselines:
+        _add_demographics(targets, trainers, patients)
+    digests = {f"encoder {encoder.name}": f"digest {encoder.digest}" for encoder in encoders}
+    return Question(targets, trainers, patients, {**_provenance([]), **digests, "tasks": ", ".join(tasks)})
+
+
+def from_files(embeddings: Path, labels: Path, others: Sequence[Path], patients: Path | None) -> Question:
+    """Vectors and labels of parquet files; `patients` adds the demographics baseline."""
+    targets = _read_models(embeddings, labels, others)
+    trainers: dict[str, Trainer] = dict.fromkeys(targets, train_head)
+    known = read_patients(patients) if patients else None
+    if known is not None:
+        _add_demographics(targets, trainers, known)
+    return Question(
+        targets, trainers, known, _provenance(file for file in (embeddings, labels, *others, patients) if file)
+    )
+
+
+def _add_demographics(targets: dict[str, list[Target]], trainers: dict[str, Trainer], patients: pl.DataFrame) -> None:
+    own = next(iter(targets.values()))
+    targets["demographics only"], trainers["demographics only"] = demographic_targets(own, patients), train_head
+
+
+def _read_models(embeddings: Path, labels: Path, others: Sequence[Path]) -> dict[str, list[Target]]:
+    """Targets of every embeddings file by its name (its path where names repeat), the evaluated one first."""
+    asked = read_labels(labels)
+    files = list(dict.fromkeys([embeddings, *others]))
+    stems = [file.stem for file in files]
+    return {
+        file.stem if stems.count(file.stem) == 1 else str(file): list(match(asked, labels, read_embeddings(file)))
+        for file in files
+    }
+
+
+def _provenance(files: Iterable[Path]) -> dict[str, str]:
+    found = {"written": date.today().isoformat()}
+    for file in files:
+        with file.open("rb") as content:
+            found[file.name] = "sha256 " + file_digest(content, "sha256").hexdigest()
+    packages = ("ehrdb", "numpy", "scipy", "scikit-learn")
+    return {**found, "versions": ", ".join(f"{package} {version(package)}" for package in packages)}
