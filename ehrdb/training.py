@@ -67,8 +67,9 @@ def train(
 
     Raises NotFound for an unknown task, TrainingError where a split lacks labels of a class.
     """
-    task = find_task(task_name)
     prompt = embed_labels(database, encoder, load_encoder, task_name, progress=progress)
+    with database.transaction() as connection:
+        task = find_task(connection, task_name)
     fitted = [
         _fit(target, k, 1 if k == ALL else replicates, calibrate)
         for target in _targets(database, encoder, task, prompt)
@@ -93,22 +94,23 @@ def embed_labels(
     """
     label(database, [task_name])
     with database.transaction() as connection:
+        task = find_task(connection, task_name)
         models = registry.models(connection, encoder)
     for model in models:
-        _plan(database, model, find_task(task_name))
+        _plan(database, model, task)
         result = refresh(database, model, partial(load_encoder, model), progress=progress)
         if result.failed or result.leased:
             raise TrainingError(
                 f"task {task_name}: {result.failed + result.leased} timelines could not be embedded",
                 hint="See `ehrdb status`; run this again when they are.",
             )
-    return _plan(database, encoder, find_task(task_name))
+    return _plan(database, encoder, task)
 
 
 def _plan(database: Database, encoder: RegisteredEncoder, task: Task) -> int:
     with database.transaction() as connection:
         row = connection.execute(_queries.uses_prompts, {"encoder_id": encoder.encoder_id}).fetchone()
-        prompt = prompt_for(task.name, encoder.format) if row and row[0] else ""
+        prompt = prompt_for(task.name, encoder.format, task.question) if row and row[0] else ""
         key = prompt_id(connection, prompt)
         connection.execute(
             _queries.plan_labels, {"encoder_id": encoder.encoder_id, "task": task.name, "prompt_id": key}

@@ -9,7 +9,22 @@ import sqlalchemy.exc
 import typer
 
 from ehrdb.cli import database as database_commands
-from ehrdb.cli import demo, encoder, evaluate, index, label, load, map, match, records, refresh, search, timeline, train
+from ehrdb.cli import (
+    demo,
+    encoder,
+    evaluate,
+    index,
+    label,
+    load,
+    map,
+    match,
+    records,
+    refresh,
+    search,
+    task,
+    timeline,
+    train,
+)
 from ehrdb.cli.common import err
 from ehrdb.errors import EhrdbError
 
@@ -27,7 +42,7 @@ app.command()(demo.demo)
 app.command()(database_commands.upgrade)
 app.command()(database_commands.status)
 app.command()(database_commands.doctor)
-app.command()(database_commands.psql)
+app.command(context_settings={"ignore_unknown_options": True})(database_commands.psql)
 app.add_typer(load.app, name="load")
 app.add_typer(records.export_app, name="export")
 app.command()(records.purge)
@@ -36,6 +51,7 @@ app.command()(refresh.refresh)
 app.command()(refresh.worker)
 app.command()(refresh.retry)
 app.add_typer(index.app, name="index")
+app.add_typer(task.app, name="task")
 app.command()(label.label)
 app.command()(train.train)
 app.command()(evaluate.evaluate)

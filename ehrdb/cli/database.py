@@ -62,11 +62,11 @@ def doctor(json: Json = False) -> None:
 
 
 def psql(
-    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to psql, after `--`.")] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to psql.")] = None,
 ) -> None:
     """Open psql on the configured database.
 
-    Example: `ehrdb psql -- -c "select * from ehr.nearest_patients(1, 5)"`
+    Example: `ehrdb psql -c "select * from ehr.nearest_patients(1, 5)"`
     """
     with open_database(settings()) as database:
         program = _psql_program()

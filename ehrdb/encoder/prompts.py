@@ -33,9 +33,9 @@ _TASK_SENTENCES = {
 NEUTRAL_SENTENCE = "what are the key clinical features of the patient to predict future medical events"
 
 
-def prompt_for(task: str | None, text_format: str) -> str:
-    """What stands directly in front of the text; the neutral instruction where the task has no sentence."""
-    sentence = _TASK_SENTENCES.get(task or "", NEUTRAL_SENTENCE)
+def prompt_for(task: str | None, text_format: str, question: str | None = None) -> str:
+    """What stands directly in front of the text: the task's sentence, else `question`, else the neutral one."""
+    sentence = _TASK_SENTENCES.get(task or "") or question or NEUTRAL_SENTENCE
     instruction = (
         f"Given a patient's electronic healthcare record (EHR) {_form(text_format)}, "
         f"retrieve relevant passages that answer the query: {sentence}"

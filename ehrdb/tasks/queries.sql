@@ -7,3 +7,23 @@ on conflict (task) do update
 
 -- label: the task's labels anew
 select labels, positives from ehrdb.label_task(%(task)s);
+
+-- find_task: a task by its name
+select task_group, description, declaration from ehrdb.task where task = %(task)s;
+
+-- site_tasks: those that a site added
+select task from ehrdb.task where declaration ->> 'shape' in ('outcome_in_window', 'imported') order by task;
+
+-- missing_codes: which of these codes stand for nothing here
+select n.name
+  from unnest(%(codes)s::text[]) as n (name)
+ where not exists (select from ehrdb.concept c
+                    where c.code = n.name or (n.name like '%%*' and starts_with(c.code, left(n.name, -1))));
+
+-- drop_task: with its labels and heads
+delete from ehrdb.task where task = %(task)s;
+
+-- tasks: what is known of every task here
+select t.task, t.task_group, t.description, t.labels, t.positives,
+       (select count(*) from ehrdb.head h where h.task = t.task) as heads
+  from ehr.task t;

@@ -6,11 +6,13 @@ declare
     rule jsonb;
 begin
     select t.declaration into rule from ehrdb.task t where t.task = label_task.task;
-    delete from ehrdb.label l where l.task = label_task.task;
-    execute format('insert into ehrdb.label (task, patient_id, prediction_time, value)
-                    select $1, patient_id, prediction_time, value from ehrdb.%I($2)',
-                   'labels_' || (rule ->> 'shape'))
-      using task, rule;
+    if rule ->> 'shape' <> 'imported' then
+        delete from ehrdb.label l where l.task = label_task.task;
+        execute format('insert into ehrdb.label (task, patient_id, prediction_time, value)
+                        select $1, patient_id, prediction_time, value from ehrdb.%I($2)',
+                       'labels_' || (rule ->> 'shape'))
+          using task, rule;
+    end if;
     select count(*), count(*) filter (where ehrdb.is_positive(t, l.value))
       into labels, positives
       from ehrdb.label l join ehrdb.task t using (task)
@@ -19,4 +21,4 @@ end
 $$;
 
 comment on function ehrdb.label_task(text) is
-'Replaces a task''s labels by those that its rule gives now; returns how many, and how many are positive.';
+'Replaces a task''s labels by those that its rule gives now (imported ones stay); returns how many, and how many are positive.';

@@ -1,0 +1,97 @@
+"""`ehrdb task add | list | show | remove`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from psycopg.rows import dict_row
+from rich.table import Table
+
+from ehrdb.cli.common import Json, current_database, err, out, print_json
+from ehrdb.errors import InputError
+from ehrdb.queries import Queries
+from ehrdb.tasks import add_task, benchmark_tasks, declared, find_task, read_task, remove_task
+
+app = typer.Typer(no_args_is_help=True, help="Tasks: the benchmark's 15 and your own.")
+_queries = Queries("ehrdb.tasks")
+TaskName = Annotated[str, typer.Argument(help="Name of a task")]
+
+
+@app.command()
+def add(
+    file: Annotated[Path, typer.Argument(help="YAML file that declares the task (docs/tasks.md)")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a task of this name, its labels and heads.")
+    ] = False,
+) -> None:
+    """Add a task of your own; then label, train and evaluate it like the others.
+
+    Example: `ehrdb task add icu_mortality.yaml`, then `ehrdb label icu_mortality`
+
+    A file: `{task: icu_mortality, description: Dies in hospital?, prediction_time: {event: icu, offset_hours: 24},
+    outcome: {event: death, until: discharge}}`
+    """
+    declaration = read_task(file)
+    with current_database() as database, database.transaction() as connection:
+        missing = add_task(connection, declaration, replace=replace)
+        if missing and len(missing) == len(declaration.codes()):
+            raise InputError(
+                f"the records here have none of its codes ({', '.join(missing[:5])})",
+                file=file,
+                hint="Codes are VOCABULARY/code: select code from ehr.concept where description ilike '%sepsis%';",
+            )
+    for code in missing:
+        err.print(f"warning: the records here have no code {code}")
+    err.print(f"task {declaration.task} added: run `ehrdb label {declaration.task}`")
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List all tasks with their labels and heads.
+
+    Example: `ehrdb task list`
+    """
+    with current_database() as database, database.transaction() as connection:
+        rows = connection.cursor(row_factory=dict_row).execute(_queries.tasks).fetchall()
+    known = {row["task"]: row for row in rows}
+    unlabelled = [
+        {"task": task.name, "task_group": task.group, "description": task.description}
+        for task in benchmark_tasks().values()
+        if task.name not in known
+    ]
+    tasks = sorted([*rows, *unlabelled], key=lambda row: (row["task_group"], row["task"]))
+    if json:
+        print_json([{"labels": 0, "positives": 0, "heads": 0, **row} for row in tasks])
+        return
+    table = Table("task", "group", "labels", "positive", "heads", show_edge=False)
+    for row in tasks:
+        counts = (f"{row.get(name, 0):,}" for name in ("labels", "positives", "heads"))
+        table.add_row(row["task"], row["task_group"], *counts)
+    out.print(table)
+
+
+@app.command()
+def show(task: TaskName) -> None:
+    """Print a task's declaration as YAML; of your own tasks, what `ehrdb task add` takes.
+
+    Example: `ehrdb task show icu_mortality > icu_mortality.yaml`
+    """
+    with current_database() as database, database.transaction() as connection:
+        found = find_task(connection, task)
+    typer.echo(yaml.safe_dump(declared(found), sort_keys=False, allow_unicode=True, width=120), nl=False)
+
+
+@app.command()
+def remove(task: TaskName, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Remove a task of your own with its labels and heads.
+
+    Example: `ehrdb task remove icu_mortality --yes`
+    """
+    if not yes:
+        typer.confirm(f"Remove {task}, its labels and heads?", abort=True)
+    with current_database() as database, database.transaction() as connection:
+        remove_task(connection, task)
+    err.print(f"task {task} removed")

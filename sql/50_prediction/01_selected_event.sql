@@ -1,0 +1,36 @@
+create or replace function ehrdb.selected_event(selector jsonb)
+returns table (patient_id bigint, event_time timestamp)
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select a.patient_id, case selector ->> 'event' when 'admission' then a.start_time else a.end_time end
+      from ehrdb.admission a
+     where selector ->> 'event' in ('admission', 'discharge')
+    union all
+    select e.patient_id, e.time
+      from ehrdb.event e
+     where selector ->> 'event' = 'icu' and e.visit_class = 'icu' and isfinite(e.time)
+    union all
+    select p.patient_id, p.death_time
+      from ehrdb.patient p
+     where selector ->> 'event' = 'death' and p.death_time is not null
+    union all
+    select e.patient_id, e.time
+      from ehrdb.event e
+      left join ehrdb.unit u using (unit_id)
+     where e.code_id = any (array(select ehrdb.selected_codes(selector)))
+       and isfinite(e.time)
+       -- Thresholds are compared as what values are kept in: 3.9 is not above 3.9.
+       and (selector #> '{value,above}' is null or e.numeric_value > (selector #>> '{value,above}')::real)
+       and (selector #> '{value,at_least}' is null or e.numeric_value >= (selector #>> '{value,at_least}')::real)
+       and (selector #> '{value,below}' is null or e.numeric_value < (selector #>> '{value,below}')::real)
+       and (selector #> '{value,at_most}' is null or e.numeric_value <= (selector #>> '{value,at_most}')::real)
+       and (selector #> '{value,unit}' is null or lower(u.unit) = lower(selector #>> '{value,unit}'))
+       and (selector #> '{value,texts}' is null or lower(e.text_value) = any (array(
+               select lower(t.word) from jsonb_array_elements_text(selector #> '{value,texts}') as t (word))))
+       and (selector -> 'value' is null or e.numeric_value is distinct from 'NaN');
+end;
+
+comment on function ehrdb.selected_event(jsonb) is
+'Moments of what a site''s task names: an admission, a discharge, the start of intensive care, death, or events
+with one of its codes whose value fits.';
