@@ -14,7 +14,6 @@ from ehrdb.database import Database
 from ehrdb.encoder import registry
 from ehrdb.encoder.load import encoder_directory, load_encoder
 from ehrdb.encoder.manifest import Chunking, Manifest, Parity, Pooling, PromptPosition
-from ehrdb.encoder.vectors import import_vectors
 from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
 
@@ -133,6 +132,9 @@ def import_(
 
     Example: `ehrdb encoder import clmbr.parquet --name CLMBR-T-Base`
     """
+    # Imported here: scikit-learn takes a second that other commands need not wait for.
+    from ehrdb.encoder.vectors import import_vectors
+
     with current_database() as database:
         result = import_vectors(database, file, name)
     if json:

@@ -27,6 +27,11 @@ def label(
             f"warning: {result.task} has no positive label: does this database code its outcome as the task does?"
             " (Its rule: table ehrdb.task, column declaration.)"
         )
+    show_labels(results, json)
+
+
+def show_labels(results: list[LabelResult], json: bool) -> None:
+    """Print how many labels tasks have."""
     if json:
         print_json(results)
         return

@@ -1,4 +1,4 @@
-"""`ehrdb load omop | meds | ehrshot`."""
+"""`ehrdb load omop | meds | ehrshot | labels`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from ehrdb.cli.common import Json, current_database, err, out, print_json
+from ehrdb.cli.label import show_labels
 from ehrdb.errors import ConfigError
 from ehrdb.sources import (
     ConceptField,
@@ -17,6 +18,7 @@ from ehrdb.sources import (
     MedsOptions,
     OmopOptions,
     load_ehrshot,
+    load_labels,
     load_meds,
     load_omop,
     load_omop_schema,
@@ -90,13 +92,33 @@ def _concept_order(text: str) -> tuple[ConceptField, ...]:
 def ehrshot(
     directory: Directory, source: Source = "ehrshot", keep_missing: KeepMissing = False, json: Json = False
 ) -> None:
-    """Load an EHRSHOT folder: ehrshot.csv (or data/*.csv) with its vocabulary.
+    """Load an EHRSHOT folder: ehrshot.csv (or data/*.csv) with its vocabulary, and splits where it has them.
+
+    Labels as published: `ehrdb load labels EHRSHOT_ASSETS/benchmark`, afterwards.
 
     Example: `ehrdb load ehrshot EHRSHOT_ASSETS/`
     """
     with current_database() as database:
         result = load_ehrshot(database, directory, source=source or "ehrshot", keep_missing=keep_missing)
     show(result, json)
+
+
+@app.command()
+def labels(
+    path: Annotated[Path, typer.Argument(help="Parquet or CSV file, or a folder of them")],
+    task: Annotated[
+        str | None, typer.Option(help="Whose labels; without it, a folder of TASK/labeled_patients.csv.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Load labels made elsewhere (MEDS's label schema, EHRSHOT's CSV) in the place of what rules give.
+
+    `ehrdb task remove TASK` forgets them; a task of the benchmark then has its own rule again.
+
+    Example: `ehrdb load labels mortality.parquet --task mortality`
+    """
+    with current_database() as database:
+        show_labels(load_labels(database, path, task), json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`ehrdb export meds | purge`."""
+"""`ehrdb export meds | labels | predictions`, `ehrdb purge`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ehrdb.cli.common import Json, current_database, err, out, print_json
-from ehrdb.errors import RefreshError
+from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, settings
+from ehrdb.encoder import registry
+from ehrdb.errors import ConfigError, RefreshError
 from ehrdb.purge import purge as purge_patients
-from ehrdb.sources import export_meds
+from ehrdb.sources import export_labels, export_meds, export_predictions
 
 export_app = typer.Typer(no_args_is_help=True, help="Write records in a standard form.")
 
@@ -33,6 +34,41 @@ def meds(
     with current_database() as database:
         events = export_meds(database, directory, visit_column=visit_column)
     err.print(f"{events:,} events written to {directory}")
+
+
+@export_app.command()
+def labels(
+    directory: Annotated[Path, typer.Argument(help="Folder for TASK.parquet; made if it is not there")],
+    tasks: Annotated[list[str], typer.Argument(help="Tasks that have been labelled")],
+) -> None:
+    """Write labels in MEDS's label schema, one file a task.
+
+    Example: `ehrdb export labels exported/ guo_los guo_icu`
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with current_database() as database, database.transaction() as connection:
+        for task in tasks:
+            file = directory / f"{task}.parquet"
+            err.print(f"{export_labels(connection, task, file):,} labels written to {file}")
+
+
+@export_app.command()
+def predictions(
+    file: Annotated[Path, typer.Argument(help="New parquet file")],
+    task: Annotated[str, typer.Argument(help="Task with a trained head")],
+    encoder: EncoderName = None,
+    split: Annotated[str, typer.Option(help="Of which patients: train, val, test or all.")] = "test",
+) -> None:
+    """Write a head's probabilities at the task's labels in the schema of meds-evaluation.
+
+    Example: `ehrdb export predictions guo_los.parquet guo_los`, then `meds-evaluation-cli ...`
+    """
+    if split not in ("train", "val", "test", "all"):
+        raise ConfigError(f"--split {split} is unknown", hint="Choose train, val, test or all.")
+    with current_database() as database, database.transaction() as connection:
+        registered = registry.find(connection, encoder or settings().encoder)
+        rows = export_predictions(connection, registered, task, file, split=None if split == "all" else split)
+    err.print(f"{rows:,} predictions written to {file}")
 
 
 def purge(

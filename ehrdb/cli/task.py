@@ -31,7 +31,7 @@ def add(
 
     Example: `ehrdb task add icu_mortality.yaml`, then `ehrdb label icu_mortality`
 
-    A file: `{task: icu_mortality, description: Dies in hospital?, prediction_time: {event: icu, offset_hours: 24},
+    A file: `{task: icu_mortality, description: Dies in hospital, prediction_time: {event: icu, offset_hours: 24},
     outcome: {event: death, until: discharge}}`
     """
     declaration = read_task(file)

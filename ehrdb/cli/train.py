@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -13,15 +13,15 @@ from ehrdb.cli.refresh import progress_bar
 from ehrdb.encoder import registry
 from ehrdb.encoder.load import load_encoder
 from ehrdb.errors import ConfigError
-from ehrdb.evaluation.sampling import ALL
-from ehrdb.training import TrainResult
-from ehrdb.training import train as train_task
+
+if TYPE_CHECKING:
+    from ehrdb.training import TrainResult
 
 
 def train(
     tasks: Annotated[list[str], typer.Argument(help="Tasks to train, as in `ehrdb label`")],
     encoder: EncoderName = None,
-    k: Annotated[int, typer.Option("--k", help="Train on so many examples per class; -1 for every row.")] = ALL,
+    k: Annotated[int, typer.Option("--k", help="Train on so many examples per class; -1 for every row.")] = -1,
     replicates: Annotated[
         int, typer.Option(help="With --k: samples to train on; scores are their means, the first head is kept.", min=1)
     ] = 1,
@@ -34,7 +34,10 @@ def train(
 
     Example: `ehrdb train guo_los`, then `select * from ehr.predict_cohort('guo_los')`
     """
-    if k < 1 and k != ALL:
+    # Imported here: scikit-learn takes a second that other commands need not wait for.
+    from ehrdb.training import train as train_task
+
+    if k < 1 and k != -1:
         raise ConfigError("--k must be 1 or more, or -1 for every row")
     configured = settings()
     results: list[TrainResult] = []

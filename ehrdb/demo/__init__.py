@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import as_file, files
+from typing import TYPE_CHECKING
 
 from ehrdb.config import Settings
 from ehrdb.database import Database
 from ehrdb.encoder import registry
-from ehrdb.encoder.export import DEFAULT_MODEL, export
 from ehrdb.encoder.load import encoder_directory, load_encoder
 from ehrdb.errors import DatabaseError
 from ehrdb.queries import Queries
 from ehrdb.refresh import Progress, RefreshResult, refresh
 from ehrdb.schema import upgrade
 from ehrdb.sources import LoadResult, load_omop
-from ehrdb.training import TrainResult, train
+
+if TYPE_CHECKING:
+    from ehrdb.training import TrainResult
 
 SOURCE = "demo"
 TASK = "guo_los"
@@ -52,6 +54,9 @@ def ensure_encoder(database: Database, settings: Settings) -> registry.Registere
         samples = [text for (text,) in connection.execute(_queries.sample_texts)]
     if known:
         return next(encoder for encoder in known if encoder.is_serving)
+    # Imported where needed: torch and scikit-learn take seconds that other commands need not wait for.
+    from ehrdb.encoder.export import DEFAULT_MODEL, export
+
     directory = encoder_directory(settings, DEFAULT_MODEL)
     manifest = export(DEFAULT_MODEL, directory, name=DEFAULT_MODEL, sample_texts=samples)
     with database.transaction() as connection:
@@ -69,6 +74,8 @@ def learn(
     database: Database, settings: Settings, encoder: registry.RegisteredEncoder, progress: Progress
 ) -> TrainResult:
     """Train the demo's task on embeddings as of each prediction time."""
+    from ehrdb.training import train
+
     return train(database, encoder, partial(load_encoder, settings), TASK, calibrate=True, progress=progress)[0]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,10 +17,10 @@ from ehrdb.errors import TrainingError
 from ehrdb.evaluation.files import Embeddings
 from ehrdb.evaluation.run import SPLITS, Target
 from ehrdb.evaluation.targets import binary_targets
+from ehrdb.frames import Kinds, copy_frame
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.evaluation")
-Kinds = dict[str, pl.DataType | type[pl.DataType]]
 SOURCE = Path("ehr.label")
 """What errors about labels name in the place of a file."""
 
@@ -84,11 +83,7 @@ def _events(connection: Connection, patients: list[int]) -> pl.DataFrame:
         "numeric_value": pl.Float32,
         "text_value": pl.String,
     }
-    buffer = io.BytesIO()
-    with connection.cursor().copy(_queries.events, {"patients": patients}) as copy:
-        for data in copy:
-            buffer.write(data)
-    return pl.read_csv(buffer.getvalue(), has_header=False, new_columns=list(kinds), schema_overrides=kinds)
+    return copy_frame(connection, _queries.events, {"patients": patients}, kinds)
 
 
 def _ancestors(connection: Connection, patients: list[int]) -> pl.DataFrame:

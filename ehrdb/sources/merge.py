@@ -77,20 +77,14 @@ def load(
     return result
 
 
-def check_problems(connection: Connection) -> None:
+def check_problems(connection: Connection, hint: str = "Correct the file; nothing was written.") -> None:
     """Raise the first recorded problem as an InputError that counts all."""
     row = connection.execute(_queries.first_problem).fetchone()
     if row is None:
         return
     file, line, column, problem, count = row
     more = f" ({count} problems in all)" if count > 1 else ""
-    raise InputError(
-        problem + more,
-        file=file,
-        row=line,
-        column=column,
-        hint="Correct the file, or load the rest with --skip-bad-rows (every rejected row is counted).",
-    )
+    raise InputError(problem + more, file=file, row=line, column=column, hint=hint)
 
 
 def _whole_digest(connection: Connection, digest: bytes | None) -> bytes | None:

@@ -271,7 +271,9 @@ def _check(connection: Connection, files: dict[str, str], options: OmopOptions) 
     for name, file in files.items():
         connection.execute(_queries.name_file, {"table": name, "file": file})
     if not options.skip_bad_rows:
-        check_problems(connection)
+        check_problems(
+            connection, hint="Correct the file, or load the rest with --skip-bad-rows (every rejected row is counted)."
+        )
     connection.execute(_queries.reject)
 
 

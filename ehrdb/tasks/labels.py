@@ -16,7 +16,10 @@ from ehrdb.errors import NotFound
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.tasks")
-_KINDS = {"lab_class": "multiclass", "radiology_findings": "multilabel"}
+IMPORTED = "imported"
+"""Shape of a task whose labels came from a file and stay as they are."""
+Kind = Literal["binary", "multiclass", "multilabel"]
+_KINDS: dict[str, Kind] = {"lab_class": "multiclass", "radiology_findings": "multilabel"}
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,10 @@ class Task:
         return self.rule.get("question")
 
     @property
-    def kind(self) -> Literal["binary", "multiclass", "multilabel"]:
+    def kind(self) -> Kind:
         """binary: 0 or 1; multiclass: 0 to 3, positive from 1; multilabel: 14 bits."""
-        return _KINDS.get(self.rule["shape"], "binary")  # type: ignore[return-value]
+        imported: Kind | None = self.rule.get("kind")
+        return imported or _KINDS.get(self.rule["shape"], "binary")
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,17 @@ def benchmark_tasks() -> dict[str, Task]:
 
 def find_task(connection: Connection, name: str) -> Task:
     """The task of that name, of the benchmark or the site's own. Raises NotFound with the names there are."""
+    row = connection.execute(_queries.find_task, {"task": name}).fetchone()
+    stored = Task(name, *row) if row else None
+    if stored and (stored.rule["shape"] == IMPORTED or name not in benchmark_tasks()):
+        return stored
     if name in benchmark_tasks():
         return benchmark_tasks()[name]
-    row = connection.execute(_queries.find_task, {"task": name}).fetchone()
-    if row is None:
-        own = [task for (task,) in connection.execute(_queries.site_tasks)]
-        hint = f"Tasks: {', '.join([*benchmark_tasks(), *own])}. A task of your own: `ehrdb task add`."
-        raise NotFound(f"there is no task {name}", hint=hint)
-    return Task(name, *row)
+    own = [task for (task,) in connection.execute(_queries.site_tasks)]
+    raise NotFound(
+        f"there is no task {name}",
+        hint=f"Tasks: {', '.join([*benchmark_tasks(), *own])}. A task of your own: `ehrdb task add`.",
+    )
 
 
 def label(database: Database, names: Sequence[str]) -> list[LabelResult]:

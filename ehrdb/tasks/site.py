@@ -118,7 +118,8 @@ def read_task(file: Path) -> Declaration:
         raise InputError(error.strerror or "cannot be read", file=file) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
-        raise InputError("is not YAML", file=file, row=mark.line + 1 if mark else None) from None
+        problem = getattr(error, "problem", None) or "not UTF-8 text"
+        raise InputError(f"is not YAML: {problem}", file=file, row=mark.line + 1 if mark else None) from None
     try:
         return Declaration.model_validate(content)
     except ValidationError as error:
@@ -146,6 +147,9 @@ def add_task(connection: Connection, declaration: Declaration, *, replace: bool 
 
 
 def remove_task(connection: Connection, name: str) -> None:
-    """Forget a site's task with its labels and heads; raises ConfigError where there is none."""
-    if name in benchmark_tasks() or not connection.execute(_queries.drop_task, {"task": name}).rowcount:
-        raise ConfigError(f"{name} is no task of this site", hint="See `ehrdb task list`.")
+    """Forget a task with its labels and heads (one of the benchmark then has its own rule again).
+
+    Raises ConfigError where there is nothing of it.
+    """
+    if not connection.execute(_queries.drop_task, {"task": name}).rowcount:
+        raise ConfigError(f"there is nothing of a task {name} here", hint="See `ehrdb task list`.")
