@@ -13,3 +13,16 @@ on conflict (target, encoder_id) do update
    set prompt_id = excluded.prompt_id, weights = excluded.weights, intercept = excluded.intercept,
        calibration_slope = excluded.calibration_slope, calibration_shift = excluded.calibration_shift,
        provenance = excluded.provenance, trained_at = now();
+
+-- snapshot: what a head was trained on: the loads of each source, the labels, who is in which split
+select jsonb_build_object(
+           'sources', (select jsonb_agg(jsonb_build_object('source', s.source, 'patients', s.patients,
+                                                           'digest', encode(s.digest, 'hex')) order by s.source)
+                         from ehrdb.source s),
+           'labels_sha256', (select encode(sha256(convert_to(string_agg(
+                                        format('%%s %%s %%s', l.patient_id, l.prediction_time, l.value), E'\n'
+                                        order by l.patient_id, l.prediction_time, l.value), 'UTF8')), 'hex')
+                               from ehrdb.label l where l.task = %(task)s),
+           'split', case when exists (select from ehrdb.label l join ehrdb.patient p using (patient_id)
+                                       where l.task = %(task)s and p.split is null)
+                         then 'by patient id: 70 train, 15 val, 15 test' else 'the source''s own' end);

@@ -18,6 +18,7 @@ from ehrdb.cli import (
     load,
     map,
     match,
+    predict,
     records,
     refresh,
     search,
@@ -60,7 +61,7 @@ app.command()(search.nearest)
 app.command()(search.search)
 app.command()(match.match)
 app.command("map")(map.map_)
-app.command()(search.predict)
+app.command()(predict.predict)
 
 
 def main() -> None:

@@ -64,3 +64,6 @@ select s.patient_id, s.embedding,
  where s.encoder_id = ehrdb.encoder_id(%(encoder)s) and (%(cohort)s::bigint[] is null or patient_id = any (%(cohort)s))
  order by hashint8(s.patient_id), s.patient_id
  limit %(sample)s;
+
+-- store_predictions: everybody's probabilities, kept
+select heads, predicted, written, removed from ehrdb.store_predictions(%(tasks)s::text[], %(encoder)s);

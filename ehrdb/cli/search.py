@@ -1,4 +1,4 @@
-"""`ehrdb nearest | search | predict`."""
+"""`ehrdb nearest | search`."""
 
 from __future__ import annotations
 
@@ -71,27 +71,6 @@ def _show(rows: list[tuple[Any, ...]], json: bool) -> None:
     for rank, neighbour, similarity, known, stale in rows:
         table.add_row(str(rank), str(neighbour), f"{similarity:.4f}", str(known), "yes" if stale else "no")
     out.print(table)
-
-
-def predict(
-    task: Annotated[str, typer.Argument(help="Task with a trained head, as in ehr.head")],
-    patient_id: PatientId,
-    as_of: AsOf = None,
-    encoder: EncoderName = None,
-    json: Json = False,
-) -> None:
-    """Show how probable a task's outcome is for a patient.
-
-    Example: `ehrdb predict guo_readmission 1`
-    """
-    values = {**_question(patient_id, as_of, encoder), "task": task}
-    with current_database() as database, database.transaction() as connection:
-        row = connection.execute(_queries.predict_one, values).fetchone()
-    assert row is not None
-    if json:
-        print_json({"task": task, "patient_id": patient_id, "probability": row[0]})
-    else:
-        out.print(f"{task}, patient {patient_id}: {row[0]:.4f}")
 
 
 def _question(patient_id: int, as_of: datetime | None, encoder: str | None) -> dict[str, object]:

@@ -19,6 +19,7 @@ begin
     delete from ehrdb.embedding_job j where j.patient_id = any (gone);
     drop table pg_temp.orphan;
     delete from ehrdb.label l where l.patient_id = any (gone);
+    delete from ehrdb.patient_prediction s where s.patient_id = any (gone);
     delete from ehrdb.radiology_report r where r.patient_id = any (gone);
     delete from ehrdb.event e where e.patient_id = any (gone);
     delete from ehrdb.patient p where p.patient_id = any (gone);

@@ -17,5 +17,6 @@ $$;
 
 comment on function ehr.model_card(text, text) is
 'Where a head comes from and how well it does: task and rule, encoder and its digest, prompt, counts of labels,
-chosen regularization, scores on the test patients, library versions. EH005: unknown task; EH006: no head.
+the loads and the labels that it saw, how patients were split, chosen regularization, scores on the test patients,
+library versions. EH005: unknown task; EH006: no head.
 Example: select jsonb_pretty(ehr.model_card(''guo_los''));';

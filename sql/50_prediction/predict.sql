@@ -8,7 +8,8 @@ declare
     head constant ehrdb.head := ehrdb.head_of(task, ehrdb.encoder_id(encoder));
     found float8;
 begin
-    select ehrdb.head_probability(head, e.embedding) into found
+    select ehrdb.head_probability(head.weights, head.intercept, head.calibration_slope, head.calibration_shift,
+                                  e.embedding::vector) into found
       from ehrdb.embedding_point p
       join ehrdb.embedding e on e.encoder_id = p.encoder_id and e.content_sha256 = p.content_sha256
      where p.encoder_id = head.encoder_id and p.prompt_id = head.prompt_id

@@ -26,6 +26,25 @@ def make(encoder: RegisteredEncoder) -> FakeEncoder:
     return FakeEncoder()
 
 
+def store(database: Database) -> tuple[int, ...]:
+    """Heads, probabilities, and how many of them were written and removed."""
+    with database.transaction() as connection:
+        row = connection.execute("select * from ehrdb.store_predictions(null, null)").fetchone()
+    assert row is not None
+    return row
+
+
+def import_odd_labels(database: Database, task: str) -> None:
+    """Labels as if from a file: odd patients are positive."""
+    with database.transaction() as connection:
+        connection.execute(
+            "insert into ehrdb.task values (%s, 'test', 'binary', '', '{\"shape\": \"imported\"}')", [task]
+        )
+        connection.execute(
+            "insert into ehrdb.label select %s, p, %s, p %% 2 from generate_series(1, %s) p", [task, day(2), PATIENTS]
+        )
+
+
 @pytest.fixture
 def encoder(database: Database) -> RegisteredEncoder:
     """Patients with one stay each, every third one long."""
@@ -136,6 +155,65 @@ def test_the_model_card_says_where_the_head_comes_from(database: Database, encod
     assert card["encoder_digest"] == encoder.digest
     assert sum(card["labels"].values()) == PATIENTS
     assert card["test"] == result.test
+    assert card["split"] == "by patient id: 70 train, 15 val, 15 test"
+    assert len(card["labels_sha256"]) == 64
+
+
+def test_many_tasks_at_once_and_one_by_one_agree(database: Database, encoder: RegisteredEncoder) -> None:
+    for task in ("guo_los", "guo_readmission"):
+        import_odd_labels(database, task)
+        train(database, encoder, make, task)
+    with database.transaction() as connection:
+        for moment in ("infinity", "2020-01-03"):
+            at_once = connection.execute(
+                "select * from ehr.predict_cohort(array['guo_los', 'guo_readmission'], array[1, 2, 3], %s)"
+                " order by 1, 2",
+                [moment],
+            ).fetchall()
+            one_by_one = connection.execute(
+                "select t, p.* from unnest(array['guo_los', 'guo_readmission']) t, ehr.predict_cohort(t, null, %s) p"
+                " where patient_id < 4 order by 1, 2",
+                [moment],
+            ).fetchall()
+            assert at_once == one_by_one
+            assert len(at_once) == 6
+
+
+def test_a_cohorts_staleness_is_that_of_its_patients(database: Database, encoder: RegisteredEncoder) -> None:
+    train(database, encoder, make, "guo_los")
+    with database.transaction() as connection:
+        write(connection, [Record(7, day(20), "SNOMED/99")])
+        stale = connection.execute(
+            "select p.patient_id, p.is_stale, ehrdb.is_stale(s) from ehr.predict_cohort('guo_los') p"
+            "  join ehrdb.patient_embedding s using (patient_id) order by 1"
+        ).fetchall()
+    assert [patient for patient, of_cohort, _ in stale if of_cohort] == [7]
+    assert all(of_cohort == of_patient for _, of_cohort, of_patient in stale)
+
+
+def test_kept_predictions_are_written_only_where_they_differ(database: Database, encoder: RegisteredEncoder) -> None:
+    train(database, encoder, make, "guo_los")
+    assert store(database) == (1, PATIENTS, PATIENTS, 0)
+    assert store(database) == (1, PATIENTS, 0, 0)
+    with database.transaction() as connection:
+        write(connection, [Record(7, day(20), "SNOMED/99")])
+        connection.execute("select ehrdb.forget_patients(array[8])")
+    refresh(database, encoder, FakeEncoder)
+    assert store(database) == (1, PATIENTS - 1, 1, 0)
+    with database.transaction() as connection:
+        kept = connection.execute("select patient_id, probability from ehr.prediction order by 1").fetchall()
+        now = connection.execute(
+            "select patient_id, probability from ehr.predict_cohort('guo_los') order by 1"
+        ).fetchall()
+    assert kept == now
+
+
+def test_kept_predictions_go_with_their_vectors(database: Database, encoder: RegisteredEncoder) -> None:
+    train(database, encoder, make, "guo_los")
+    store(database)
+    with database.transaction() as connection:
+        connection.execute("delete from ehrdb.patient_embedding where patient_id < 11")
+    assert store(database) == (1, PATIENTS - 10, 0, 10)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""`ehrdb predict TASK PATIENT | --materialize`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ehrdb.cli.common import AsOf, EncoderName, Json, current_database, err, out, print_json, settings
+from ehrdb.errors import ConfigError, NotFound
+from ehrdb.queries import Queries
+
+_queries = Queries("ehrdb.cli")
+
+
+def predict(
+    task: Annotated[str | None, typer.Argument(help="Task with a trained head, as in ehr.head")] = None,
+    patient_id: Annotated[int | None, typer.Argument(help="Patient")] = None,
+    as_of: AsOf = None,
+    encoder: EncoderName = None,
+    materialize: Annotated[
+        bool, typer.Option("--materialize", help="Keep everybody's probabilities in ehr.prediction; all tasks, or one.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show how probable a task's outcome is for a patient, or keep everybody's probabilities for dashboards.
+
+    Example: `ehrdb predict guo_readmission 1`
+
+    Example (crontab, after the nightly refresh): `30 3 * * * ehrdb refresh --once && ehrdb predict --materialize`
+    """
+    encoder = encoder or settings().encoder
+    if materialize:
+        if patient_id is not None or as_of:
+            raise ConfigError("--materialize takes everybody as of now", hint="Leave out the patient and --as-of.")
+        _materialize(task, encoder, json)
+    elif task is None or patient_id is None:
+        raise ConfigError("name a task and a patient, or --materialize", hint="For example: ehrdb predict guo_los 1")
+    else:
+        values = {"task": task, "patient_id": patient_id, "as_of": as_of or "infinity", "encoder": encoder}
+        with current_database() as database, database.transaction() as connection:
+            row = connection.execute(_queries.predict_one, values).fetchone()
+        assert row is not None
+        if json:
+            print_json({"task": task, "patient_id": patient_id, "probability": row[0]})
+        else:
+            out.print(f"{task}, patient {patient_id}: {row[0]:.4f}")
+
+
+def _materialize(task: str | None, encoder: str | None, json: bool) -> None:
+    values = {"tasks": [task] if task else None, "encoder": encoder}
+    with current_database() as database, database.transaction() as connection:
+        row = connection.execute(_queries.store_predictions, values).fetchone()
+    assert row is not None
+    heads, predicted, written, removed = row
+    if not heads:
+        raise NotFound("the encoder has no heads", hint="Run `ehrdb train TASK`.")
+    if json:
+        print_json({"heads": heads, "predicted": predicted, "written": written, "removed": removed})
+    else:
+        err.print(
+            f"{heads} heads: {predicted:,} probabilities, {written:,} of them new or changed, {removed:,} removed"
+        )

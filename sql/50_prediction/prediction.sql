@@ -1,0 +1,10 @@
+create or replace view ehr.prediction with (security_invoker = true) as
+select h.target as task, n.name as encoder, s.patient_id, s.probability, s.as_of, s.predicted_at
+  from ehrdb.patient_prediction s
+  join ehrdb.head h using (head_id)
+  join ehrdb.encoder n using (encoder_id);
+
+comment on view ehr.prediction is
+'Probabilities as `ehrdb predict --materialize` last left them, for dashboards: task, encoder, patient, the moment up
+to which the record was known, and when the row last changed. Heads trained anew have none until the next run.
+Example: select patient_id, probability from ehr.prediction where task = ''guo_los'' order by probability desc limit 10;';
