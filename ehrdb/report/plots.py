@@ -149,7 +149,7 @@ def _figure(text: str, width: float = 3.2, height: float = 3.0) -> Iterator[tupl
         def image() -> Image:
             with BytesIO() as buffer, mpl.rc_context(_STYLE):
                 if axes.get_legend_handles_labels()[0]:
-                    figure.legend(loc="outside lower left", ncols=2)
+                    figure.legend(loc="outside lower left", ncols=2 if figure.get_figwidth() > 4 else 1)
                 figure.savefig(buffer, format="svg", metadata={"Date": None})
                 return Image("data:image/svg+xml;base64," + b64encode(buffer.getvalue()).decode(), text)
 
