@@ -147,7 +147,7 @@ def show(result: LoadResult, json: bool) -> None:
     if json:
         print_json(result)
         return
-    table = Table("table", "read", "loaded", "unmapped", "rejected", "reasons", show_edge=False)
+    table = Table("table", "read", "loaded", "unmapped", "rejected", "remarks", show_edge=False)
     for report in result.tables:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in report.reasons.items())
         counts = (report.rows_read, report.rows_loaded, report.rows_unmapped, report.rows_rejected)

@@ -22,6 +22,8 @@ from ehrdb.sources.merge import LoadResult, TableReport, load
 
 _queries = Queries("ehrdb.sources", "meds.sql")
 _BATCH = 200_000
+LONGEST_CODE = 2000
+"""Bytes of a code: what the server's index takes."""
 _SPLITS = {"train": "train", "tuning": "val", "held_out": "test"}
 _KNOWN = {"subject_id", "time", "code", "numeric_value", "text_value"}
 _EVENT_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -101,8 +103,11 @@ def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Ite
         raise InputError("has no data/**/*.parquet", file=directory, hint="Name the root of a MEDS data set.")
     rows = 0
     for file in files:
+        read = 0
         for batch in _batches(file):
+            _check_rows(file, batch, read)
             _copy(connection, _queries.copy_events, _as_staged(batch, options, rows))
+            read += len(batch)
             rows += len(batch)
     connection.execute(_queries.mark_visits, vars(options))
     _stage_codes(connection, directory / "metadata" / "codes.parquet")
@@ -139,12 +144,30 @@ def _check_columns(file: Path, schema: pl.Schema) -> None:
         raise InputError("does not hold numbers", file=file, column="numeric_value")
 
 
+def _check_rows(file: Path, batch: pl.DataFrame, first_row: int) -> None:
+    """Raise InputError for the first row that no event can be made of."""
+    code, time = pl.col("code").cast(pl.String), pl.col("time")
+    rules = (
+        ("subject_id", pl.col("subject_id").cast(pl.Int64, strict=False).is_null(), "is not a 64-bit whole number"),
+        ("code", code.is_null() | (code == ""), "is empty"),
+        ("code", code.str.len_bytes() > LONGEST_CODE, f"is longer than {LONGEST_CODE} bytes"),
+        ("code", code.str.contains("\x00", literal=True), "holds a zero byte"),
+        ("time", ~time.is_between(datetime(1, 1, 1), datetime(9999, 12, 31)), "is outside the years 1 to 9999"),
+    )
+    for column, broken, problem in rules:
+        found = batch.select(broken.fill_null(False)).to_series()
+        if found.any():
+            raise InputError(problem, file=file, row=first_row + int(found.arg_max() or 0) + 1, column=column)
+
+
 def _as_staged(batch: pl.DataFrame, options: MedsOptions, first_row: int) -> pl.DataFrame:
     """A batch in the columns of event_staging that COPY fills."""
     optional = {"numeric_value": pl.Float32, "text_value": pl.String}
     batch = batch.with_columns(
         *(pl.lit(None, kind).alias(name) for name, kind in optional.items() if name not in batch.columns)
     )
+    # PostgreSQL's text has no zero bytes; nothing else of a text is changed.
+    batch = batch.with_columns(pl.col(pl.String).str.replace_all("\x00", "", literal=True))
     named = {options.unit_column, options.visit_column}
     others = [name for name in batch.columns if name not in _KNOWN | named]
     return batch.select(
@@ -153,7 +176,7 @@ def _as_staged(batch: pl.DataFrame, options: MedsOptions, first_row: int) -> pl.
         pl.col("time").dt.to_string("%Y-%m-%d %H:%M:%S%.6f").fill_null("-infinity"),
         pl.col("code").cast(pl.String),
         pl.col("numeric_value").cast(pl.Float32),
-        pl.col("text_value").cast(pl.String).str.replace_all("\x00", "", literal=True),
+        pl.col("text_value").cast(pl.String),
         _column(batch, options.unit_column),
         _column(batch, options.visit_column).alias("visit"),
         (pl.struct(others).struct.json_encode() if others else pl.lit(None, pl.String)).alias("extra"),
@@ -174,7 +197,7 @@ def _copy(connection: Connection, statement: bytes, frame: pl.DataFrame) -> None
 def _stage_codes(connection: Connection, file: Path) -> None:
     if not file.exists():
         return
-    codes = pl.read_parquet(file)
+    codes = _read_metadata(file, "code")
     for name in ("description", "parent_codes"):
         if name not in codes.columns:
             codes = codes.with_columns(pl.lit(None).alias(name))
@@ -187,8 +210,23 @@ def _stage_codes(connection: Connection, file: Path) -> None:
 def _stage_splits(connection: Connection, file: Path) -> None:
     connection.execute(_queries.split_table)
     if file.exists():
-        splits = pl.read_parquet(file).select("subject_id", pl.col("split").replace(_SPLITS))
+        splits = _read_metadata(file, "subject_id", "split").select("subject_id", pl.col("split").replace(_SPLITS))
         _copy(connection, _queries.copy_splits, splits)
+
+
+def _read_metadata(file: Path, *required: str) -> pl.DataFrame:
+    try:
+        frame = pl.read_parquet(file)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"is not readable parquet ({type(error).__name__})", file=file) from None
+    for name in required:
+        if name not in frame.columns:
+            raise InputError("is missing", file=file, column=name)
+    key = required[0]
+    bad = frame.select(pl.col(key).is_null() | pl.col(key).is_duplicated()).to_series()
+    if bad.any():
+        raise InputError("is empty or stands twice", file=file, row=int(bad.arg_max() or 0) + 1, column=key)
+    return frame
 
 
 def _export_events(connection: Connection, work: Path, visit_column: str) -> int:

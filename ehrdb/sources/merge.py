@@ -11,6 +11,7 @@ from ehrdb.errors import InputError
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.sources")
+ALL_EVENTS = "all events"
 
 
 @dataclass
@@ -69,6 +70,7 @@ def load(
             tables = list(stage(connection))
             connection.execute(_queries.number_events, {"whole_minutes": whole_minutes})
             connection.execute("analyze pg_temp.event_numbered")
+            tables.append(_oddities(connection))
             result = _merge(connection, LoadResult(source, tables=tables), keep_missing)
             connection.execute(_queries.remember, key)
         _report(connection, result)
@@ -100,9 +102,20 @@ def _same_again(connection: Connection, key: Mapping[str, object]) -> LoadResult
     return LoadResult(str(key["source"]), unchanged=row[0], tables=tables)
 
 
+def _oddities(connection: Connection) -> TableReport:
+    """All events of the load, and how many stand where one would not expect them; they are loaded all the same."""
+    row = connection.execute(_queries.oddities).fetchone()
+    assert row is not None
+    names = ("before birth", "after death", "in the future")
+    return TableReport(
+        ALL_EVENTS, row[0], row[0], reasons={name: count for name, count in zip(names, row[1:], strict=True) if count}
+    )
+
+
 def _merge(connection: Connection, result: LoadResult, keep_missing: bool) -> LoadResult:
     source = {"source": result.source}
     connection.execute(_queries.compare, source)
+    _refuse_nothing(connection, result.source)
     connection.execute(_queries.index_changes)
     _refuse_foreign_patients(connection, result.source)
     if keep_missing:
@@ -120,6 +133,15 @@ def _merge(connection: Connection, result: LoadResult, keep_missing: bool) -> Lo
         connection.execute(_queries.mark_loaded)
     connection.execute(_queries.upsert_reports)
     return result
+
+
+def _refuse_nothing(connection: Connection, source: str) -> None:
+    """An empty source is a mistake more often than a hospital without patients."""
+    if connection.execute(_queries.any_incoming).fetchone() is None:
+        raise InputError(
+            "the source holds no patients",
+            hint=f"Nothing was changed. To remove what {source} loaded, purge its patients.",
+        )
 
 
 def _refuse_foreign_patients(connection: Connection, source: str) -> None:

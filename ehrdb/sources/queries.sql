@@ -46,6 +46,12 @@ select s.patient_id, case when %(whole_minutes)s then date_trunc('minute', s.tim
        s.code, s.unit, s.numeric_value, s.text_value, s.visit_id, s.visit_class, s.source_table, s.extra
   from pg_temp.event_staging s;
 
+-- oddities: events that may be as they are but deserve a look
+select count(*), count(*) filter (where n.time < s.birth_time and isfinite(n.time)) as before_birth,
+       count(*) filter (where n.time > s.death_time) as after_death,
+       count(*) filter (where n.time > now()::timestamp and isfinite(n.time)) as in_the_future
+  from pg_temp.event_numbered n join pg_temp.patient_staging s using (patient_id);
+
 -- compare: which patients are new, changed, unchanged or gone, by fingerprints of everything they have
 create temp table patient_change on commit drop as
 with hashed as (
@@ -62,6 +68,9 @@ select coalesce(i.patient_id, p.patient_id) as patient_id, i.fingerprint,
             when p.fingerprint = i.fingerprint then 'unchanged' else 'changed' end as change
   from incoming i
   full join (select * from ehrdb.patient where source = %(source)s) p using (patient_id);
+
+-- any_incoming: whether the source has anybody
+select from pg_temp.patient_staging limit 1;
 
 -- index_changes: they are joined many times
 create index on pg_temp.patient_change (patient_id);

@@ -81,6 +81,7 @@ def test_every_table_reports_its_rows(hospital: Database) -> None:
         "condition_occurrence": (3, 3, 1),
         "measurement": (2, 2, 0),
         "death": (1, 1, 0),
+        "all events": (13, 13, 0),
     }
 
 
