@@ -19,9 +19,11 @@ from psycopg import sql
 
 from ehrdb.database import Connection
 from ehrdb.errors import InputError
+from ehrdb.sources.ragged import RaggedRow, even_rows
 
 _SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 _CHUNK = 1 << 20
+_CONVERT = "Convert it: iconv -f LATIN1 -t UTF-8."
 
 
 def find_file(directory: Path, name: str) -> Path | None:
@@ -62,11 +64,19 @@ def digest_files(directory: Path, *settings: object) -> bytes:
     return digest.digest()
 
 
-def copy_file(connection: Connection, path: Path, table: str, *, required: tuple[str, ...] = ()) -> int:
+def copy_file(
+    connection: Connection,
+    path: Path,
+    table: str,
+    *,
+    required: tuple[str, ...] = (),
+    left_out: list[RaggedRow] | None = None,
+) -> int:
     """Copy a file into the temporary table `table`, created on first use: text columns named as in the
     header (lower case), and `row`, the row's line number. Returns the number of rows.
 
-    Raises InputError for a missing column, a ragged row or bytes that are not UTF-8 text.
+    Raises InputError for a missing column, a ragged row or bytes that are not UTF-8 text. Given a list `left_out`,
+    ragged rows are left out and named there instead.
     """
     if path.suffix == ".parquet":
         return _copy_parquet(connection, path, table, required)
@@ -78,7 +88,20 @@ def copy_file(connection: Connection, path: Path, table: str, *, required: tuple
         # Tab-separated vocabulary files carry bare quotes; no file holds a backspace.
         quote = "\b" if delimiter == "\t" else '"'
         chunks = iter(lambda: stream.read(_CHUNK), b"")
-        return _copy(connection, path, table, columns, chunks, delimiter, quote)
+        try:
+            with connection.transaction():
+                return _copy(connection, path, table, columns, chunks, delimiter, quote)
+        except _UnevenRows:
+            if left_out is None:
+                raise
+    with _opened(path) as stream:
+        stream.readline()
+        even = even_rows(stream, delimiter, quote == '"', len(columns), left_out)
+        return _copy(connection, path, table, ["row", *columns], even, ",", '"')
+
+
+class _UnevenRows(InputError):
+    """A row has more or fewer fields than the header."""
 
 
 def _copy_parquet(connection: Connection, path: Path, table: str, required: tuple[str, ...]) -> int:
@@ -152,7 +175,9 @@ def _copy(
                     copy.write(chunk)
         except psycopg.errors.DataError as error:
             raise _input_error(path, error) from None
-        except (OSError, EOFError, pl.exceptions.PolarsError) as error:
+        except UnicodeDecodeError:
+            raise InputError("is not valid UTF-8 text", file=path, hint=_CONVERT) from None
+        except (OSError, EOFError, csv.Error, pl.exceptions.PolarsError) as error:
             raise InputError(f"cannot be read to its end ({type(error).__name__})", file=path) from None
         return cursor.rowcount
 
@@ -164,9 +189,9 @@ def _input_error(path: Path, error: psycopg.Error) -> InputError:
     if isinstance(error, psycopg.errors.BadCopyFileFormat):
         found = (error.diag.message_primary or "").replace('"', "")
         if found.startswith("missing data"):
-            return InputError("has too few fields", file=path, row=row, column=found.rsplit(" ", 1)[-1])
-        return InputError("has too many fields or an unclosed quote", file=path, row=row)
-    return InputError("is not valid UTF-8 text", file=path, row=row, hint="Convert it: iconv -f LATIN1 -t UTF-8.")
+            return _UnevenRows("has too few fields", file=path, row=row, column=found.rsplit(" ", 1)[-1])
+        return _UnevenRows("has too many fields or an unclosed quote", file=path, row=row)
+    return InputError("is not valid UTF-8 text", file=path, row=row, hint=_CONVERT)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from ehrdb.errors import InputError
 from ehrdb.queries import Queries
 from ehrdb.sources.files import copy_file, digest_files, find_file, require_file
 from ehrdb.sources.merge import LoadResult, TableReport, check_problems, load
+from ehrdb.sources.ragged import RaggedRow
 
 _queries = Queries("ehrdb.sources", "omop.sql")
 
@@ -175,7 +176,10 @@ def _stage_directory(connection: Connection, directory: Path, options: OmopOptio
         if path := find_file(directory, name):
             files[name] = path
     for name, path in files.items():
-        copy_file(connection, path, f"raw_{name}", required=_required(name))
+        left_out: list[RaggedRow] | None = [] if options.skip_bad_rows else None
+        copy_file(connection, path, f"raw_{name}", required=_required(name), left_out=left_out)
+        with connection.cursor() as cursor:
+            cursor.executemany(_queries.left_out, [(name, ragged.row, ragged.problem) for ragged in left_out or []])
     return _stage(connection, {name: str(path) for name, path in files.items()}, options)
 
 

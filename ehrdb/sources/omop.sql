@@ -83,6 +83,9 @@ analyze pg_temp.omop_person;
 analyze pg_temp.omop_code;
 analyze pg_temp.omop_event;
 
+-- left_out: rows that COPY could not take
+insert into pg_temp.load_problem (source_table, row, column_name, problem) values (%s, %s, 'row', %s);
+
 -- check: rows that cannot be loaded
 insert into pg_temp.load_problem (source_table, row, column_name, problem)
 with faulty (source_table, row, faults) as (
@@ -118,6 +121,11 @@ delete from pg_temp.omop_person p using pg_temp.load_problem b where b.source_ta
 delete from pg_temp.omop_code c using pg_temp.load_problem b where b.source_table = 'concept' and b.row = c.row;
 delete from pg_temp.omop_death d using pg_temp.load_problem b where b.source_table = 'death' and b.row = d.row;
 delete from pg_temp.omop_event e using pg_temp.load_problem b where b.source_table = e.source_table and b.row = e.row;
+insert into pg_temp.load_problem (source_table, row, column_name, problem)
+select r.source_table, r.row, 'person_id', 'is of a rejected person'
+  from (select source_table, row, person_id from pg_temp.omop_event
+        union all select 'death', row, person_id from pg_temp.omop_death) r
+ where not exists (select from pg_temp.omop_person p where p.person_id = r.person_id);
 delete from pg_temp.omop_event e where not exists (select from pg_temp.omop_person p where p.person_id = e.person_id);
 delete from pg_temp.omop_death d where not exists (select from pg_temp.omop_person p where p.person_id = d.person_id);
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -102,6 +103,22 @@ def test_bad_rows_can_be_skipped_and_are_counted(ehrdb: Command, folder: Path) -
     assert result.returncode == 0
     assert "person_id is not in person: 1" in result.stdout
     assert "start date is missing or impossible: 1" in result.stdout
+
+
+def test_ragged_rows_can_be_skipped_and_empty_surplus_is_dropped(ehrdb: Command, folder: Path) -> None:
+    append("Condition_Occurrence.csv", "2,1,100,2020-01-06,,,\n3,1\n4,1,100,2020-01-07,x\n5,1,100,2020-01-08\n")(folder)
+    result = ehrdb("load", "omop", str(folder), "--skip-bad-rows", "--json")
+    assert result.returncode == 0, result.stderr
+    tables = {table["source_table"]: table for table in json.loads(result.stdout)["tables"]}
+    found = tables["condition_occurrence"]
+    assert (found["rows_read"], found["rows_loaded"], found["rows_rejected"]) == (5, 3, 2)
+    assert found["reasons"] == {"row has too few fields": 1, "row has too many fields": 1}
+
+
+def test_what_falls_with_a_rejected_person_is_counted(ehrdb: Command, folder: Path) -> None:
+    rewrite("person.csv", "1,8507,1950", "1,8507,soon")(folder)
+    result = ehrdb("load", "omop", str(folder), "--skip-bad-rows")
+    assert "person_id is of a rejected person: 1" in result.stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no unwritable place under this name")
