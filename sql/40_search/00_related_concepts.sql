@@ -1,6 +1,6 @@
 create or replace function ehrdb.related_concepts(codes_a integer[], codes_b integer[])
 returns table (ancestor_id integer, code_id_a integer, code_id_b integer)
-language sql stable parallel safe
+language sql stable parallel safe rows 100
 set search_path = pg_catalog, pg_temp
 begin atomic
     with recursive up (is_a, code_id, ancestor_id, depth) as (

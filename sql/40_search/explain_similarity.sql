@@ -31,20 +31,25 @@ begin atomic
                                       array(select c.code_id from counted c where c.relation = 'only_b'))
     ), found (relation, code_id, patients, value_a, value_b) as (
         select c.relation, c.code_id, c.patients,
-               coalesce((c.in_a).numeric_value::text || coalesce(' ' || ua.unit, ''), (c.in_a).short_text,
-                        case when (c.in_a).has_long_text then '(long text)' end),
-               coalesce((c.in_b).numeric_value::text || coalesce(' ' || ub.unit, ''), (c.in_b).short_text,
-                        case when (c.in_b).has_long_text then '(long text)' end)
+               case when (c.in_a).numeric_value is not null
+                    then (c.in_a).numeric_value
+                         || coalesce((select ' ' || u.unit from ehrdb.unit u where u.unit_id = (c.in_a).unit_id), '')
+                    when (c.in_a).has_long_text then '(long text)'
+                    else (c.in_a).short_text end,
+               case when (c.in_b).numeric_value is not null
+                    then (c.in_b).numeric_value
+                         || coalesce((select ' ' || u.unit from ehrdb.unit u where u.unit_id = (c.in_b).unit_id), '')
+                    when (c.in_b).has_long_text then '(long text)'
+                    else (c.in_b).short_text end
           from counted c
-          left join ehrdb.unit ua on ua.unit_id = (c.in_a).unit_id
-          left join ehrdb.unit ub on ub.unit_id = (c.in_b).unit_id
          where c.code_id not in (select r.code_id_a from related r union all select r.code_id_b from related r)
         union all
         -- As rare as the commoner of the two.
-        select 'related', r.ancestor_id, greatest(a.patients, b.patients), ca.description, cb.description
+        select 'related', r.ancestor_id, greatest(coalesce(fa.patients, 1), coalesce(fb.patients, 1)),
+               ca.description, cb.description
           from related r
-          join counted a on a.code_id = r.code_id_a
-          join counted b on b.code_id = r.code_id_b
+          left join ehrdb.concept_frequency fa on fa.code_id = r.code_id_a
+          left join ehrdb.concept_frequency fb on fb.code_id = r.code_id_b
           join ehrdb.concept ca on ca.code_id = r.code_id_a
           join ehrdb.concept cb on cb.code_id = r.code_id_b
     )
@@ -52,7 +57,8 @@ begin atomic
            f.value_a, f.value_b
       from found f
       join ehrdb.concept c on c.code_id = f.code_id
-     order by array_position(array['shared', 'related'], f.relation), 4 desc, c.code, f.value_a, f.value_b;
+     order by array_position(array['shared', 'related'], f.relation), 4 desc, c.code collate "C", f.value_a collate "C",
+              f.value_b collate "C";
 end;
 
 comment on function ehr.explain_similarity(bigint, bigint, timestamp) is
