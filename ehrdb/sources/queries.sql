@@ -93,11 +93,12 @@ select ehrdb.forget_patients(array(select patient_id from pg_temp.patient_change
 delete from ehrdb.event e using pg_temp.patient_change c where c.patient_id = e.patient_id and c.change = 'changed';
 
 -- add_concepts: codes and units that are new, descriptions that differ
+create temp table code_unit on commit drop as select distinct n.code, n.unit from pg_temp.event_numbered n;
 insert into ehrdb.unit (unit)
-select distinct unit from pg_temp.event_numbered where unit is not null on conflict do nothing;
+select distinct unit from pg_temp.code_unit where unit is not null on conflict do nothing;
 insert into ehrdb.concept (code, vocabulary)
 select code, split_part(code, '/', 1)
-  from (select code from pg_temp.event_numbered union select code from pg_temp.concept_staging
+  from (select code from pg_temp.code_unit union select code from pg_temp.concept_staging
         union select child_code from pg_temp.concept_parent_staging
         union select parent_code from pg_temp.concept_parent_staging) named
  where code is not null
@@ -180,8 +181,7 @@ select n.patient_id, n.time, n.end_time,
   from pg_temp.event_numbered n
   join pg_temp.patient_change p on p.patient_id = n.patient_id and p.change in ('new', 'changed')
   join ehrdb.concept c on c.code = n.code
-  left join ehrdb.unit u on u.unit = n.unit
- order by n.patient_id, n.ordinal;
+  left join ehrdb.unit u on u.unit = n.unit;
 
 -- upsert_patients: the patients themselves
 insert into ehrdb.patient as p (patient_id, source, birth_time, death_time, sex, race, ethnicity, split, fingerprint)
