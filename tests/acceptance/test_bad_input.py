@@ -128,6 +128,15 @@ def test_an_unwritable_home_says_so() -> None:
     assert "EHRDB_HOME /proc/ehrdb is not writable" in result.stderr
 
 
+def test_an_embedded_server_that_does_not_start_says_where_to_look(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "PG_VERSION").write_text("18\n")
+    result = command({"EHRDB_HOME": str(tmp_path)})("status")
+    assert result.returncode == 2
+    assert f"the embedded server under {tmp_path}/postgres does not start" in result.stderr
+    assert result.stderr.count("\n") < 8
+
+
 @pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", "nonsense"])
 def test_a_wrong_url_says_what_to_do(url: str, tmp_path: Path) -> None:
     result = command({"EHRDB_DATABASE_URL": url, "EHRDB_HOME": str(tmp_path)})("status")
