@@ -119,7 +119,7 @@ def evaluate(
     own = next(iter(runs.values()))
     if probabilities:
         _write(probabilities, _probabilities(targets, own).write_parquet)
-    _print(own, tests, compared=len(runs) > 1, json=json)
+    _print(runs, tests, json=json)
 
 
 def _from_database(
@@ -243,15 +243,16 @@ def _write(file: Path, write: Callable[[Path], Any]) -> None:
         part.unlink(missing_ok=True)
 
 
-def _print(runs: list[Run], tests: list[tuple[str, PairedTest]], *, compared: bool, json: bool) -> None:
+def _print(runs: dict[str, list[Run]], tests: list[tuple[str, PairedTest]], *, json: bool) -> None:
     if not json:
-        out.print(_scores(runs))
+        for name, of_model in runs.items():
+            out.print(_scores(f"AUROC of {name}", of_model))
         if tests:
             out.print(_verdicts(tests))
         return
-    results = [_plain(run) for run in runs]
+    results = [_plain(run) for run in next(iter(runs.values()))]
     paired = [{"against": name, **asdict(test)} for name, test in tests]
-    print_json({"results": results, "paired_tests": paired} if compared else results)
+    print_json({"results": results, "paired_tests": paired} if len(runs) > 1 else results)
 
 
 def _plain(run: Run) -> dict[str, Any]:
@@ -269,11 +270,11 @@ def _plain(run: Run) -> dict[str, Any]:
     }
 
 
-def _scores(runs: list[Run]) -> Table:
+def _scores(title: str, runs: list[Run]) -> Table:
     from ehrdb.evaluation import few_shot_means
 
     shots = list(dict.fromkeys(run.k for run in runs))
-    table = Table("AUROC", *map(_trained_on, shots), show_edge=False)
+    table = Table(title, *map(_trained_on, shots), show_edge=False)
     by_task: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         by_task[run.task][run.k].append(run.metrics.auroc.score)
