@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
 
 from ehrdb.database import Connection, Database
-from ehrdb.errors import InputError
+from ehrdb.errors import ConfigError, InputError
 from ehrdb.queries import Queries
 from ehrdb.sources.files import digest_files
 from ehrdb.sources.merge import LoadResult, TableReport, load
@@ -80,8 +81,11 @@ def load_meds(
 def export_meds(database: Database, directory: Path, *, visit_column: str = "visit_id") -> int:
     """Write all events as a MEDS 0.4 data set into a new folder; returns their number.
 
-    Written beside and renamed at the end. Raises InputError where the folder exists.
+    Written beside and renamed at the end. Raises InputError where the folder exists, ConfigError for the name of
+    another column.
     """
+    if not find_spec("pyarrow"):
+        raise ConfigError("pyarrow is not installed", hint="pip install 'ehrdb[meds]'")
     if directory.exists():
         raise InputError("exists already", file=directory, hint="Name a new folder.")
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -230,11 +234,16 @@ def _read_metadata(file: Path, *required: str) -> pl.DataFrame:
 
 
 def _export_events(connection: Connection, work: Path, visit_column: str) -> int:
+    extra = _extra_columns(connection)
+    if visit_column in {*_EVENT_TYPES, "unit", *extra}:
+        raise ConfigError(
+            f"--visit-column {visit_column} is a column of its own in this data",
+            hint="Name the visits' column otherwise.",
+        )
     buffered = work / "events.csv"
     with buffered.open("wb") as stream, connection.cursor() as cursor, cursor.copy(_queries.export_events) as copy:
         for chunk in copy:
             stream.write(chunk)
-    extra = _extra_columns(connection)
     frame = pl.scan_csv(
         buffered, schema={**_EVENT_TYPES, "time": pl.String, "unit": pl.String, "visit": pl.String, "extra": pl.String}
     ).with_columns(pl.col("time").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us"))
@@ -244,7 +253,7 @@ def _export_events(connection: Connection, work: Path, visit_column: str) -> int
         frame = frame.drop("extra")
     frame.rename({"visit": visit_column}).sink_parquet(work / "data" / "0.parquet")
     buffered.unlink()
-    return int(pl.scan_parquet(work / "data" / "0.parquet").select(pl.len()).collect().item())
+    return _with_plain_strings(work / "data" / "0.parquet")
 
 
 def _extra_columns(connection: Connection) -> dict[str, pl.DataType]:
@@ -261,6 +270,7 @@ def _export_codes(connection: Connection, work: Path) -> None:
         "parent_codes": pl.List(pl.String),
     }
     pl.DataFrame(rows, schema, orient="row").write_parquet(work / "metadata" / "codes.parquet")
+    _with_plain_strings(work / "metadata" / "codes.parquet")
 
 
 def _export_splits(connection: Connection, work: Path) -> None:
@@ -268,6 +278,32 @@ def _export_splits(connection: Connection, work: Path) -> None:
     rows = [(patient, names.get(split, split)) for patient, split in connection.execute(_queries.export_splits)]
     frame = pl.DataFrame(rows, {"subject_id": pl.Int64, "split": pl.String}, orient="row")
     frame.write_parquet(work / "metadata" / "subject_splits.parquet")
+    _with_plain_strings(work / "metadata" / "subject_splits.parquet")
+
+
+def _with_plain_strings(file: Path) -> int:
+    """Rewrite a file that polars wrote: MEDS's schemas want Arrow's plain strings and lists, all but for text_value.
+
+    Returns the number of rows.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def plain(kind: pa.DataType) -> pa.DataType:
+        if pa.types.is_large_list(kind):
+            return pa.list_(plain(kind.value_type))
+        return pa.string() if pa.types.is_large_string(kind) else kind
+
+    part = file.with_suffix(".part")
+    with pq.ParquetFile(file) as source:
+        fields = [f if f.name == "text_value" else f.with_type(plain(f.type)) for f in source.schema_arrow]
+        schema = pa.schema(fields)
+        with pq.ParquetWriter(part, schema) as writer:
+            for batch in source.iter_batches():
+                writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+        rows = source.metadata.num_rows
+    part.replace(file)
+    return int(rows)
 
 
 def _write_dataset(work: Path) -> None:

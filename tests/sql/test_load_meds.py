@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet
 import pytest
 
 from ehrdb.database import Database
-from ehrdb.errors import InputError, NotFound
+from ehrdb.errors import ConfigError, InputError, NotFound
 from ehrdb.purge import purge
 from ehrdb.sources import MedsOptions, export_meds, load_meds
 from tests.conftest import shared
@@ -80,6 +82,27 @@ def test_what_goes_in_comes_out(database: Database, folder: Path, tmp_path: Path
     wanted = pl.concat([pl.read_parquet(path) for path in sorted((folder / "data").iterdir())], how="diagonal")
     got = pl.read_parquet(tmp_path / "out" / "data" / "0.parquet").select(wanted.columns)
     assert got.equals(wanted.sort("subject_id", "time", nulls_last=False, maintain_order=True))
+
+
+def test_what_comes_out_is_of_the_meds_schemas(database: Database, folder: Path, tmp_path: Path) -> None:
+    meds = pytest.importorskip("meds", reason="needs the meds extra")
+    load_meds(database, folder)
+    export_meds(database, tmp_path / "out")
+    for name, schema in (
+        ("data/0.parquet", meds.DataSchema),
+        ("metadata/codes.parquet", meds.CodeMetadataSchema),
+        ("metadata/subject_splits.parquet", meds.SubjectSplitSchema),
+    ):
+        schema.validate(pyarrow.parquet.read_table(tmp_path / "out" / name))
+    meds.DatasetMetadataSchema.validate(json.loads((tmp_path / "out" / "metadata" / "dataset.json").read_text()))
+
+
+def test_the_visits_column_is_no_other_columns_name(database: Database, folder: Path, tmp_path: Path) -> None:
+    load_meds(database, folder)  # hadm_id is kept as it is
+    for name in ("hadm_id", "code"):
+        with pytest.raises(ConfigError, match=name):
+            export_meds(database, tmp_path / "out", visit_column=name)
+    assert not (tmp_path / "out").exists()
 
 
 def test_loading_again_changes_nothing(database: Database, folder: Path) -> None:
