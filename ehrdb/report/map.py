@@ -57,7 +57,7 @@ def _project(vectors: npt.NDArray[np.float32], method: Method) -> tuple[npt.NDAr
     if method == "umap":
         places, caption = _umap(vectors), "UMAP, cosine distance: neighbourhoods are kept, distances are not."
     else:
-        model = PCA(n_components=2, random_state=0, n_jobs=1)
+        model = PCA(n_components=2, random_state=0)
         places = model.fit_transform(vectors)
         kept = 100 * model.explained_variance_ratio_.sum()
         caption = f"Principal components: the two directions shown hold {kept:.0f} % of the variance."
