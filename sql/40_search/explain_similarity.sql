@@ -2,7 +2,6 @@ create or replace function ehr.explain_similarity(
     patient_a bigint, patient_b bigint, as_of timestamp default 'infinity'
 ) returns table (relation text, code text, description text, weight float8, value_a text, value_b text)
 language sql stable parallel safe
-set search_path = pg_catalog, pg_temp
 begin atomic
     with seen as materialized (
         -- The latest of each code; one branch runs, each from an index that holds all it needs.
@@ -20,17 +19,16 @@ begin atomic
                     else 'shared' end as relation
           from (select * from seen where seen.patient_id = patient_a) a
           full join (select * from seen where seen.patient_id = patient_b) b on a.code_id = b.code_id
-    ), counted as materialized (
-        select p.*, coalesce(f.patients, 1) as patients
+    ), clinical as materialized (
+        select p.*
           from paired p
-          left join ehrdb.concept_frequency f using (code_id)
-         where coalesce(f.is_clinical, true)
+         where p.code_id not in (select f.code_id from ehrdb.concept_frequency f where not f.is_clinical)
     ), related as materialized (
         select *
-          from ehrdb.related_concepts(array(select c.code_id from counted c where c.relation = 'only_a'),
-                                      array(select c.code_id from counted c where c.relation = 'only_b'))
+          from ehrdb.related_concepts(array(select c.code_id from clinical c where c.relation = 'only_a'),
+                                      array(select c.code_id from clinical c where c.relation = 'only_b'))
     ), found (relation, code_id, patients, value_a, value_b) as (
-        select c.relation, c.code_id, c.patients,
+        select c.relation, c.code_id, coalesce(f.patients, 1),
                case when (c.in_a).numeric_value is not null
                     then (c.in_a).numeric_value
                          || coalesce((select ' ' || u.unit from ehrdb.unit u where u.unit_id = (c.in_a).unit_id), '')
@@ -41,7 +39,8 @@ begin atomic
                          || coalesce((select ' ' || u.unit from ehrdb.unit u where u.unit_id = (c.in_b).unit_id), '')
                     when (c.in_b).has_long_text then '(long text)'
                     else (c.in_b).short_text end
-          from counted c
+          from clinical c
+          left join ehrdb.concept_frequency f using (code_id)
          where c.code_id not in (select r.code_id_a from related r union all select r.code_id_b from related r)
         union all
         -- As rare as the commoner of the two.
