@@ -3,15 +3,22 @@ returns table (ancestor_id integer, code_id_a integer, code_id_b integer)
 language sql stable parallel safe rows 100
 set search_path = pg_catalog, pg_temp
 begin atomic
-    with recursive up (is_a, code_id, ancestor_id, depth) as (
-        select true, c, c, 0 from unnest(codes_a) c
+    with listed (is_a, code_id) as (
+        select true, c from unnest(codes_a) c
         union all
-        select false, c, c, 0 from unnest(codes_b) c
+        select false, c from unnest(codes_b) c
+    ), parent as materialized (
+        select l.is_a, l.code_id, p.parent_id as ancestor_id
+          from listed l
+          join ehrdb.concept_parent p on p.child_id = l.code_id
+    ), up (is_a, code_id, ancestor_id, depth) as (
+        select l.is_a, l.code_id, l.code_id, 0 from listed l
         union all
-        select u.is_a, u.code_id, p.parent_id, u.depth + 1
-          from up u
-          join ehrdb.concept_parent p on p.child_id = u.ancestor_id
-         where u.depth < 2
+        select n.is_a, n.code_id, n.ancestor_id, 1 from parent n
+        union all
+        select n.is_a, n.code_id, p.parent_id, 2
+          from parent n
+          join ehrdb.concept_parent p on p.child_id = n.ancestor_id
     ), under as (
         select distinct on (u.is_a, u.ancestor_id) u.* from up u order by u.is_a, u.ancestor_id, u.depth, u.code_id
     ), met as (
