@@ -1,11 +1,12 @@
 """Search: ehr.nearest_patients against the best query that one would write by hand with pgvector.
 
     python bench/search.py [--patients 100000 --dimension 1024 --queries 200]
-    python bench/search.py --patients 20001 --dimension 4096
+    python bench/search.py --patients 20001 --dimension 4096 [--matryoshka 1024]
 
 Vectors are clustered, not uniform: 200 centres, noise around them. Hand-written queries know the vector, the index,
 the encoder's partition and ef_search, and return ids and similarities; ours also find the patient's vector, decide how
-to search, complete the rows and say what is stale. All take turns on one connection; medians count.
+to search, complete the rows and say what is stale. `--matryoshka`: the encoder was trained to be cut there, and its
+dimensions matter less the later they come. All take turns on one connection; medians count.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -48,20 +50,21 @@ def main() -> None:
         open_database(Settings(home=Path(home), database_url=None)) as database,
     ):
         upgrade(database)
-        vectors = clustered(options.patients, options.dimension)
-        encoder = build(database, vectors)
+        vectors = clustered(options.patients, options.dimension, options.matryoshka is not None)
+        encoder = build(database, vectors, options.matryoshka)
         with psycopg.connect(database.url, autocommit=True, prepare_threshold=None) as connection:
             register_vector(connection)
             connection.execute("set hnsw.ef_search = 500" if options.dimension > 4000 else "set hnsw.ef_search = 200")
             asked = list(range(1, options.patients + 1, max(1, options.patients // options.queries)))
-            compare(connection, encoder, vectors, asked)
+            compare(connection, encoder, vectors, asked, options.matryoshka)
 
 
-def compare(connection: Connection, encoder: RegisteredEncoder, vectors: Vectors, asked: list[int]) -> None:
+def compare(
+    connection: Connection, encoder: RegisteredEncoder, vectors: Vectors, asked: list[int], matryoshka: int | None
+) -> None:
     """Everybody, then cohorts of one patient in a hundred and of half of them."""
     patients = len(vectors)
-    everybody = "by sign, 500 ranked" if encoder.dimension > 4000 else "HNSW, ef_search 200"
-    hand = by_sign if encoder.dimension > 4000 else by_value
+    everybody, hand = by_hand(encoder, matryoshka)
     exact = {patient: truth(vectors, patient, None) for patient in asked}
     report("all patients", connection, encoder, vectors, asked, None, exact, {everybody: hand, "exact": full_scan})
     for name, step in (("1 % of them", 100), ("50 % of them", 2)):
@@ -120,6 +123,13 @@ def ours_by_vector(
     return [row[0] for row in connection.execute(queries.nearest_by_vector, values) if row[0] != patient]
 
 
+def by_hand(encoder: RegisteredEncoder, matryoshka: int | None) -> tuple[str, Callable[..., Answer]]:
+    """The best query for the index that there is."""
+    if matryoshka:
+        return f"first {matryoshka}, 200 ranked", partial(by_prefix, matryoshka)
+    return ("by sign, 500 ranked", by_sign) if encoder.dimension > 4000 else ("HNSW, ef_search 200", by_value)
+
+
 def by_value(connection: Connection, encoder: RegisteredEncoder, vector: Vectors, *_: Any) -> Answer:
     return run(connection, encoder, vector, "select {columns} from {table} order by {distance} limit 11")
 
@@ -129,6 +139,15 @@ def by_sign(connection: Connection, encoder: RegisteredEncoder, vector: Vectors,
         "select {columns} from (select * from {table} order by {sign} limit 500) proposed order by {distance} limit 11"
     )
     return run(connection, encoder, vector, query)
+
+
+def by_prefix(prefix: int, connection: Connection, encoder: RegisteredEncoder, vector: Vectors, *_: Any) -> Answer:
+    query = """select {columns} from (
+        select * from {table}
+         order by subvector(embedding, 1, PREFIX)::halfvec(PREFIX)
+                  <=> subvector(%(vector)b::halfvec, 1, PREFIX)::halfvec(PREFIX)
+         limit 200) proposed order by {distance} limit 11"""
+    return run(connection, encoder, vector, query.replace("PREFIX", str(prefix)))
 
 
 def full_scan(connection: Connection, encoder: RegisteredEncoder, vector: Vectors, *_: Any) -> Answer:
@@ -176,22 +195,25 @@ def truth(vectors: Vectors, patient: int, cohort: list[int] | None) -> Answer:
     return [int(member) for member in members[np.argsort(-similarity, kind="stable")[:10]]]
 
 
-def clustered(patients: int, dimension: int) -> Vectors:
-    """Unit vectors around 200 centres; as a halfvec holds them."""
+def clustered(patients: int, dimension: int, is_fading: bool = False) -> Vectors:
+    """Unit vectors around 200 centres, if asked for with a scale that fades by dimension; as a halfvec holds them."""
     random = np.random.default_rng(5)
     centres = random.normal(size=(200, dimension)).astype(np.float32)
     noise = random.normal(size=(patients, dimension)).astype(np.float32)
     vectors = centres[random.integers(0, 200, patients)] + noise
+    if is_fading:
+        vectors *= np.arange(1, dimension + 1, dtype=np.float32) ** -0.5
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors.astype(np.float16).astype(np.float32)
 
 
-def build(database: Database, vectors: Vectors) -> RegisteredEncoder:
+def build(database: Database, vectors: Vectors, matryoshka: int | None = None) -> RegisteredEncoder:
     """The tables as a refresh leaves them, and the index as it builds it."""
+    model = FakeEncoder(vectors.shape[1], matryoshka=(matryoshka,) if matryoshka else ())
     with database.transaction() as connection:
         register_vector(connection)
         connection.execute(queries.patients, {"patients": len(vectors)})
-        encoder = registry.register(connection, FakeEncoder(vectors.shape[1]).manifest)
+        encoder = registry.register(connection, model.manifest)
         with connection.cursor() as cursor, cursor.copy(queries.copy) as copy:
             copy.set_types(["int4", "int8", "timestamp", "bytea", "halfvec"])
             for patient, vector in enumerate(vectors, start=1):
@@ -216,6 +238,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--patients", type=int, default=100_000)
     parser.add_argument("--dimension", type=int, default=1024)
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--matryoshka", type=int, help="up to 1,024")
     return parser.parse_args()
 
 

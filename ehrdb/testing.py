@@ -25,6 +25,7 @@ class FakeEncoder:
     batch: int = 4
     poison: str | None = None
     name: str = "fake"
+    matryoshka: tuple[int, ...] = ()
     seen: list[str] = field(default_factory=list)
 
     @property
@@ -33,8 +34,9 @@ class FakeEncoder:
         settings = {"pooling": "mean", "chunking": "none", "normalize": True, "precision": "fp32", "prefix": ""}
         sizes = {"dimension": self.dimension, "max_tokens": 512, "chunk_tokens": 504, "max_chunks": 1}
         made = {"source": "none", "revision": None, "architecture": "fake", "weights_digest": self.name}
-        rest = {"prompt_template": False, "matryoshka_dimensions": (), "parity": None, "versions": {}, "files": {}}
-        return Manifest.model_validate({"name": self.name, **settings, **sizes, **made, **rest})
+        rest: dict[str, object] = {"prompt_template": False, "parity": None, "versions": {}, "files": {}}
+        known = {"name": self.name, "matryoshka_dimensions": self.matryoshka}
+        return Manifest.model_validate({**known, **settings, **sizes, **made, **rest})
 
     def encode_batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Encoded]]:
         """Batches in the order of the texts; NonFiniteVector where one holds `poison`."""

@@ -13,6 +13,7 @@ MAX_HALFVEC_DIMENSION = 4000  # of an HNSW index in pgvector
 _queries = Queries("ehrdb.refresh")
 
 _BY_VALUE = "(embedding::public.halfvec({dimension})) public.halfvec_cosine_ops"
+_BY_PREFIX = "(public.subvector(embedding, 1, {dimension})::public.halfvec({dimension})) public.halfvec_cosine_ops"
 _BY_SIGN = "(public.binary_quantize(embedding)::bit({dimension})) public.bit_hamming_ops"
 
 
@@ -20,8 +21,9 @@ _BY_SIGN = "(public.binary_quantize(embedding)::bit({dimension})) public.bit_ham
 def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: bool = False) -> bool:
     """Build the encoder's index where search would use it and it is missing or half-built; analyze the table.
 
-    Small sets are searched exactly and have none. Above 4,000 dimensions the index holds signs, and search ranks
-    what it finds by the vectors themselves. Returns whether an index was built. One session builds at a time.
+    Small sets are searched exactly and have none. Of more than 1,024 dimensions the index holds the first ones where
+    the encoder was trained for that, and signs above 4,000; search ranks what it finds by the vectors themselves.
+    Returns whether an index was built. One session builds at a time.
     """
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as carrier:
         connection = driver_connection(carrier)
@@ -44,14 +46,22 @@ def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: boo
 
 
 def _build(connection: Connection, encoder: RegisteredEncoder) -> None:
-    expression = _BY_VALUE if encoder.dimension <= MAX_HALFVEC_DIMENSION else _BY_SIGN
+    dimension = _indexed_dimension(connection, encoder)
+    by_number = _BY_VALUE if dimension == encoder.dimension else _BY_PREFIX
+    expression = by_number if dimension <= MAX_HALFVEC_DIMENSION else _BY_SIGN
     connection.execute(
         sql.SQL("create index concurrently {} on {} using hnsw ({})").format(
             sql.Identifier(_name(encoder) + "_hnsw"),
             _table(encoder),
-            sql.SQL(expression).format(dimension=sql.Literal(encoder.dimension)),
+            sql.SQL(expression).format(dimension=sql.Literal(dimension)),
         )
     )
+
+
+def _indexed_dimension(connection: Connection, encoder: RegisteredEncoder) -> int:
+    row = connection.execute(_queries.indexed_dimension, {"encoder_id": encoder.encoder_id}).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _name(encoder: RegisteredEncoder) -> str:

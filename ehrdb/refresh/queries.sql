@@ -119,6 +119,9 @@ select served.patients > ehrdb.exact_search_bound(), i.indexrelid is not null, c
   left join pg_index i
     on i.indexrelid = to_regclass('ehrdb.patient_embedding_' || %(encoder_id)s || '_hnsw');
 
+-- indexed_dimension: how many leading dimensions the index holds
+select ehrdb.indexed_dimension(%(encoder_id)s);
+
 -- metrics: encoder, digest, then the gauges of ehrdb.refresh.metrics in their order
 select encoder, digest, patients, embedded, stale, unchecked, pending, leased, dead, truncated, coalesce(per_minute, 0),
        coalesce(extract(epoch from oldest_pending_age), 0)::float8, coalesce(extract(epoch from last_run), 0)::float8,

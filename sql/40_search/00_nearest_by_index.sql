@@ -8,13 +8,18 @@ set hnsw.iterative_scan = strict_order
 as $$
 declare
     found bigint[];
-    -- HNSW indexes of halfvec end at 4,000 dimensions; above, the index holds signs, and many are proposed to rank.
-    proposal constant text := case when vector_dims(query) <= 4000
-        then 's.embedding::halfvec(%2$s) <=> $1::halfvec(%2$s) limit $4'
+    indexed constant integer := ehrdb.indexed_dimension(for_encoder_id);
+    is_whole constant boolean := indexed = vector_dims(query) and indexed <= 4000;
+    -- An index that holds the first dimensions or, above the 4,000 that HNSW of halfvec takes, signs alone, proposes many.
+    proposal constant text := case
+        when is_whole then 's.embedding::halfvec(%2$s) <=> $1::halfvec(%2$s) limit $4'
+        when indexed <= 4000
+            then 'subvector(s.embedding, 1, %2$s)::halfvec(%2$s) <=> subvector($1, 1, %2$s)::halfvec(%2$s)
+                  limit greatest(200, 20 * $4)'
         else 'binary_quantize(s.embedding)::bit(%2$s) <~> binary_quantize($1)::bit(%2$s)
               limit greatest(500, 20 * $4)' end;
 begin
-    if vector_dims(query) > 4000 then
+    if not is_whole then
         perform set_config('hnsw.ef_search', least(1000, greatest(500, 20 * k))::text, true);
     end if;
     -- Through the parent table: row-level security is its business, and a partition asked directly would not ask it.
@@ -26,7 +31,7 @@ begin
                             and s.patient_id is distinct from $3
                           order by ' || proposal || ') p
                   order by p.embedding <=> $1, p.patient_id limit $4) hit',
-        for_encoder_id, vector_dims(query))
+        for_encoder_id, indexed)
        into found using query, cohort, excluded, k;
     return found;
 end

@@ -200,23 +200,34 @@ def test_a_snapshot_of_a_cohort_leaves_the_others_alone(searchable: Database) ->
     assert rows == [(1,), (2,), (3,)]
 
 
-def build_index_whatever_the_size(database: Database, dimension: int) -> None:
+def build_index_whatever_the_size(database: Database, dimension: int, matryoshka: tuple[int, ...] = ()) -> None:
     """Forty patients under an encoder of that dimension, searched through an index."""
+    model = FakeEncoder(dimension, matryoshka=matryoshka)
     with database.transaction() as connection:
         connection.execute("create or replace function ehrdb.exact_search_bound() returns integer return 5")
         write_patients(connection, 40)
-        encoder = registry.register(connection, FakeEncoder(dimension).manifest)
-    refresh(database, encoder, lambda: FakeEncoder(dimension))
+        encoder = registry.register(connection, model.manifest)
+    refresh(database, encoder, lambda: model)
 
 
-@pytest.mark.parametrize(("dimension", "operators"), [(64, "halfvec_cosine_ops"), (4_100, "bit_hamming_ops")])
-def test_recall_of_the_index_is_measured_in_the_database(database: Database, dimension: int, operators: str) -> None:
-    build_index_whatever_the_size(database, dimension)
+@pytest.mark.parametrize(
+    ("dimension", "trained", "indexed"),
+    [
+        (64, (32, 64), "((embedding)::halfvec(64)) halfvec_cosine_ops"),
+        (1_100, (256, 512, 1_100), "((subvector(embedding, 1, 512))::halfvec(512)) halfvec_cosine_ops"),
+        (4_100, (2_048,), "((binary_quantize(embedding))::bit(4100)) bit_hamming_ops"),
+        (4_100, (1_024, 2_048), "((subvector(embedding, 1, 1024))::halfvec(1024)) halfvec_cosine_ops"),
+    ],
+)
+def test_recall_of_the_index_is_measured_in_the_database(
+    database: Database, dimension: int, trained: tuple[int, ...], indexed: str
+) -> None:
+    build_index_whatever_the_size(database, dimension, trained)
     with database.transaction() as connection:
         definition = connection.execute("select indexdef from pg_indexes where strpos(indexdef, 'hnsw') > 0").fetchone()
         row = connection.execute("select is_indexed, queries, recall, worst from ehr.search_recall(5, 20)").fetchone()
     assert definition is not None
-    assert operators in definition[0]
+    assert indexed in definition[0].replace("public.", "")
     assert row == (True, 20, 1.0, 1.0)
 
 
