@@ -1,5 +1,5 @@
 create or replace function ehrdb.to_number(text text) returns real
-language plpgsql immutable parallel safe strict
+language plpgsql immutable strict  -- an exception block is a subtransaction: not safe in parallel workers
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -1,5 +1,5 @@
 create or replace function ehrdb.to_value(text text) returns real
-language sql immutable parallel safe
+language sql immutable
 as $$
     -- The plain case without a function call; everything else by the full grammar.
     select case when text ~ '^-?[1-9]\d{0,14}(\.\d{1,15})?$' then text::real
