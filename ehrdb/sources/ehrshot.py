@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from psycopg import DataError
+
 from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
 from ehrdb.queries import Queries
@@ -37,7 +39,7 @@ def _stage(connection: Connection, directory: Path) -> Iterator[TableReport]:
     rows = 0
     for path in _event_files(directory):
         rows += copy_file(connection, path, "raw_event", required=EVENT_COLUMNS)
-        connection.execute(_queries.stage_events)
+        connection.execute(_queries.stage_events, {"plain_times": _are_plain(connection)})
         connection.execute(_queries.check_events, {"file": str(path)})
         check_problems(connection)
         connection.execute(_queries.next_file)
@@ -46,6 +48,16 @@ def _stage(connection: Connection, directory: Path) -> Iterator[TableReport]:
     connection.execute(_queries.stage_patients)
     yield TableReport("ehrshot", rows_read=rows, rows_loaded=rows)
     yield from _stage_reports(connection, directory)
+
+
+def _are_plain(connection: Connection) -> bool:
+    """Whether a mere cast reads every time, in a fifth of what a look at each takes."""
+    try:
+        with connection.transaction():
+            row = connection.execute(_queries.are_plain).fetchone()
+    except DataError:
+        return False
+    return bool(row and row[0])
 
 
 def _event_files(directory: Path) -> list[Path]:

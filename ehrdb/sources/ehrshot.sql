@@ -1,13 +1,19 @@
+-- are_plain: whether PostgreSQL writes every time as the file does (an error where one cannot be read at all)
+select coalesce(bool_and(octet_length(r.start) = 19 and r.start::timestamp::text = r.start), true) from pg_temp.raw_event r;
+
 -- stage_events: rows as events; text is what FEMR's grammar of numbers does not cover
 insert into pg_temp.event_staging (patient_id, row, time, end_time, code, numeric_value, text_value, unit, visit_id,
                                    visit_class, source_table)
-select ehrdb.to_bigint(r.patient_id), r.row, ehrdb.to_time(r.start), ehrdb.to_time(nullif(r."end", '')),
-       nullif(r.code, ''), r.number, case when r.number is null then nullif(r.value, '') end,
+select ehrdb.to_bigint(r.patient_id), r.row,
+       case when %(plain_times)s then r.start::timestamp else ehrdb.to_time(r.start) end,
+       ehrdb.to_time(nullif(r."end", '')), nullif(r.code, ''),
+       r.number, case when r.number is null then nullif(r.value, '') end,
        nullif(r.unit, ''), nullif(r.visit_id, ''),
-       case when r.code = 'Visit/IP' and r.omop_table = 'visit_occurrence' then 'inpatient'
-            when r.code in ('Visit/ER', 'Visit/ERIP') then 'emergency'
-            when r.code = 'Visit/OP' then 'outpatient'
-            when starts_with(r.code, 'Visit/') then 'other'
+       case when r.code like 'Visit/%%' then
+            case when r.code = 'Visit/IP' and r.omop_table = 'visit_occurrence' then 'inpatient'
+                 when r.code in ('Visit/ER', 'Visit/ERIP') then 'emergency'
+                 when r.code = 'Visit/OP' then 'outpatient'
+                 else 'other' end
             when r.omop_table = 'visit_detail'
              and exists (select from ehrdb.icu_care_site s where s.code = r.code) then 'icu' end,
        nullif(r.omop_table, '')
@@ -65,12 +71,12 @@ with life as (
            min(time) filter (where code in ('SNOMED/419620001', 'Death Type/OMOP generated')) as death_time
       from pg_temp.event_staging group by patient_id
 ), demographic as (
-    select e.patient_id, min(substr(e.code, 8)) filter (where starts_with(e.code, 'Gender/')) as sex,
-           min(coalesce(c.description, substr(e.code, 6))) filter (where starts_with(e.code, 'Race/')) as race,
-           min(coalesce(c.description, substr(e.code, 11))) filter (where starts_with(e.code, 'Ethnicity/')) as ethnicity
+    select e.patient_id, min(substr(e.code, 8)) filter (where e.code like 'Gender/%') as sex,
+           min(coalesce(c.description, substr(e.code, 6))) filter (where e.code like 'Race/%') as race,
+           min(coalesce(c.description, substr(e.code, 11))) filter (where e.code like 'Ethnicity/%') as ethnicity
       from pg_temp.event_staging e
       left join pg_temp.concept_staging c on c.code = e.code
-     where starts_with(e.code, 'Gender/') or starts_with(e.code, 'Race/') or starts_with(e.code, 'Ethnicity/')
+     where e.code like 'Gender/%' or e.code like 'Race/%' or e.code like 'Ethnicity/%'
      group by e.patient_id
 )
 select patient_id, l.birth_time, l.death_time, d.sex, d.race, d.ethnicity, s.split

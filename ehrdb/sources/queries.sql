@@ -93,15 +93,18 @@ select ehrdb.forget_patients(array(select patient_id from pg_temp.patient_change
 delete from ehrdb.event e using pg_temp.patient_change c where c.patient_id = e.patient_id and c.change = 'changed';
 
 -- add_concepts: codes and units that are new, descriptions that differ
-create temp table code_unit on commit drop as select distinct n.code, n.unit from pg_temp.event_numbered n;
 insert into ehrdb.unit (unit)
-select distinct unit from pg_temp.code_unit where unit is not null on conflict do nothing;
+select distinct n.unit from pg_temp.event_numbered n where n.unit is not null on conflict do nothing;
 insert into ehrdb.concept (code, vocabulary)
 select code, split_part(code, '/', 1)
-  from (select code from pg_temp.code_unit union select code from pg_temp.concept_staging
-        union select child_code from pg_temp.concept_parent_staging
+  from (select code from pg_temp.concept_staging union select child_code from pg_temp.concept_parent_staging
         union select parent_code from pg_temp.concept_parent_staging) named
  where code is not null
+on conflict do nothing;
+insert into ehrdb.concept (code, vocabulary)
+select distinct n.code, split_part(n.code, '/', 1)
+  from pg_temp.event_numbered n
+ where not exists (select from ehrdb.concept c where c.code = n.code)
 on conflict do nothing;
 create temp table concept_changed on commit drop as
 with incoming as (

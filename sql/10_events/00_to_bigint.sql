@@ -3,7 +3,7 @@ language sql immutable parallel safe
 as $$
     -- Not strict, or calls would not be inlined.
     select case
-        when text ~ '^\d{1,18}$' then text::bigint
+        when octet_length(text) between 1 and 18 and translate(text, '0123456789', '') = '' then text::bigint
         when text ~ '^\s*[+-]?\d{1,18}(\.0+)?\s*$' then trim(split_part(text, '.', 1))::bigint
         when text ~ '^\s*[+-]?\d{19}\s*$' and text::numeric between -9223372036854775808 and 9223372036854775807
             then text::bigint
