@@ -94,26 +94,29 @@ delete from ehrdb.event e using pg_temp.patient_change c where c.patient_id = e.
 
 -- add_concepts: codes and units that are new, descriptions that differ
 insert into ehrdb.unit (unit)
-select distinct n.unit from pg_temp.event_numbered n where n.unit is not null on conflict do nothing;
-insert into ehrdb.concept (code, vocabulary)
-select code, split_part(code, '/', 1)
-  from (select code from pg_temp.concept_staging union select child_code from pg_temp.concept_parent_staging
-        union select parent_code from pg_temp.concept_parent_staging) named
- where code is not null
+select distinct n.unit from pg_temp.event_numbered n
+ where n.unit is not null and not exists (select from ehrdb.unit u where u.unit = n.unit)
+on conflict do nothing;
+create temp table concept_incoming on commit drop as
+select distinct on (s.code) s.*, split_part(s.code, '/', 1) as vocabulary
+  from pg_temp.concept_staging s where s.code is not null order by s.code, s.concept_id;
+insert into ehrdb.concept (code, vocabulary, concept_id, description, standard_concept, extra)
+select i.code, i.vocabulary, i.concept_id, i.description, i.standard_concept, i.extra
+  from pg_temp.concept_incoming i
+ where not exists (select from ehrdb.concept c where c.code = i.code)
 on conflict do nothing;
 insert into ehrdb.concept (code, vocabulary)
-select distinct n.code, split_part(n.code, '/', 1)
-  from pg_temp.event_numbered n
- where not exists (select from ehrdb.concept c where c.code = n.code)
+select distinct named.code, split_part(named.code, '/', 1)
+  from (select code from pg_temp.event_numbered union all select child_code from pg_temp.concept_parent_staging
+        union all select parent_code from pg_temp.concept_parent_staging) named
+ where named.code is not null and not exists (select from ehrdb.concept c where c.code = named.code)
 on conflict do nothing;
 create temp table concept_changed on commit drop as
-with incoming as (
-    select distinct on (s.code) s.* from pg_temp.concept_staging s order by s.code, s.concept_id
-), updated as (
+with updated as (
     update ehrdb.concept c
        set concept_id = i.concept_id, description = i.description, standard_concept = i.standard_concept,
            extra = i.extra
-      from incoming i
+      from pg_temp.concept_incoming i
      where c.code = i.code
        and (c.concept_id, c.description, c.standard_concept, c.extra)
            is distinct from (i.concept_id, i.description, i.standard_concept, i.extra)
