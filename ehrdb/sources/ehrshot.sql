@@ -1,41 +1,52 @@
--- are_plain: whether PostgreSQL writes every time as the file does (an error where one cannot be read at all)
-select coalesce(bool_and(octet_length(r.start) = 19 and r.start::timestamp::text = r.start), true) from pg_temp.raw_event r;
+-- are_plain: whether PostgreSQL writes every time as the files do (an error where it cannot read one at all)
+select coalesce(bool_and(octet_length(r.start) = 19 and r.start::timestamp::text = r.start
+                         and (r."end" is null or octet_length(r."end") in (0, 19)
+                                                 and coalesce(nullif(r."end", '')::timestamp::text, '') = r."end")), true)
+  from pg_temp.raw_event r;
 
--- stage_events: rows as events; text is what FEMR's grammar of numbers does not cover
-insert into pg_temp.event_staging (patient_id, row, time, end_time, code, numeric_value, text_value, unit, visit_id,
-                                   visit_class, source_table)
-select ehrdb.to_bigint(r.patient_id), r.row,
-       case when %(plain_times)s then r.start::timestamp else ehrdb.to_time(r.start) end,
-       ehrdb.to_time(nullif(r."end", '')), nullif(r.code, ''),
-       r.number, case when r.number is null then nullif(r.value, '') end,
-       nullif(r.unit, ''), nullif(r.visit_id, ''),
-       case when r.code like 'Visit/%%' then
-            case when r.code = 'Visit/IP' and r.omop_table = 'visit_occurrence' then 'inpatient'
-                 when r.code in ('Visit/ER', 'Visit/ERIP') then 'emergency'
-                 when r.code = 'Visit/OP' then 'outpatient'
-                 else 'other' end
-            when r.omop_table = 'visit_detail'
-             and exists (select from ehrdb.icu_care_site s where s.code = r.code) then 'icu' end,
-       nullif(r.omop_table, '')
-  from (select e.*, ehrdb.to_value(e.value) as number from pg_temp.raw_event e offset 0) r;
+-- number_events: rows as events in order of seconds, then of rows; only then are times cut to minutes, as in FEMR.
+create temp table event_numbered on commit drop as
+select e.patient_id, date_bin('1 minute', e.time, '2000-01-01') as time, e.end_time,
+       (row_number() over (partition by e.patient_id order by date_bin('1 second', e.time, '2000-01-01'), e.row)
+        - 1)::integer as ordinal,
+       e.code, e.unit, e.numeric_value, e.text_value, e.visit_id, e.visit_class, e.source_table, null::jsonb as extra
+  from (
+    select r.row, ehrdb.to_bigint(r.patient_id) as patient_id,
+           case when %(plain_times)s then r.start::timestamp else ehrdb.to_time(r.start) end as time,
+           case when %(plain_times)s then nullif(r."end", '')::timestamp
+                else ehrdb.to_time(nullif(r."end", '')) end as end_time,
+           nullif(r.code, '') as code, nullif(r.unit, '') as unit, r.number as numeric_value,
+           -- Text is what FEMR's grammar of numbers does not cover.
+           case when r.number is null then nullif(r.value, '') end as text_value,
+           nullif(r.visit_id, '') as visit_id,
+           case when r.code like 'Visit/%%' then
+                case when r.code = 'Visit/IP' and r.omop_table = 'visit_occurrence' then 'inpatient'
+                     when r.code in ('Visit/ER', 'Visit/ERIP') then 'emergency'
+                     when r.code = 'Visit/OP' then 'outpatient'
+                     else 'other' end
+                when r.omop_table = 'visit_detail'
+                 and exists (select from ehrdb.icu_care_site s where s.code = r.code) then 'icu' end as visit_class,
+           nullif(r.omop_table, '') as source_table
+      from (select raw.*, ehrdb.to_value(raw.value) as number from pg_temp.raw_event raw offset 0) r
+     offset 0
+  ) e;
 
--- check_events: rows that cannot be events
+-- any_broken: whether a row could not be read as an event
+select count(*) filter (where n.patient_id is null or n.time is null or n.code is null) > 0
+       or count(n.end_time) <> (select count(nullif(r."end", '')) from pg_temp.raw_event r)
+  from pg_temp.event_numbered n;
+
+-- find_broken: which, and why
 insert into pg_temp.load_problem (file, source_table, row, column_name, problem)
-select %(file)s, 'ehrshot', row, column_name, problem
-  from pg_temp.event_staging e
- cross join lateral (values
-       ('patient_id', 'is not a whole number', e.patient_id is null),
-       ('start', 'is not a date or time', e.time is null),
-       ('code', 'is empty', e.code is null)
-       ) as rule (column_name, problem, is_broken)
- where (e.patient_id is null or e.time is null or e.code is null) and rule.is_broken
-union all
-select %(file)s, 'ehrshot', row, 'end', 'is not a date or time'
+select (%(files)s::text[])[r.row / %(rows_per_file)s + 1], 'ehrshot', r.row %% %(rows_per_file)s, column_name, problem
   from pg_temp.raw_event r
- where nullif(r."end", '') is not null and ehrdb.to_time(r."end") is null;
-
--- next_file: its rows are staged
-truncate pg_temp.raw_event;
+ cross join lateral (values
+       ('patient_id', 'is not a whole number', ehrdb.to_bigint(r.patient_id) is null),
+       ('start', 'is not a date or time', ehrdb.to_time(r.start) is null),
+       ('code', 'is empty', nullif(r.code, '') is null),
+       ('end', 'is not a date or time', nullif(r."end", '') is not null and ehrdb.to_time(r."end") is null)
+       ) as rule (column_name, problem, is_broken)
+ where rule.is_broken;
 
 -- stage_full_concepts: codes with concept ids and standard flags
 insert into pg_temp.concept_staging (code, concept_id, description, standard_concept)
@@ -69,12 +80,12 @@ insert into pg_temp.patient_staging (patient_id, birth_time, death_time, sex, ra
 with life as (
     select patient_id, min(time) as birth_time,
            min(time) filter (where code in ('SNOMED/419620001', 'Death Type/OMOP generated')) as death_time
-      from pg_temp.event_staging group by patient_id
+      from pg_temp.event_numbered group by patient_id
 ), demographic as (
     select e.patient_id, min(substr(e.code, 8)) filter (where e.code like 'Gender/%') as sex,
            min(coalesce(c.description, substr(e.code, 6))) filter (where e.code like 'Race/%') as race,
            min(coalesce(c.description, substr(e.code, 11))) filter (where e.code like 'Ethnicity/%') as ethnicity
-      from pg_temp.event_staging e
+      from pg_temp.event_numbered e
       left join pg_temp.concept_staging c on c.code = e.code
      where e.code like 'Gender/%' or e.code like 'Race/%' or e.code like 'Ethnicity/%'
      group by e.patient_id

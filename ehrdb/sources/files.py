@@ -71,20 +71,21 @@ def copy_file(
     *,
     required: tuple[str, ...] = (),
     left_out: list[RaggedRow] | None = None,
+    first_row: int = 2,
 ) -> int:
     """Copy a file into the temporary table `table`, created on first use: text columns named as in the
-    header (lower case), and `row`, the row's line number. Returns the number of rows.
+    header (lower case), and `row`, counted from `first_row`: the row's line number. Returns the number of rows.
 
     Raises InputError for a missing column, a ragged row or bytes that are not UTF-8 text. Given a list `left_out`,
     ragged rows are left out and named there instead.
     """
     if path.suffix == ".parquet":
-        return _copy_parquet(connection, path, table, required)
+        return _copy_parquet(connection, path, table, required, first_row)
     with _opened(path) as stream:
         header_line = stream.readline().decode("utf-8-sig", errors="replace")
         delimiter = "\t" if "\t" in header_line else ","
         columns = _column_names(path, next(csv.reader([header_line], delimiter=delimiter), []), required)
-        _create(connection, table, columns)
+        _create(connection, table, columns, first_row)
         # Tab-separated vocabulary files carry bare quotes; no file holds a backspace.
         quote = "\b" if delimiter == "\t" else '"'
         chunks = iter(lambda: stream.read(_CHUNK), b"")
@@ -104,14 +105,16 @@ class _UnevenRows(InputError):
     """A row has more or fewer fields than the header."""
 
 
-def _copy_parquet(connection: Connection, path: Path, table: str, required: tuple[str, ...]) -> int:
+def _copy_parquet(
+    connection: Connection, path: Path, table: str, required: tuple[str, ...], first_row: int
+) -> int:
     try:
         frame = pl.scan_parquet(path)
         names = frame.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"is not readable parquet ({type(error).__name__})", file=path) from None
     columns = _column_names(path, names, required)
-    _create(connection, table, columns)
+    _create(connection, table, columns, first_row)
     batches = (_as_csv(batch) for batch in frame.collect_batches(chunk_size=200_000))
     return _copy(connection, path, table, columns, batches, ",", '"')
 
@@ -136,16 +139,16 @@ def _column_names(path: Path, header: list[str], required: tuple[str, ...]) -> l
     return columns
 
 
-def _create(connection: Connection, table: str, columns: list[str]) -> None:
+def _create(connection: Connection, table: str, columns: list[str], first_row: int) -> None:
     connection.execute(
         sql.SQL("create temp table if not exists {} (row bigint, {}) on commit drop").format(
             sql.Identifier(table),
             sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(c)) for c in columns),
         )
     )
-    number_rows = sql.SQL("create sequence if not exists {}").format(sql.Identifier("pg_temp", table + "_row"))
-    connection.execute(number_rows)
-    connection.execute(sql.SQL("alter sequence {} restart with 2").format(sql.Identifier("pg_temp", table + "_row")))
+    counter = sql.Identifier("pg_temp", table + "_row")
+    connection.execute(sql.SQL("create sequence if not exists {} cache 1000").format(counter))
+    connection.execute(sql.SQL("alter sequence {} restart with {}").format(counter, sql.Literal(first_row)))
     connection.execute(
         sql.SQL("alter table {} alter column row set default nextval({})").format(
             sql.Identifier("pg_temp", table), sql.Literal(f"pg_temp.{table}_row")

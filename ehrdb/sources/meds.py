@@ -19,7 +19,7 @@ from ehrdb.database import Connection, Database
 from ehrdb.errors import ConfigError, InputError
 from ehrdb.queries import Queries
 from ehrdb.sources.files import digest_files
-from ehrdb.sources.merge import LoadResult, TableReport, load
+from ehrdb.sources.merge import LoadResult, TableReport, load, number_events
 
 _queries = Queries("ehrdb.sources", "meds.sql")
 _BATCH = 200_000
@@ -114,6 +114,7 @@ def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Ite
             read += len(batch)
             rows += len(batch)
     connection.execute(_queries.mark_visits, vars(options))
+    number_events(connection)
     _stage_codes(connection, directory / "metadata" / "codes.parquet")
     _stage_splits(connection, directory / "metadata" / "subject_splits.parquet")
     connection.execute(_queries.stage_patients)

@@ -44,7 +44,7 @@ class LoadResult:
 
 
 Stage = Callable[[Connection], Iterable[TableReport]]
-"""Fills the staging tables; returns a report per source table."""
+"""Fills the staging tables and numbers the events; returns a report per source table."""
 
 
 def load(
@@ -54,7 +54,6 @@ def load(
     *,
     digest: bytes | None = None,
     keep_missing: bool = False,
-    whole_minutes: bool = False,
 ) -> LoadResult:
     """Stage a source and merge it, in one transaction.
 
@@ -66,9 +65,9 @@ def load(
         key = {"source": source, "digest": _whole_digest(connection, digest)}
         result = _same_again(connection, key)
         if result is None:
+            connection.execute(_queries.roomy)
             connection.execute(_queries.staging)
             tables = list(stage(connection))
-            connection.execute(_queries.number_events, {"whole_minutes": whole_minutes})
             connection.execute("analyze pg_temp.event_numbered")
             tables.append(_oddities(connection))
             result = _merge(connection, LoadResult(source, tables=tables), keep_missing)
@@ -77,6 +76,11 @@ def load(
     if result.anything_changed:
         _vacuum(database)
     return result
+
+
+def number_events(connection: Connection) -> None:
+    """The rows of event_staging as event_numbered, which is merged: each patient's in order."""
+    connection.execute(_queries.number_events)
 
 
 def check_problems(connection: Connection, hint: str = "Correct the file; nothing was written.") -> None:

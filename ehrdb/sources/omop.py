@@ -16,7 +16,7 @@ from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
 from ehrdb.queries import Queries
 from ehrdb.sources.files import copy_file, digest_files, find_file, require_file
-from ehrdb.sources.merge import LoadResult, TableReport, check_problems, load
+from ehrdb.sources.merge import LoadResult, TableReport, check_problems, load, number_events
 from ehrdb.sources.ragged import RaggedRow
 
 _queries = Queries("ehrdb.sources", "omop.sql")
@@ -294,6 +294,7 @@ def _map(connection: Connection, files: dict[str, str], options: OmopOptions) ->
     connection.execute(_queries.stage_events, rules)
     connection.execute(_queries.stage_persons, rules)
     connection.execute(_queries.stage_deaths, rules)
+    number_events(connection)
     connection.execute(_queries.stage_patients)
     connection.execute(_queries.stage_concepts)
     for name in ("concept_relationship", "concept_ancestor"):

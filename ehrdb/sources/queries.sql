@@ -18,6 +18,10 @@ insert into ehrdb.source as s (source, digest, patients)
 select %(source)s, %(digest)s, count(*) from ehrdb.patient where source = %(source)s
 on conflict (source) do update set digest = excluded.digest, patients = excluded.patients;
 
+-- roomy: millions of rows are sorted three times; with less memory each goes through files
+select set_config('work_mem', '256MB', true)
+ where pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('256MB');
+
 -- staging: the common stream that every source is turned into
 create temp table event_staging (
     patient_id bigint, row bigint not null, time timestamp, end_time timestamp, code text,
@@ -38,11 +42,11 @@ create temp table load_problem (file text, source_table text, row bigint, column
 -- first_problem: where to look first, and how many problems there are
 select file, row, column_name, problem, count(*) over () from pg_temp.load_problem order by file, row limit 1;
 
--- number_events: each patient's events in order; the source's row order breaks ties
+-- number_events: each patient's events in order; the source's row order breaks ties. Fingerprints hash these columns.
 create temp table event_numbered on commit drop as
-select s.patient_id, case when %(whole_minutes)s then date_trunc('minute', s.time) else s.time end as time, s.end_time,
-       (row_number() over (partition by s.patient_id order by date_trunc('second', s.time), s.row) - 1)::integer
-           as ordinal,
+select s.patient_id, s.time, s.end_time,
+       (row_number() over (partition by s.patient_id order by date_bin('1 second', s.time, '2000-01-01'), s.row)
+        - 1)::integer as ordinal,
        s.code, s.unit, s.numeric_value, s.text_value, s.visit_id, s.visit_class, s.source_table, s.extra
   from pg_temp.event_staging s;
 
@@ -56,7 +60,7 @@ select count(*), count(*) filter (where n.time < s.birth_time and isfinite(n.tim
 create temp table patient_change on commit drop as
 with hashed as (
     select n.patient_id, count(*) as events,
-           sum(hash_record_extended(n, 1)::numeric) as first, sum(hash_record_extended(n, 2)::numeric) as second
+           sum(hash_record_extended(n, 1)) as first, sum(hash_record_extended(n, 2)) as second
       from pg_temp.event_numbered n group by n.patient_id
 ), incoming as (
     select s.patient_id,
