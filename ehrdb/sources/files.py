@@ -105,9 +105,7 @@ class _UnevenRows(InputError):
     """A row has more or fewer fields than the header."""
 
 
-def _copy_parquet(
-    connection: Connection, path: Path, table: str, required: tuple[str, ...], first_row: int
-) -> int:
+def _copy_parquet(connection: Connection, path: Path, table: str, required: tuple[str, ...], first_row: int) -> int:
     try:
         frame = pl.scan_parquet(path)
         names = frame.collect_schema().names()
