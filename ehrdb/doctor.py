@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from ehrdb.bootstrap import MINIMUM_SERVER
 from ehrdb.config import Settings
 from ehrdb.database import Connection, open_database
 from ehrdb.embedding import registry
 from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import EhrdbError
 from ehrdb.queries import Queries
-from ehrdb.schema import MINIMUM_SERVER, require_current
+from ehrdb.schema import require_current
 
 ADVISED_PGVECTOR = (0, 8, 4)
 FREE_DISK_ADVISED = 5 << 30

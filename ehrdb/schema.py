@@ -13,11 +13,11 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection as SqlalchemyConnection
 
+from ehrdb.bootstrap import create_extension, require_server
 from ehrdb.database import Connection, Database, driver_connection
 from ehrdb.errors import DatabaseError, SchemaOutdated
 from ehrdb.queries import Queries
 
-MINIMUM_SERVER = 150_000
 _LOCK = 0x65687264_62  # 'ehrdb': one upgrade at a time
 _queries = Queries("ehrdb", "schema.sql")
 
@@ -37,10 +37,11 @@ def upgrade(database: Database) -> bool:
     """
     with database.begin() as sqlalchemy_connection:
         connection = driver_connection(sqlalchemy_connection)
-        _require_server(connection)
+        require_server(connection)
         connection.execute(_queries.lock, {"key": _LOCK})
         if state(connection) == wanted_state():
             return False
+        create_extension(connection)
         connection.execute(_queries.create_schemas)
         _migrate(sqlalchemy_connection)
         _apply_sql(connection)
@@ -95,32 +96,6 @@ def run_beside(python_file: str) -> None:
     """Run the .sql file beside a migration, through psycopg so that `:` and `%` mean nothing."""
     sql = Path(python_file).with_suffix(".sql").read_bytes()
     driver_connection(op.get_bind()).execute(sql)
-
-
-def _require_server(connection: Connection) -> None:
-    version = connection.info.server_version
-    if version < MINIMUM_SERVER:
-        raise DatabaseError(
-            f"the server is PostgreSQL {version // 10_000}; ehrdb needs 15 or later",
-            hint="Upgrade the server or point EHRDB_DATABASE_URL at another.",
-        )
-    row = connection.execute(_queries.vector_extension).fetchone()
-    available, schema, may_create = row if row else (False, None, False)
-    if schema not in (None, "public"):
-        raise DatabaseError(
-            f"the extension vector lives in schema {schema}, ehrdb expects public",
-            hint="Run: alter extension vector set schema public;",
-        )
-    if schema is None and not available:
-        raise DatabaseError(
-            "the server has no pgvector",
-            hint="Install it (Debian: postgresql-NN-pgvector; see pgvector's README), then run this again.",
-        )
-    if schema is None and not may_create:
-        raise DatabaseError(
-            "this user may not create the extension vector",
-            hint="As a superuser of this database, run: create extension vector schema public;",
-        )
 
 
 def _migrate(connection: SqlalchemyConnection) -> None:

@@ -1,16 +1,13 @@
 -- lock: one upgrade at a time per database, until the transaction ends
 select pg_advisory_xact_lock(%(key)s);
 
--- vector_extension: is pgvector available, in which schema is it, may this user create it
-select exists (select from pg_available_extensions where name = 'vector'),
-       (select n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace
-         where e.extname = 'vector'),
-       has_database_privilege(current_database(), 'create');
-
--- create_schemas: the two schemas, the extension and the record of what was applied
-create extension if not exists vector schema public;
-create schema if not exists ehrdb;
-create schema if not exists ehr;
+-- create_schemas: the two schemas and the record of what was applied
+do $$
+begin  -- a DBA may have made them for an owner who may not make schemas: `if not exists` would ask for that right first
+    if to_regnamespace('ehrdb') is null then create schema ehrdb; end if;
+    if to_regnamespace('ehr') is null then create schema ehr; end if;
+end
+$$;
 create table if not exists ehrdb.schema_state (
     is_only_row boolean primary key default true check (is_only_row),
     sql_sha256  text not null,

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from rich.table import Table
 
 from ehrdb import doctor as checks
 from ehrdb.cli.common import Json, current_database, err, out, print_json, settings
-from ehrdb.database import open_database
+from ehrdb.database import open_database, session_environment
 from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
 from ehrdb.schema import upgrade as upgrade_schema
@@ -70,7 +71,13 @@ def psql(
     """
     with open_database(settings()) as database:
         program = _psql_program()
-        raise typer.Exit(os.spawnv(os.P_WAIT, program, [program, database.url, *(arguments or [])]))
+        parts = {name: str(value) for name, value in conninfo_to_dict(database.url).items()}
+        with database.session() as connection:
+            pinned = session_environment(connection)
+        # The password travels in the environment: everybody on the machine can read a command line.
+        secret = {"PGPASSWORD": parts.pop("password")} if "password" in parts else {}
+        command = [program, "--dbname", make_conninfo(**parts), *(arguments or [])]
+        raise typer.Exit(os.spawnve(os.P_WAIT, program, command, {**os.environ, **pinned, **secret}))
 
 
 def _psql_program() -> str:

@@ -28,7 +28,7 @@ def demo() -> None:
     """
     configured = settings()
     started = time.monotonic()
-    with open_database(configured) as database:
+    with open_database(configured, create=True) as database:
         with _step("Schema and 316 synthetic patients (Synthea, OMOP tables)"):
             loaded = story.prepare(database)
         out.print(f"  {loaded.new} new, {loaded.changed} changed, {loaded.unchanged} unchanged patients")

@@ -58,7 +58,7 @@ delete from ehrdb.embedding_job
 
 -- vector_table: where a batch lands
 create temp table vectors (
-    content_sha256 bytea, token_count integer, is_truncated boolean, embedding public.halfvec
+    content_sha256 bytea, token_count integer, is_truncated boolean, embedding halfvec
 ) on commit drop;
 
 -- copy_vectors: the batch, in binary
@@ -101,14 +101,8 @@ update ehrdb.embedding_job
 -- unhurried_session: no time limit for this session's next statements
 set statement_timeout = 0;
 
--- hurried_session: the server's limit again
-reset statement_timeout;
-
--- lock_index: one session looks after an encoder's index at a time
-select pg_advisory_lock(hashtext('ehrdb.ensure_index'), %(encoder_id)s);
-
--- unlock_index: the next may
-select pg_advisory_unlock(hashtext('ehrdb.ensure_index'), %(encoder_id)s);
+-- try_lock_index: whether this transaction is now the one that looks after an encoder's index
+select pg_try_advisory_xact_lock(hashtext('ehrdb.ensure_index'), %(encoder_id)s);
 
 -- index_state: whether search would use an index, whether there is one, whether it is whole
 select served.patients > ehrdb.exact_search_bound(), i.indexrelid is not null, coalesce(i.indisvalid, false)

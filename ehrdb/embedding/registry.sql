@@ -60,7 +60,7 @@ select count(distinct format)
 
 -- imported_table: where imported vectors land
 create temp table imported (
-    patient_id bigint, as_of timestamp, embedding public.halfvec, row bigint
+    patient_id bigint, as_of timestamp, embedding halfvec, row bigint
 ) on commit drop;
 
 -- copy_imported: the rows of a file, in binary

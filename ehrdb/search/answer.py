@@ -14,6 +14,7 @@ from ehrdb.database import Connection, Database
 from ehrdb.embedding import registry
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.encoder import Encoder
+from ehrdb.errors import DatabaseUnavailable
 from ehrdb.queries import Queries
 
 CHANNEL = "ehrdb_search"
@@ -27,18 +28,19 @@ LoadEncoder = Callable[[RegisteredEncoder], Encoder]
 def answer_searches(database: Database, load_encoder: LoadEncoder, stop: Event) -> None:
     """Embed the texts that sessions ask about, as they come, until `stop` is set.
 
-    The connection's application_name tells sessions that somebody listens. A lost connection is made again.
+    The connection's application_name tells sessions that somebody listens. A lost connection is made again. Questions
+    are looked for every second as well, which is all there is behind a pooler: it passes no notification on.
     """
     while not stop.is_set():
         try:
-            with psycopg.connect(database.url, autocommit=True, application_name=WORKER) as connection:
+            with database.session(WORKER) as connection:
                 register_vector(connection)
                 connection.execute(f"listen {CHANNEL}".encode())
                 while not stop.is_set():
                     _answer_all(connection, load_encoder)
                     for _ in connection.notifies(timeout=_STOP_CHECK_SECONDS, stop_after=1):
                         pass
-        except psycopg.OperationalError:
+        except (DatabaseUnavailable, psycopg.OperationalError):
             stop.wait(_STOP_CHECK_SECONDS)
 
 
