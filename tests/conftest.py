@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 
 from ehrdb.bootstrap import bootstrap_sql
 from ehrdb.config import Settings
-from ehrdb.database import Connection, Database, open_database
+from ehrdb.database import Connection, Database, closing_pool, open_database
 from ehrdb.schema import upgrade
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -63,8 +63,23 @@ def owner_url(server_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
     if request.config.getoption("--superuser"):
         yield server_url
         return
-    name, password = f"ehrdb_owner_{os.getpid()}", secrets.token_hex(8)
-    run(server_url, f"create role {name} login nosuperuser nocreatedb nocreaterole nobypassrls password '{password}'")
+    with created_role(server_url, f"ehrdb_owner_{os.getpid()}") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def analyst_url(server_url: str, template: str) -> Iterator[str]:
+    """The same server as a reader: a role that is a member of ehr_analyst, which the template's bootstrap made."""
+    with created_role(server_url, f"ehrdb_reader_{os.getpid()}", "in role ehr_analyst") as url:
+        yield url
+
+
+@contextmanager
+def created_role(server_url: str, name: str, options: str = "") -> Iterator[str]:
+    """A role without any right of its own, dropped afterwards; its URL."""
+    password = secrets.token_hex(8)
+    ordinary = "login nosuperuser nocreatedb nocreaterole nobypassrls"
+    run(server_url, f"create role {name} {ordinary} password '{password}' {options}")
     yield make_url(server_url).set(username=name, password=password).render_as_string(hide_password=False)
     run(server_url, f"drop role {name}")
 
@@ -105,8 +120,15 @@ def bare_database(server_url: str, owner_url: str) -> Iterator[Database]:
 @pytest.fixture
 def superuser(server_url: str, database: Database) -> Iterator[Connection]:
     """One transaction of a superuser in the test's database."""
-    with Database(same_database(server_url, database)).transaction() as connection:
+    with closing_pool(Database(same_database(server_url, database))) as same, same.transaction() as connection:
         yield connection
+
+
+@pytest.fixture
+def analyst(analyst_url: str, database: Database) -> Iterator[Database]:
+    """The test's database as a reader sees it."""
+    with closing_pool(Database(same_database(analyst_url, database))) as reader:
+        yield reader
 
 
 @pytest.fixture
@@ -137,10 +159,10 @@ def bootstrap(server_url: str, database: Database, schema: str = "public") -> No
     run(same_database(server_url, database), bootstrap_sql(url.username or "", url.database or "", schema))
 
 
-def same_database(server_url: str, database: Database) -> str:
-    """The superuser's URL of a test's database."""
+def same_database(url: str, database: Database) -> str:
+    """The test's database under the role of another URL."""
     name = make_url(database.url).database
-    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 def run(url: str, statement: str) -> None:
