@@ -54,7 +54,7 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
         """The command that is to run, imported."""
-        name, _, rest = super().resolve_command(ctx, args)  # type: ignore[arg-type]
+        name, _, rest = super().resolve_command(ctx, args)
         return name, imported(name), rest
 
 

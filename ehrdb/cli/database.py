@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from rich.markup import escape
 from rich.table import Table
 
 from ehrdb import doctor as checks
@@ -90,6 +92,23 @@ def _psql_program() -> str:
     return program
 
 
+def _readable(name: str, value: object) -> str:
+    """Figures as people write them: no more digits than mean something."""
+    if value is None:
+        return "-"
+    if name == "coverage":
+        return f"{value:.1%}"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, timedelta):
+        return str(timedelta(seconds=round(value.total_seconds())))
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "seconds")
+    return escape(str(value))
+
+
 def _print_rows(title: str, rows: list[dict[str, object]], nothing: str) -> None:
     """Rows as records, one line a column: some have more columns than a terminal has room for."""
     if not rows:
@@ -99,5 +118,5 @@ def _print_rows(title: str, rows: list[dict[str, object]], nothing: str) -> None
     for row in rows:
         table = Table(show_header=False, show_edge=False, box=None)
         for name, value in row.items():
-            table.add_row(f"  [dim]{name}[/]", "-" if value is None else str(value))
+            table.add_row(f"  [dim]{name}[/]", _readable(name, value))
         out.print(table)

@@ -56,7 +56,7 @@ def _show(database: Database) -> None:
     with database.transaction() as connection:
         row = connection.execute(_queries.timeline, {"patient_id": patient_id}).fetchone()
         nearest = connection.execute(
-            _queries.nearest, {"patient_id": patient_id, "k": 1, "as_of": "infinity", "encoder": None}
+            _queries.nearest, {"patient_id": patient_id, "k": 1, "cohort": None, "as_of": "infinity", "encoder": None}
         ).fetchone()
     assert row is not None
     assert nearest is not None

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from psycopg import sql
+from psycopg import ClientCursor, sql
 
 from ehrdb.database import Connection, Database, extension_schema, is_pooled
 from ehrdb.embedding.registry import RegisteredEncoder
@@ -51,12 +51,12 @@ def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: boo
 def _alone(database: Database, encoder: RegisteredEncoder) -> Iterator[None]:
     """One session looks after an encoder's index at a time.
 
-    The lock belongs to a transaction of its own, which a pooler leaves alone; it is tried, not waited for, because
-    a statement that waits holds up the concurrent build that it waits for.
+    The lock belongs to a transaction of its own, which a pooler leaves alone. A concurrent build waits for all
+    snapshots: so the lock is tried, not waited for, and by a client-side cursor, whose statements leave no portal open.
     """
     with database.transaction() as connection:
-        connection.execute(_queries.unhurried)
-        while connection.execute(_queries.try_lock_index, {"encoder_id": encoder.encoder_id}).fetchone() != (True,):
+        cursor = ClientCursor(connection)
+        while cursor.execute(_queries.try_lock_index, {"encoder_id": encoder.encoder_id}).fetchone() != (True,):
             time.sleep(_LOOK_SECONDS)
         yield
 

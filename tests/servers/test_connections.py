@@ -141,9 +141,12 @@ def test_a_load_under_other_settings_finds_nothing_changed(database: Database, t
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_a_database_in_another_encoding_is_refused(server_url: str, owner_url: str, encoding: str) -> None:
     options = f"encoding '{encoding}' locale 'C'"
-    with created_database(server_url, owner_url, f"ehrdb_{encoding.lower()}", options=options) as database:
-        with pytest.raises(DatabaseError, match=f"is encoded in {encoding}; ehrdb needs UTF8"), database.begin():
-            pass
+    with (
+        created_database(server_url, owner_url, f"ehrdb_{encoding.lower()}", options=options) as database,
+        pytest.raises(DatabaseError, match=f"is encoded in {encoding}; ehrdb needs UTF8"),
+        database.begin(),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -199,12 +202,13 @@ def pooled(misconfigured: Database, tmp_path: Path) -> Iterator[Database]:
     (tmp_path / "pgbouncer.ini").write_text(
         f"[databases]\n* = {place}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
         f"unix_socket_dir =\nauth_type = trust\nauth_file = {tmp_path / 'users.txt'}\npool_mode = transaction\n"
-        "default_pool_size = 2\nserver_tls_sslmode = disable\n"
+        "default_pool_size = 2\nserver_tls_sslmode = disable\nquery_wait_timeout = 20\n"
     )
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
-    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    socket_folder = Path(str(server["host"]))
+    user = ["-u", socket_folder.owner() if socket_folder.is_absolute() else "nobody"] if os.geteuid() == 0 else []
     log = (tmp_path / "pgbouncer.log").open("wb")
     process = subprocess.Popen([program, *user, str(tmp_path / "pgbouncer.ini")], stderr=log)
     database = Database(f"postgresql://{url.username}@127.0.0.1:{port}/{url.database}")
