@@ -1,4 +1,5 @@
--- standing: who asks, where, and what they may do
+-- name: standing
+-- who asks, where, and what they may do
 select current_user, current_database(), e.schema, coalesce(has_schema_privilege(e.schema, 'usage'), false),
        a.name is not null,
        r.rolsuper or coalesce((not a.superuser or a.trusted) and c.may_create, false), c.may_create,
@@ -14,10 +15,12 @@ select current_user, current_database(), e.schema, coalesce(has_schema_privilege
   left join (select nspowner, nspowner::regrole::text as owner from pg_namespace where nspname = 'ehrdb') o on true
  where r.rolname = current_user;
 
--- create_extension: vectors, where nobody has made them yet
+-- name: create_extension
+-- vectors, where nobody has made them yet
 create extension vector schema public;
 
--- bootstrap: what a superuser runs
+-- name: bootstrap
+-- what a superuser runs
 -- What a superuser (or the provider's administrator role) runs once, in database {database}, so that {owner}, an
 -- ordinary role, can install, upgrade, dump and restore ehrdb. Harmless when run again.
 

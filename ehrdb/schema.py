@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ehrdb.bootstrap import create_extension, require_server
 from ehrdb.database import Connection, Database, driver_connection
 from ehrdb.errors import DatabaseError, SchemaOutdated
 from ehrdb.queries import Queries
+from ehrdb.sql_files import in_order
 
 _LOCK = 0x65687264_62  # 'ehrdb': one upgrade at a time
 _queries = Queries("ehrdb", "schema.sql")
@@ -80,9 +80,9 @@ def sql_digest() -> str:
     return digest.hexdigest()
 
 
-def sql_files() -> Iterator[Path]:
-    """All files of sql/ in the order they are applied: by path, numbered names first to last."""
-    return iter(sorted(project_path("sql").rglob("*.sql")))
+def sql_files() -> list[Path]:
+    """All files of sql/ in the order they are applied."""
+    return in_order(project_path("sql").rglob("*.sql"))
 
 
 def project_path(name: str) -> Path:

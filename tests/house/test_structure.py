@@ -13,7 +13,7 @@ FLOORS = (
     {"errors", "queries"},
     {"config"},
     {"database", "patience"},
-    {"bootstrap"},
+    {"bootstrap", "sql_files"},
     {"frames", "parquet", "schema"},
     {"encoder"},
     {"events", "timeline"},
