@@ -20,7 +20,6 @@ select current_user, current_database(), e.schema, coalesce(has_schema_privilege
 create extension vector schema public;
 
 -- name: bootstrap
--- what a superuser runs
 -- What a superuser (or the provider's administrator role) runs once, in database {database}, so that {owner}, an
 -- ordinary role, can install, upgrade, dump and restore ehrdb. Harmless when run again.
 

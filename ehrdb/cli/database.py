@@ -14,21 +14,83 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from rich.markup import escape
 from rich.table import Table
 
-from ehrdb import doctor as checks
 from ehrdb.cli.common import Json, current_database, err, out, print_json, settings
-from ehrdb.database import open_database, session_environment
+from ehrdb.database import Database, open_database, session_environment
 from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
-from ehrdb.schema import upgrade as upgrade_schema
 
+sql_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="SQL for a database administrator.")
 _queries = Queries("ehrdb.cli")
 
 
-def upgrade() -> None:
-    """Bring the database's ehrdb schema to this version: tables, views and functions, in one transaction."""
+def upgrade(
+    force: Annotated[
+        bool, typer.Option("--force", help="Apply all views and functions anew, whatever is there.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done, and what a superuser must do before.")
+    ] = False,
+) -> None:
+    """Bring the database's ehrdb schema to this version: tables, views and functions, in one transaction.
+
+    Grants are made anew each time. Needs no superuser where `ehrdb sql bootstrap` has been run.
+
+    Example: `ehrdb upgrade --dry-run`
+    """
+    from ehrdb.schema import upgrade as upgrade_schema
+
     with open_database(settings()) as database:
-        changed = upgrade_schema(database)
-        err.print(f"{'upgraded' if changed else 'nothing changed'}: {database.place}")
+        if dry_run:
+            _foretell(database)
+            return
+        changed = upgrade_schema(database, force=force, tell=lambda notice: err.print(f"notice: {escape(notice)}"))
+        err.print(f"{'upgraded' if changed else 'nothing changed'}: {escape(database.place)}")
+
+
+def _foretell(database: Database) -> None:
+    from ehrdb.bootstrap import faults, standing
+    from ehrdb.schema import state, wanted_state
+
+    with database.transaction() as connection:
+        found = standing(connection)
+        obstacles = faults(found, connection.info.server_version)
+        for obstacle in obstacles:
+            out.print(f"{escape(obstacle.message)}\n  {escape(obstacle.hint or '')}", soft_wrap=True)
+        if found.extension_schema is None:
+            who = (
+                f"{found.role} may create it"
+                if found.can_create_extension
+                else "a superuser must: `ehrdb sql bootstrap`"
+            )
+            out.print(f"the extension vector is missing; {escape(who)}")
+        elif not obstacles:
+            has, wants = state(connection), wanted_state(connection)
+            out.print(f"tables: {has.revision or 'none'} -> {wants.revision}")
+            out.print(f"views and functions: {'as they are' if has == wants else 'applied anew'}; grants: made anew")
+
+
+@sql_app.command()
+def bootstrap(
+    owner: Annotated[str | None, typer.Option(help="Role that will own ehrdb. Default: that of the URL.")] = None,
+    database: Annotated[str | None, typer.Option(help="Database. Default: that of the URL.")] = None,
+    schema: Annotated[str, typer.Option(help="Schema for the extension vector, where it is not there yet.")] = "public",
+) -> None:
+    """Print what a superuser runs once so that an ordinary role can do the rest; connects to nothing.
+
+    Example: `ehrdb sql bootstrap | psql -d hospital -U postgres`
+    """
+    from ehrdb.bootstrap import bootstrap_sql
+
+    parts = conninfo_to_dict(settings().database_url or "")
+    names = (owner or parts.get("user"), database or parts.get("dbname"))
+    if None in names:
+        raise ConfigError("for whom, and where?", hint="Name --owner and --database, or set EHRDB_DATABASE_URL.")
+    typer.echo(bootstrap_sql(str(names[0]), str(names[1]), schema), nl=False)
+
+
+@sql_app.callback()
+def _sql() -> None:
+    """SQL for a database administrator."""
 
 
 def status(json: Json = False) -> None:
@@ -53,6 +115,8 @@ def doctor(json: Json = False) -> None:
 
     Exits with 1 where something is wrong.
     """
+    from ehrdb import doctor as checks
+
     findings = checks.examine(settings())
     if json:
         print_json(findings)
