@@ -14,6 +14,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg.errors import Diagnostic
 from psycopg.sql import Identifier
+from psycopg.types.json import Jsonb
 from sqlalchemy import Connection as SqlalchemyConnection
 
 from ehrdb.bootstrap import create_extension, require_server
@@ -54,7 +55,8 @@ def upgrade(database: Database, *, force: bool = False, tell: Callable[[str], No
         connection.execute(_queries.create_schemas)
         _migrate(sqlalchemy_connection)
         _apply_sql(connection)
-        connection.execute(_queries.write_state, {"sql_sha256": wanted_state(connection).sql_sha256})
+        applied = {"sql_sha256": wanted_state(connection).sql_sha256, "objects": Jsonb(objects(connection))}
+        connection.execute(_queries.write_state, applied)
     return True
 
 
@@ -74,6 +76,24 @@ def state(connection: Connection) -> SchemaState:
         return SchemaState(None, None)
     row = connection.execute(_queries.read_state).fetchone()
     return SchemaState(*row) if row else SchemaState(None, None)
+
+
+def objects(connection: Connection) -> dict[str, str]:
+    """Everything in the two schemas by name, each with a digest of its definition; partitions left out."""
+    row = connection.execute(_queries.objects).fetchone()
+    return dict(row[0]) if row else {}
+
+
+def differences(connection: Connection) -> list[tuple[str, str]]:
+    """Objects that are missing or not as the last upgrade left them; each with which of the two."""
+    row = connection.execute(_queries.applied_objects).fetchone()
+    applied: dict[str, str] = row[0] if row else {}
+    found = objects(connection)
+    return [
+        (name, "missing" if name not in found else "differs")
+        for name, digest in sorted(applied.items())
+        if found.get(name) != digest
+    ]
 
 
 def wanted_state(connection: Connection) -> SchemaState:

@@ -7,7 +7,7 @@ import shutil
 from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -18,6 +18,9 @@ from ehrdb.cli.common import Json, current_database, err, out, print_json, setti
 from ehrdb.database import Database, open_database, session_environment
 from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
+
+if TYPE_CHECKING:
+    from ehrdb.doctor import Finding
 
 sql_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="SQL for a database administrator.")
 _queries = Queries("ehrdb.cli")
@@ -111,9 +114,12 @@ def status(json: Json = False) -> None:
 
 
 def doctor(json: Json = False) -> None:
-    """Check server, pgvector, schema, encoder, providers and disk, and say what to do about each fault.
+    """Check everything that ehrdb needs, and say who must do what about each fault: exact commands and SQL.
 
-    Exits with 1 where something is wrong.
+    Settings, disk, runtime, connection, server, rights, pgvector, every table, view and function, grants, encoders,
+    embeddings and heads; for readers too. Exits with 1 where something is wrong; warnings do not count.
+
+    Example: `ehrdb doctor --json`
     """
     from ehrdb import doctor as checks
 
@@ -122,10 +128,16 @@ def doctor(json: Json = False) -> None:
         print_json(findings)
     else:
         for finding in findings:
-            out.print(f"{'[green]ok[/]  ' if finding.ok else '[red]FAIL[/]'} {finding.check}: {finding.found}")
-            if not finding.ok:
-                out.print(f"     [dim]{finding.advice}[/]")
-    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+            _print_finding(finding)
+    raise typer.Exit(1 if any(finding.status == "fault" for finding in findings) else 0)
+
+
+def _print_finding(finding: Finding) -> None:
+    mark = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "fault": "[red]FAULT[/]  "}[finding.status]
+    out.print(f"{mark} {finding.check}: {escape(finding.found)}", soft_wrap=True)
+    if finding.status != "ok":
+        who = "you" if finding.who == "you" else f"the {finding.who}"
+        out.print(f"        [dim]{who}:[/] {escape(finding.advice)}", soft_wrap=True)
 
 
 def psql(
