@@ -23,9 +23,9 @@ import psycopg
 
 from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, open_database
+from ehrdb.events import load_ehrshot
 from ehrdb.queries import Queries
 from ehrdb.schema import upgrade
-from ehrdb.sources import load_ehrshot
 
 queries = Queries(Path(__file__).parent, "load.sql")
 CODES = 20_000

@@ -28,7 +28,7 @@ from sklearn.preprocessing import MaxAbsScaler
 
 from ehrdb.config import Settings
 from ehrdb.database import Connection, open_database
-from ehrdb.encoder.registry import RegisteredEncoder
+from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.queries import Queries
 from ehrdb.schema import upgrade
 

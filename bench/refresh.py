@@ -21,11 +21,10 @@ import psycopg
 
 from ehrdb.config import Settings
 from ehrdb.database import Database, open_database
-from ehrdb.encoder import registry
-from ehrdb.encoder.load import encoder_directory, load_encoder
-from ehrdb.encoder.registry import RegisteredEncoder
+from ehrdb.embedding import Engine, refresh, registry
+from ehrdb.embedding.load import encoder_directory, load_encoder
+from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.queries import Queries
-from ehrdb.refresh import Engine, refresh
 from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
 

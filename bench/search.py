@@ -30,10 +30,10 @@ from pgvector.psycopg import register_vector
 
 from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, open_database
-from ehrdb.encoder import registry
-from ehrdb.encoder.registry import RegisteredEncoder
+from ehrdb.embedding import registry
+from ehrdb.embedding.index import ensure_index
+from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.queries import Queries
-from ehrdb.refresh.index import ensure_index
 from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
 

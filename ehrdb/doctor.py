@@ -9,8 +9,8 @@ from importlib.util import find_spec
 
 from ehrdb.config import Settings
 from ehrdb.database import Connection, open_database
-from ehrdb.encoder import registry
-from ehrdb.encoder.load import load_encoder
+from ehrdb.embedding import registry
+from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import EhrdbError
 from ehrdb.queries import Queries
 from ehrdb.schema import MINIMUM_SERVER, require_current

@@ -9,10 +9,11 @@ import typer
 from rich.table import Table
 
 from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, settings
-from ehrdb.encoder import registry
+from ehrdb.embedding import registry
 from ehrdb.errors import ConfigError, RefreshError
-from ehrdb.purge import purge as purge_patients
-from ehrdb.sources import export_labels, export_meds, export_predictions
+from ehrdb.events import export_meds
+from ehrdb.events.purge import purge as purge_patients
+from ehrdb.prediction.label_files import export_labels, export_predictions
 
 export_app = typer.Typer(no_args_is_help=True, help="Write records in a standard form.")
 

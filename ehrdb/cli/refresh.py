@@ -13,12 +13,11 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ehrdb.cli.common import EncoderName, Json, current_database, err, print_json, select_cohort, settings
-from ehrdb.encoder import registry
-from ehrdb.encoder.load import load_encoder
+from ehrdb.embedding import Engine, Queue, RefreshResult, Snapshot, refresh_all, registry
+from ehrdb.embedding.load import load_encoder
+from ehrdb.embedding.metrics import serve_metrics
 from ehrdb.errors import ConfigError
-from ehrdb.refresh import Engine, Queue, RefreshResult, Snapshot, refresh_all
-from ehrdb.refresh.metrics import serve_metrics
-from ehrdb.refresh.worker import work
+from ehrdb.worker import work
 
 
 def refresh(

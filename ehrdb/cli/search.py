@@ -10,11 +10,11 @@ from pgvector.psycopg import register_vector
 from rich.table import Table
 
 from ehrdb.cli.common import AsOf, EncoderName, Json, current_database, out, print_json, select_cohort, settings
-from ehrdb.encoder import registry
-from ehrdb.encoder.load import load_encoder
+from ehrdb.embedding import registry
+from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
-from ehrdb.refresh.answer import embed_query
+from ehrdb.search.answer import embed_query
 
 _queries = Queries("ehrdb.cli")
 PatientId = Annotated[int, typer.Argument(help="patient_id, as in ehr.patient")]
