@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from ehrdb import __version__
+
 # Each command with its place and its line in `ehrdb --help`: only the one that runs is imported, so that help and
 # shell completion wait for no library. A test holds the lines to the docstrings.
 COMMANDS = {
@@ -83,8 +85,17 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback(help="Patient timelines, LLM embeddings, similarity and prediction as features of PostgreSQL.")
 def _settings(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="Settings file. Default: ehrdb.toml, see below.")] = None,
 ) -> None:
     if config is not None:

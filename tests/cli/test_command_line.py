@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ehrdb import __version__
 from ehrdb.cli import COMMANDS, imported
 from ehrdb.cli.failure import explain
 from tests.cli.conftest import Command
@@ -61,3 +62,7 @@ def test_a_moment_without_events_is_told(ehrdb: Command, tmp_path: Path) -> None
     result = ehrdb("timeline", "1", "--as-of", "1900-01-01")
     assert (result.returncode, result.stdout) == (0, "")
     assert "patient 1 has nothing at or before 1900-01-01" in result.stderr
+
+
+def test_the_version_is_printed(ehrdb: Command) -> None:
+    assert ehrdb("--version").stdout.strip() == __version__

@@ -72,9 +72,8 @@ def test_a_named_file_is_read_and_a_missing_one_is_told(database: Database, tmp_
     file.write_text(f'database_url = "{database.url}"\n')
     ehrdb = command({})
     assert ehrdb("--config", str(file), "status").returncode == 0
-    assert (
-        f"there is no settings file {tmp_path}/none.toml" in ehrdb("--config", f"{tmp_path}/none.toml", "status").stderr
-    )
+    missing = ehrdb("--config", f"{tmp_path}/none.toml", "status")
+    assert f"there is no settings file {tmp_path}/none.toml" in missing.stderr
 
 
 def test_without_a_database_both_ways_are_named_and_nothing_is_made(tmp_path: Path) -> None:
@@ -94,19 +93,7 @@ def test_a_url_that_is_set_to_nothing_is_no_database_either(tmp_path: Path) -> N
 
 def test_help_waits_for_no_library() -> None:
     code = "import sys, ehrdb.cli; sys.argv = ['ehrdb', '--help']; ehrdb.cli.main()"
-    heavy = [
-        "torch",
-        "transformers",
-        "sklearn",
-        "scipy",
-        "ray",
-        "polars",
-        "numpy",
-        "sqlalchemy",
-        "alembic",
-        "psycopg",
-        "onnxruntime",
-    ]
+    heavy = ["torch", "sklearn", "scipy", "polars", "numpy", "sqlalchemy", "alembic", "psycopg", "onnxruntime"]
     check = f"import atexit, sys; atexit.register(lambda: print([m for m in {heavy} if m in sys.modules]))"
     found = subprocess.run([sys.executable, "-c", f"{check}; {code}"], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines()[-1] == "[]"
