@@ -1,10 +1,10 @@
-.PHONY: help install demo test lint docs bench clean
+.PHONY: help install demo test test-servers test-superuser lint docs bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 
 help: ## Show what there is to make
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
 
 install: .venv/installed ## Create .venv with everything: the worker, the exporter, the tests
 
@@ -21,6 +21,12 @@ demo: install ## The whole story on synthetic patients, in an embedded database 
 
 test: install ## Run all tests
 	$(BIN)/pytest
+
+test-servers: install ## The tests on PostgreSQL 15 to 18, those that can be had (see tests/servers/matrix.py)
+	$(BIN)/python -m tests.servers.matrix -q
+
+test-superuser: install ## The tests once more, the databases owned by a superuser
+	$(BIN)/pytest --superuser
 
 lint: install ## Style, types, and nothing forgotten
 	$(BIN)/ruff check .
