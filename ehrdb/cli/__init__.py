@@ -7,6 +7,7 @@ import sys
 import psycopg
 import sqlalchemy.exc
 import typer
+from rich.markup import escape
 
 from ehrdb.cli import database as database_commands
 from ehrdb.cli import (
@@ -28,6 +29,7 @@ from ehrdb.cli import (
 )
 from ehrdb.cli.common import err
 from ehrdb.errors import EhrdbError
+from ehrdb.extras import missing_extra
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -70,6 +72,9 @@ def main() -> None:
         app()
     except EhrdbError as error:
         _fail(error.message, error.hint)
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        _fail(missing.message, missing.hint)
     except sqlalchemy.exc.DBAPIError as error:
         if not isinstance(error.orig, psycopg.Error):
             raise
@@ -89,7 +94,7 @@ def _describe(error: psycopg.Error) -> tuple[str, str | None]:
 
 
 def _fail(message: str, hint: str | None) -> None:
-    err.print(f"[bold red]error:[/] {message}", soft_wrap=True)
+    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
     if hint:
-        err.print(f"[dim]hint:[/]  {hint}", soft_wrap=True)
+        err.print(f"[dim]hint:[/]  {escape(hint)}", soft_wrap=True)
     sys.exit(2)

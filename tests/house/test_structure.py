@@ -11,6 +11,7 @@ STAGES = ("events", "timeline", "embedding", "search", "prediction")
 # A module imports from its own floor's row and the rows above it, never from below.
 FLOORS = (
     {"errors", "config", "queries"},
+    {"extras"},
     {"database", "patience"},
     {"frames", "parquet", "schema"},
     {"encoder"},
