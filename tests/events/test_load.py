@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ehrdb.database import Connection, Database
-from ehrdb.events import export_meds, load_ehrshot, load_meds
+from ehrdb.events import load_ehrshot
+from ehrdb.events.meds import export_meds, load_meds
 from ehrdb.events.purge import purge
 
 HEADER = "patient_id,start,end,code,value,unit,visit_id,omop_table\n"
