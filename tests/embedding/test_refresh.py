@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import psycopg
 import pytest
 
 from ehrdb.database import Database
@@ -100,6 +101,30 @@ def test_retry_gives_a_dead_text_a_new_chance(database: Database, encoder: Regis
     assert run(database, encoder).embedded == 1
 
 
+def test_a_text_is_tried_five_times_ever_more_patiently_and_then_given_up(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    delays = []
+    for _ in range(5):
+        assert ask(database, "select count(*) from ehrdb.embedding_job where is_dead") == 0
+        run(database, encoder, FakeEncoder(poison="SNOMED/40"))
+        minutes = "round(extract(epoch from not_before - now()) / 60)::integer"
+        delays.append(ask(database, f"select {minutes} from ehrdb.embedding_job"))
+        with database.transaction() as connection:
+            connection.execute("update ehrdb.embedding_job set not_before = '-infinity'")
+    assert delays == [1, 4, 16, 64, 256]
+    assert ask(database, "select (attempts, is_dead)::text from ehr.failed_embedding") == "(5,t)"
+    assert run(database, encoder).embedded == 0
+
+
+def test_what_is_given_up_is_not_pending(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder, FakeEncoder(poison="SNOMED/40"))
+    with database.transaction() as connection:
+        connection.execute("update ehrdb.embedding_job set attempts = 5, is_dead = true")
+    status = "select (pending, retrying, dead, oldest_pending is null)::text from ehr.embedding_status"
+    assert ask(database, status) == "(0,0,1,t)"
+
+
 class BrokenEncoder(FakeEncoder):
     """Fails on everything without blaming a text."""
 
@@ -119,6 +144,31 @@ def test_what_another_worker_holds_is_left_to_it(database: Database, encoder: Re
     Queue(database, encoder, "other").claim(100)
     result = run(database, encoder)
     assert (result.embedded, result.leased, result.exit_code) == (0, 10, 3)
+
+
+def test_a_worker_gives_back_what_it_holds_and_nothing_of_others(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    with database.transaction() as connection:
+        connection.execute("select ehrdb.plan_refresh()")
+    one, other = Queue(database, encoder, "one"), Queue(database, encoder, "other")
+    one.claim(4)
+    other.claim(3)
+    one.release()
+    assert (other.outlook().leased, other.outlook().ready) == (3, 7)
+
+
+@pytest.mark.parametrize("statement", ["select ehrdb.plan_refresh()", "select ehrdb.forget_patients(array[1])"])
+def test_one_plans_at_a_time_and_nobody_is_forgotten_meanwhile(
+    database: Database, encoder: RegisteredEncoder, statement: str
+) -> None:
+    with database.transaction() as planning:
+        planning.execute("select ehrdb.plan_refresh()")
+        with database.transaction() as waiting:
+            waiting.execute("set local lock_timeout = '200ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                waiting.execute(statement.encode())
+            waiting.rollback()
 
 
 def test_an_expired_lease_is_taken_over(database: Database, encoder: RegisteredEncoder) -> None:
