@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from sqlalchemy import make_url
 
 from ehrdb.config import Settings
@@ -19,6 +20,10 @@ from ehrdb.schema import upgrade
 
 SHARED = Path(__file__).parents[2] / "shared"
 _numbers = count()
+
+# The same examples at every run, however busy the machine.
+settings.register_profile("here", deadline=None, derandomize=True)
+settings.load_profile("here")
 
 
 def shared(path: str) -> Path:

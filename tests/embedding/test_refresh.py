@@ -68,6 +68,14 @@ def test_touching_an_event_without_changing_the_text_embeds_nothing(
     assert run(database, encoder).embedded == 0
 
 
+def test_a_replaced_text_leaves_no_vector_behind(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder)
+    with database.transaction() as connection:
+        write(connection, [Record(3, day(1, 0), "SNOMED/late")])  # before all that was embedded of patient 3
+    run(database, encoder)
+    assert ask(database, "select count(*) from ehrdb.embedding") == 10
+
+
 def test_equal_texts_are_embedded_once(database: Database) -> None:
     with database.transaction() as connection:
         write(connection, [Record(p, day(1), "SNOMED/38341003") for p in (1, 2, 3)])
@@ -108,8 +116,9 @@ def test_a_text_is_tried_five_times_ever_more_patiently_and_then_given_up(
     for _ in range(5):
         assert ask(database, "select count(*) from ehrdb.embedding_job where is_dead") == 0
         run(database, encoder, FakeEncoder(poison="SNOMED/40"))
-        minutes = "round(extract(epoch from not_before - now()) / 60)::integer"
-        delays.append(ask(database, f"select {minutes} from ehrdb.embedding_job"))
+        delays.append(
+            ask(database, "select round(extract(epoch from not_before - now()) / 60)::integer from ehrdb.embedding_job")
+        )
         with database.transaction() as connection:
             connection.execute("update ehrdb.embedding_job set not_before = '-infinity'")
     assert delays == [1, 4, 16, 64, 256]
@@ -159,7 +168,7 @@ def test_a_worker_gives_back_what_it_holds_and_nothing_of_others(
 
 
 @pytest.mark.parametrize("statement", ["select ehrdb.plan_refresh()", "select ehrdb.forget_patients(array[1])"])
-def test_one_plans_at_a_time_and_nobody_is_forgotten_meanwhile(
+def test_one_plans_at_a_time_and_nobody_is_purged_meanwhile(
     database: Database, encoder: RegisteredEncoder, statement: str
 ) -> None:
     with database.transaction() as planning:

@@ -28,7 +28,7 @@ QUESTIONS = {
     "ehr.cohort_balance(": "select * from ehr.cohort_balance(array[1, 2], array[3, 4], %(as_of)s)",
     "ehr.predict(": "select ehr.predict('sepsis', 1, %(as_of)s)",
     "ehr.predict_cohort(text,": "select * from ehr.predict_cohort('sepsis', array[1, 2], %(as_of)s) order by 1",
-    "ehr.predict_cohort(text[],": "select * from ehr.predict_cohort(array['sepsis'], array[1, 2], %(as_of)s) order by 2",
+    "ehr.predict_cohort(text[],": "select * from ehr.predict_cohort(array['sepsis'], array[1], %(as_of)s)",
 }
 Answer = list[tuple[object, ...]]
 

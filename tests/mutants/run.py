@@ -1,7 +1,8 @@
 """`make mutants`: put faults in one at a time and see a test notice each.
 
 The faults stand in mutants.yaml. Each is put into a copy of the tree, where the tests that should notice it run; one
-that they let pass is a survivor. Exit status 0: all noticed; 1: survivors; 2: the list or the untouched tree is at fault.
+that they let pass is a survivor. Exit status 0: all noticed; 1: survivors; 2: the list, or the tree without a fault, is
+not as it should be.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def _problems(mutant: Mutant) -> Iterable[str]:
 
 
 def _is_defined(test: str) -> bool:
-    file, _, name = test.partition("::")
+    file, _, name = test.partition("[")[0].partition("::")
     path = CHECKOUT / file
     if not name:
         return path.exists()

@@ -192,7 +192,8 @@ insert into ehrdb.prompt (prompt) values ('Stay?');
 insert into ehrdb.embedding (encoder_id, content_sha256, token_count, is_truncated, embedding)
 select encoder_id, '\\x01', 1, false, (ehr.embedding(5) * array_fill(-1, array[8])::vector)::halfvec from ehrdb.encoder;
 insert into ehrdb.embedding_point (encoder_id, prompt_id, patient_id, as_of, is_current, content_sha256)
-select encoder_id, p.prompt_id, 5, '2020-01-10', true, '\\x01' from ehrdb.encoder, ehrdb.prompt p where p.prompt = 'Stay?';
+select encoder_id, p.prompt_id, 5, '2020-01-10', true, '\\x01'
+  from ehrdb.encoder, ehrdb.prompt p where p.prompt = 'Stay?';
 """
 
 
@@ -278,6 +279,15 @@ def test_heads_are_trained_on_the_record_as_of_the_label_alone(database: Databas
     train(database, encoder, make, "guo_los")
     with database.transaction() as connection:
         assert connection.execute("select weights::text from ehrdb.head").fetchone() == before
+
+
+def test_patients_are_split_as_their_source_says(database: Database, encoder: RegisteredEncoder) -> None:
+    with database.transaction() as connection:
+        connection.execute(
+            "update ehrdb.patient set split = case when patient_id <= 60 then 'train' when patient_id <= 90 then 'val'"
+            " else 'test' end"
+        )
+    assert train(database, encoder, make, "guo_los")[0].labels == {"train": 60, "val": 30, "test": 30}
 
 
 def test_kept_predictions_go_with_their_vectors(database: Database, encoder: RegisteredEncoder) -> None:

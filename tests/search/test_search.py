@@ -16,6 +16,8 @@ from ehrdb.embedding.vectors import import_vectors
 from ehrdb.testing import FakeEncoder
 from tests.records import Record, add_encoder, day, write, write_patients
 
+MICROSECOND = timedelta(microseconds=1)
+
 
 @pytest.fixture
 def searchable(database: Database) -> Database:
@@ -87,8 +89,9 @@ def test_equally_similar_patients_come_in_the_order_of_their_ids(database: Datab
         encoder = add_encoder(connection)
     refresh(database, encoder, FakeEncoder)
     with database.transaction() as connection:
-        for table in ("patient_embedding", "embedding_point"):  # the first become the last on disk
-            connection.execute(f"update ehrdb.{table} set as_of = as_of where patient_id in (2, 3)".encode())
+        # The first become the last on disk.
+        connection.execute("update ehrdb.patient_embedding set as_of = as_of where patient_id in (2, 3)")
+        connection.execute("update ehrdb.embedding_point set as_of = as_of where patient_id in (2, 3)")
         assert [p for p, _ in neighbours(connection, f"1, 3, as_of => '{as_of}'")] == [2, 3, 4]
         assert [p for p, _ in neighbours(connection, "ehr.embedding(1), 4")] == [1, 2, 3, 4]
 
@@ -165,6 +168,16 @@ def test_rarity_counts_patients_and_not_how_often_they_have_it(database: Databas
         write(connection, [Record(p, day(n), "SNOMED/often") for p in (1, 2) for n in range(1, 6)])
         write(connection, [Record(3, day(1), "SNOMED/else")])
         assert weights(connection, 1, 2) == {("shared", "SNOMED/often"): pytest.approx(np.log(1 + 3 / 2))}
+
+
+def test_an_explanation_shows_the_latest_value_by_then(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(1, day(1), "LOINC/1", 9.5), Record(1, day(4), "LOINC/1", 12.0)])
+        write(connection, [Record(2, day(1), "LOINC/1", 7.0)])
+        question = "select value_a, value_b from ehr.explain_similarity(1, 2, %s)"
+        before = connection.execute(question, [day(4) - MICROSECOND]).fetchall()
+        at = connection.execute(question, [day(4)]).fetchall()
+    assert (before, at) == ([("9.5", "7")], [("12", "7")])
 
 
 def test_a_related_pair_is_as_rare_as_the_commoner_of_the_two(database: Database) -> None:
@@ -278,9 +291,9 @@ def test_recall_is_the_mean_over_the_sample_beside_the_worst(database: Database)
     with database.transaction() as connection:
         connection.execute(
             "create or replace function ehrdb.nearest_by_index(for_encoder_id integer, query public.halfvec, k integer,"
-            " cohort bigint[], excluded bigint) returns bigint[] language sql stable as $$ select"
-            " (ehrdb.nearest_exact(for_encoder_id, query, k, cohort, excluded))[case when excluded = 7 then 3 else 1 end:]"
-            " $$"  # patient 7's two nearest are missed
+            " cohort bigint[], excluded bigint) returns bigint[] language sql stable as $$"
+            " select n[case when excluded = 7 then 3 else 1 end:]"  # patient 7's two nearest are missed
+            "   from ehrdb.nearest_exact(for_encoder_id, query, k, cohort, excluded) n $$"
         )
         row = connection.execute("select is_indexed, queries, recall, worst from ehr.search_recall(5, 40)").fetchone()
     assert row == (True, 40, pytest.approx((39 + 0.6) / 40), pytest.approx(0.6))
@@ -407,13 +420,9 @@ def test_ten_is_too_few_to_be_shown_with_the_outcome_or_without(
     assert everybody[3:] == ((with_outcome, pytest.approx(with_outcome / 35)) if is_shown else (None, None))
 
 
-AFTER = timedelta(days=5)
-MICROSECOND = timedelta(microseconds=1)
-
-
 @pytest.mark.parametrize(
     ("moment", "counts"),
-    [(day(24), 0), (day(24) + MICROSECOND, 1), (day(24) + AFTER, 1), (day(24) + AFTER + MICROSECOND, 0)],
+    [(day(24), 0), (day(24) + MICROSECOND, 1), (day(29), 1), (day(29) + MICROSECOND, 0)],
 )
 @pytest.mark.parametrize("outcome", ["SNOMED/fall", "falls"])
 def test_an_outcome_counts_after_the_moment_and_up_to_the_horizon(
@@ -426,6 +435,13 @@ def test_an_outcome_counts_after_the_moment_and_up_to_the_horizon(
             connection.execute("insert into ehrdb.label values ('falls', %s, %s, 1)", [patient, moment])
         (_, everybody) = outcomes(connection, f"40, '{outcome}', '{day(24)}', '5 days', 39")
     assert everybody[3] == 35 * counts
+
+
+def test_who_had_no_record_by_then_is_not_counted(followed: Database) -> None:
+    with followed.transaction() as connection:
+        write(connection, [Record(p, day(26), "SNOMED/stroke") for p in range(41, 61)])
+        rows = outcomes(connection, f"40, 'SNOMED/stroke', '{day(24)}', '5 days', 39")
+    assert rows[1] == ("everybody", 39, 35, 24, pytest.approx(24 / 35))
 
 
 def test_followed_is_who_has_a_record_up_to_the_end_of_the_horizon(followed: Database) -> None:
@@ -517,6 +533,15 @@ def test_the_age_that_matches_is_that_of_the_moment(followed: Database) -> None:
         before = matched(connection, arguments)
         write(connection, [Record(p, day(24) + timedelta(days=4000), "SNOMED/later") for p in range(1, 40, 2)])
         assert matched(connection, arguments) == before
+
+
+def test_a_balance_as_of_a_past_day_is_not_moved_by_what_came_later(searchable: Database) -> None:
+    question = "select * from ehr.cohort_balance(array[1, 2, 3], array[4, 5, 6], %s, 3)"
+    with searchable.transaction() as connection:
+        before = connection.execute(question, [day(24)]).fetchall()
+        later = [Record(p, day(26), code) for p in (1, 2, 3) for code in ("SNOMED/later", "SNOMED/41")]
+        write(connection, [*later, *[Record(4, day(27), row[0].split()[-1]) for row in before[5:]]])
+        assert connection.execute(question, [day(24)]).fetchall() == before
 
 
 def test_differences_are_in_units_of_the_sample_standard_deviation(database: Database) -> None:

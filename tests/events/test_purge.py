@@ -1,4 +1,4 @@
-"""Forgetting a patient: everything of theirs, and nothing of anybody else's."""
+"""A purge: everything of its patients goes, and nothing of anybody else's."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rows_of(connection: Connection, patients: list[int]) -> dict[str, int]:
     return {name: connection.execute(question.format(name).encode(), [patients]).rowcount for (name,) in tables}
 
 
-def test_every_table_that_knows_patients_forgets_them_and_keeps_the_others(database: Database) -> None:
+def test_every_table_that_knows_patients_loses_them_and_keeps_the_others(database: Database) -> None:
     with database.transaction() as connection:
         write(connection, [Record(p, day(1), f"SNOMED/{p}") for p in (1, 2, 3)])
         encoder = add_encoder(connection)
