@@ -167,7 +167,7 @@ def test_a_worker_gives_back_what_it_holds_and_nothing_of_others(
     assert (other.outlook().leased, other.outlook().ready) == (3, 7)
 
 
-@pytest.mark.parametrize("statement", ["select ehrdb.plan_refresh()", "select ehrdb.forget_patients(array[1])"])
+@pytest.mark.parametrize("statement", ["select ehrdb.plan_refresh()", "select ehrdb.purge_patients(array[1])"])
 def test_one_plans_at_a_time_and_nobody_is_purged_meanwhile(
     database: Database, encoder: RegisteredEncoder, statement: str
 ) -> None:
@@ -321,7 +321,7 @@ def test_who_shares_a_text_with_a_patient_who_changes_or_goes_is_embedded_all_th
         write(connection, [Record(p, day(1), "SNOMED/38341003") for p in (1, 2, 3)])
         encoder = add_encoder(connection)
         connection.execute("select ehrdb.plan_refresh()")
-        connection.execute("select ehrdb.forget_patients(array[1])")
+        connection.execute("select ehrdb.purge_patients(array[1])")
     run(database, encoder)
     with database.transaction() as connection:
         connection.execute("truncate ehrdb.embedding, ehrdb.embedding_job, ehrdb.patient_embedding")
