@@ -75,7 +75,7 @@ def test_a_changed_row_rewrites_its_patient_alone(database: Database, tmp_path: 
 def test_a_changed_description_marks_who_has_the_code(database: Database, tmp_path: Path) -> None:
     folder = write(tmp_path / "source", [*ROWS, "2,2021-01-01,,SNOMED/1,,,,observation"])
     for description in ("Hypertension", "High blood pressure"):
-        forget_changes(database)
+        clear_changes(database)
         (folder / "concept.csv").write_text(f"code,description\nSNOMED/3950001,Birth\nSNOMED/1,{description}\n")
         load_ehrshot(database, folder)
     assert changed_patients(database) == [(2,)]
