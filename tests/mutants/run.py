@@ -85,8 +85,10 @@ def main(
     try:
         mutants = [mutant for mutant in read_mutants() if re.search(only, f"{mutant.fault} {mutant.file}")]
         with tempfile.TemporaryDirectory(prefix="ehrdb-mutants-") as place, ThreadPoolExecutor(jobs) as pool:
-            _require_green(Path(place) / "untouched", mutants, jobs)
-            verdicts = list(pool.map(lambda numbered: _try(Path(place), *numbered), enumerate(mutants)))
+            untouched = Path(place) / "untouched"
+            _copy(CHECKOUT, untouched)
+            _require_green(untouched, mutants, jobs)
+            verdicts = list(pool.map(lambda numbered: _try(untouched, *numbered), enumerate(mutants)))
     except Fault as fault:
         print(fault, file=sys.stderr)
         raise typer.Exit(2) from None
@@ -98,16 +100,15 @@ def main(
 def _require_green(tree: Path, mutants: Sequence[Mutant], jobs: int) -> None:
     """The tests must pass without any fault: else they would notice everything."""
     tests = sorted({test for mutant in mutants for test in mutant.tests})
-    _copy(tree)
     status, output = _pytest(tree, tests, "-n", str(jobs))
     if status != PASSED:
         raise Fault(f"the tests do not pass without a fault (exit status {status}):\n{output}")
 
 
-def _try(place: Path, number: int, mutant: Mutant) -> bool:
+def _try(untouched: Path, number: int, mutant: Mutant) -> bool:
     """Whether the tests notice this fault; says so as soon as it is known."""
-    tree = place / f"{number:03}"
-    _copy(tree)
+    tree = untouched.with_name(f"{number:03}")
+    _copy(untouched, tree)
     mutant.put_into(tree)
     status, output = _pytest(tree, mutant.tests)
     shutil.rmtree(tree)
@@ -117,14 +118,13 @@ def _try(place: Path, number: int, mutant: Mutant) -> bool:
     return status == FAILED
 
 
-def _copy(tree: Path) -> None:
+def _copy(source: Path, tree: Path) -> None:
     tree.mkdir()
     for part in PARTS:
-        source = CHECKOUT / part
-        if source.is_dir():
-            shutil.copytree(source, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+        if (source / part).is_dir():
+            shutil.copytree(source / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(source, tree / part)
+            shutil.copy(source / part, tree / part)
 
 
 def _pytest(tree: Path, tests: Sequence[str], *options: str) -> tuple[int, str]:
