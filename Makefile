@@ -20,7 +20,7 @@ demo: install ## The whole story on synthetic patients, in an embedded database 
 	EHRDB_HOME=$(or $(EHRDB_HOME),$(CURDIR)/.ehrdb) $(BIN)/ehrdb demo
 
 test: install ## Run all tests, on all cores
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n auto --dist loadfile
 
 mutants: install ## Put known faults in one at a time: the tests must notice each
 	$(BIN)/python -m tests.mutants.run

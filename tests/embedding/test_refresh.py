@@ -155,6 +155,15 @@ def test_what_another_worker_holds_is_left_to_it(database: Database, encoder: Re
     assert (result.embedded, result.leased, result.exit_code) == (0, 10, 3)
 
 
+def test_what_changed_since_it_was_queued_is_not_claimed(database: Database, encoder: RegisteredEncoder) -> None:
+    with database.transaction() as connection:
+        connection.execute("select ehrdb.plan_refresh()")
+        write(connection, [Record(3, day(1, 0), "SNOMED/late")])
+    claimed = Queue(database, encoder, "one").claim(100)
+    assert len(claimed) == 9
+    assert not any("SNOMED/30" in text for _, text in claimed)
+
+
 def test_a_worker_gives_back_what_it_holds_and_nothing_of_others(
     database: Database, encoder: RegisteredEncoder
 ) -> None:
