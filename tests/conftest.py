@@ -41,6 +41,13 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given
         return
+    with started_server() as url:
+        yield url
+
+
+@contextmanager
+def started_server() -> Iterator[str]:
+    """An embedded server, removed afterwards; its URL."""
     with tempfile.TemporaryDirectory(prefix="ehrdb-test-") as home, open_database(_embedded(home)) as server:
         _run(server.url, "alter system set fsync = off")  # nobody misses these databases after a power cut
         _run(server.url, "select pg_reload_conf()")

@@ -22,6 +22,8 @@ import typer
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from tests.conftest import started_server
+
 CHECKOUT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("mutants.yaml")
 PARTS = ("docs", "ehrdb", "migrations", "sql", "tests", "pyproject.toml", "README.md", "docker-compose.yml")
@@ -84,17 +86,23 @@ def main(
     """Put faults in one at a time and see a test notice each."""
     try:
         mutants = [mutant for mutant in read_mutants() if re.search(only, f"{mutant.fault} {mutant.file}")]
-        with tempfile.TemporaryDirectory(prefix="ehrdb-mutants-") as place, ThreadPoolExecutor(jobs) as pool:
-            untouched = Path(place) / "untouched"
-            _copy(CHECKOUT, untouched)
-            _require_green(untouched, mutants, jobs)
-            verdicts = list(pool.map(lambda numbered: _try(untouched, *numbered), enumerate(mutants)))
+        with tempfile.TemporaryDirectory(prefix="ehrdb-mutants-") as place, started_server() as url:
+            os.environ["EHRDB_TEST_DATABASE_URL"] = url  # one server for all: each run makes databases of its own
+            verdicts = _try_all(Path(place) / "untouched", mutants, jobs)
     except Fault as fault:
         print(fault, file=sys.stderr)
         raise typer.Exit(2) from None
     survivors = [mutant for mutant, is_noticed in zip(mutants, verdicts, strict=True) if not is_noticed]
     print(f"{len(mutants)} faults, {len(survivors)} survivors")
     raise typer.Exit(1 if survivors else 0)
+
+
+def _try_all(untouched: Path, mutants: Sequence[Mutant], jobs: int) -> list[bool]:
+    """Whether the tests notice each of them."""
+    _copy(CHECKOUT, untouched)
+    _require_green(untouched, mutants, jobs)
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(lambda numbered: _try(untouched, *numbered), enumerate(mutants)))
 
 
 def _require_green(tree: Path, mutants: Sequence[Mutant], jobs: int) -> None:
