@@ -9,7 +9,6 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +16,7 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
+from ehrdb import __version__
 from ehrdb.database import Connection
 from ehrdb.errors import InputError
 from ehrdb.events.ragged import RaggedRow, even_rows
@@ -53,7 +53,7 @@ def digest_files(directory: Path, *settings: object) -> bytes:
     """SHA-256 of a folder's data files, by name and content, and of the settings that they are read with."""
     if not directory.is_dir():
         raise InputError("is not a directory", file=directory, hint="Name the folder that holds the files.")
-    digest = hashlib.sha256(repr((version("ehrdb"), settings)).encode())
+    digest = hashlib.sha256(repr((__version__, settings)).encode())
     for path in sorted(path for path in directory.rglob("*") if path.name.lower().endswith(_SUFFIXES)):
         try:
             with path.open("rb") as stream:
@@ -82,7 +82,7 @@ def copy_file(
     if path.suffix == ".parquet":
         return _copy_parquet(connection, path, table, required, first_row)
     with _opened(path) as stream:
-        header_line = stream.readline().decode("utf-8-sig", errors="replace")
+        header_line = _first_line(path, stream)
         delimiter = "\t" if "\t" in header_line else ","
         columns = _column_names(path, next(csv.reader([header_line], delimiter=delimiter), []), required)
         _create(connection, table, columns, first_row)
@@ -99,6 +99,15 @@ def copy_file(
         stream.readline()
         even = even_rows(stream, delimiter, quote == '"', len(columns), left_out)
         return _copy(connection, path, table, ["row", *columns], even, ",", '"')
+
+
+def _first_line(path: Path, stream: IO[bytes]) -> str:
+    try:
+        return stream.readline().decode("utf-8-sig", errors="replace")
+    except (OSError, EOFError) as error:
+        raise InputError(
+            f"cannot be read ({type(error).__name__})", file=path, hint="Is it compressed, as its ending .gz says?"
+        ) from None
 
 
 class _UnevenRows(InputError):

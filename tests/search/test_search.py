@@ -204,13 +204,13 @@ def test_a_related_pair_is_as_rare_as_the_commoner_of_the_two(database: Database
         assert weights(connection, 1, 2) == {("related", "SNOMED/heart disease"): pytest.approx(np.log(1 + 5 / 3))}
 
 
-def test_row_level_security_limits_search_and_still_gives_k_rows(searchable: Database) -> None:
+def test_row_level_security_limits_search_and_still_gives_k_rows(searchable: Database, analyst: Database) -> None:
     with searchable.transaction() as connection:
         connection.execute("alter table ehrdb.patient_embedding enable row level security")
         connection.execute(
             "create policy site on ehrdb.patient_embedding to ehr_analyst using (patient_id between 1 and 12)"
         )
-        connection.execute("set local role ehr_analyst")
+    with analyst.transaction() as connection:
         found = neighbours(connection, "1, 10")
     assert len(found) == 10
     assert max(p for p, _ in found) <= 12
@@ -311,12 +311,12 @@ def test_recall_is_the_mean_over_the_sample_beside_the_worst(database: Database)
     assert row == (True, 40, pytest.approx((39 + 0.6) / 40), pytest.approx(0.6))
 
 
-def test_row_level_security_holds_in_a_search_by_index(database: Database) -> None:
+def test_row_level_security_holds_in_a_search_by_index(database: Database, analyst: Database) -> None:
     build_index_whatever_the_size(database, 64)
     with database.transaction() as connection:
         connection.execute("alter table ehrdb.patient_embedding enable row level security")
         connection.execute("create policy site on ehrdb.patient_embedding to ehr_analyst using (patient_id > 20)")
-        connection.execute("set local role ehr_analyst")
+    with analyst.transaction() as connection:
         found = neighbours(connection, "1, 10")
     assert len(found) == 10
     assert min(p for p, _ in found) > 20
