@@ -1,4 +1,4 @@
-.PHONY: help install demo test lint docs bench clean
+.PHONY: help install demo test mutants lint docs bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,8 +19,11 @@ install: .venv/installed ## Create .venv with everything: the worker, the export
 demo: install ## The whole story on synthetic patients, in an embedded database under .ehrdb
 	EHRDB_HOME=$(or $(EHRDB_HOME),$(CURDIR)/.ehrdb) $(BIN)/ehrdb demo
 
-test: install ## Run all tests
-	$(BIN)/pytest
+test: install ## Run all tests, on all cores
+	$(BIN)/pytest -n auto --dist loadfile
+
+mutants: install ## Put known faults in one at a time: the tests must notice each
+	$(BIN)/python -m tests.mutants.run
 
 lint: install ## Style, types, and nothing forgotten
 	$(BIN)/ruff check .
