@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from sqlalchemy import make_url
 
 from ehrdb.bootstrap import bootstrap_sql
@@ -25,6 +26,10 @@ from ehrdb.schema import upgrade
 
 SHARED = Path(__file__).parents[2] / "shared"
 _numbers = count()
+
+# The same examples at every run, however busy the machine.
+settings.register_profile("here", deadline=None, derandomize=True)
+settings.load_profile("here")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,6 +56,13 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given
         return
+    with started_server() as url:
+        yield url
+
+
+@contextmanager
+def started_server() -> Iterator[str]:
+    """An embedded server, removed afterwards; its URL as its superuser."""
     with tempfile.TemporaryDirectory(prefix="ehrdb-test-") as home, _embedded(Path(home)) as url:
         run(url, "alter system set fsync = off")  # nobody misses these databases after a power cut
         run(url, "select pg_reload_conf()")

@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-import polars as pl
 import psycopg
 from psycopg import sql
 
@@ -20,6 +19,9 @@ from ehrdb import __version__
 from ehrdb.database import Connection
 from ehrdb.errors import InputError
 from ehrdb.events.ragged import RaggedRow, even_rows
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 _CHUNK = 1 << 20
@@ -115,6 +117,9 @@ class _UnevenRows(InputError):
 
 
 def _copy_parquet(connection: Connection, path: Path, table: str, required: tuple[str, ...], first_row: int) -> int:
+    # Imported here: CSV files need no polars.
+    import polars as pl
+
     try:
         frame = pl.scan_parquet(path)
         names = frame.collect_schema().names()
@@ -123,7 +128,10 @@ def _copy_parquet(connection: Connection, path: Path, table: str, required: tupl
     columns = _column_names(path, names, required)
     _create(connection, table, columns, first_row)
     batches = (_as_csv(batch) for batch in frame.collect_batches(chunk_size=200_000))
-    return _copy(connection, path, table, columns, batches, ",", '"')
+    try:
+        return _copy(connection, path, table, columns, batches, ",", '"')
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"cannot be read to its end ({type(error).__name__})", file=path) from None
 
 
 def _as_csv(batch: pl.DataFrame) -> bytes:
@@ -187,7 +195,7 @@ def _copy(
             raise _input_error(path, error) from None
         except UnicodeDecodeError:
             raise InputError("is not valid UTF-8 text", file=path, hint=_CONVERT) from None
-        except (OSError, EOFError, csv.Error, pl.exceptions.PolarsError) as error:
+        except (OSError, EOFError, csv.Error) as error:
             raise InputError(f"cannot be read to its end ({type(error).__name__})", file=path) from None
         return cursor.rowcount
 
