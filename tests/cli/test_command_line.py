@@ -29,7 +29,7 @@ def test_an_unknown_command_is_told(ehrdb: Command) -> None:
 
 def test_a_missing_extra_is_named_in_full() -> None:
     message, hint = explain(ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime")) or ("", "")
-    assert (message, hint) == ("onnxruntime is not installed", "pip install 'ehrdb[cpu]'")
+    assert (message, hint) == ("this needs the package onnxruntime", "Install it: pip install 'ehrdb[cpu]'")
     assert explain(ModuleNotFoundError("No module named 'ehrdb.nothing'", name="ehrdb.nothing")) is None
 
 
