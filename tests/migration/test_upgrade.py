@@ -105,10 +105,10 @@ union all
 select 'view', oid::regclass::text, pg_get_viewdef(oid) || coalesce(reloptions::text, '')
   from pg_class where relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and relkind = 'v'
 union all
-select 'rights', oid::regprocedure::text, proacl::text
+select 'rights', oid::regprocedure::text, coalesce(proacl, acldefault('f', proowner))::text
   from pg_proc where pronamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)
 union all
-select 'rights', oid::regclass::text, relacl::text
+select 'rights', oid::regclass::text, coalesce(relacl, acldefault('r', relowner))::text
   from pg_class where relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and relkind in ('r', 'p', 'v')
 union all
 select 'comment', d.classoid::regclass || coalesce(p.oid::regprocedure::text, c.oid::regclass::text), d.description
