@@ -28,6 +28,10 @@ app = typer.Typer(no_args_is_help=True, help="Load records from OMOP, MEDS or EH
 Directory = Annotated[Path, typer.Argument(help="Folder with the files")]
 Source = Annotated[str | None, typer.Option(help="Name of the source; a load replaces only its own patients.")]
 KeepMissing = Annotated[bool, typer.Option(help="Keep patients that the source no longer has.")]
+Quoted = Annotated[list[str] | None, typer.Option(help="Table whose files quote by RFC 4180; repeatable.")]
+Unquoted = Annotated[
+    list[str] | None, typer.Option(help="Table whose files do not quote: a quote is text; repeatable.")
+]
 
 
 @app.command()
@@ -53,6 +57,11 @@ def omop(
         list[int] | None,
         typer.Option(help="Visit detail concept of intensive care; repeatable (default: 32037 and 581379)."),
     ] = None,
+    quoted: Quoted = None,
+    unquoted: Unquoted = None,
+    time_zone: Annotated[
+        str | None, typer.Option(help="Clock of the patients, where times have a time zone (America/New_York).")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Load OMOP CDM 5.3-5.5 tables.
@@ -70,6 +79,9 @@ def omop(
         icu_concepts=tuple(icu_concept or OmopOptions.icu_concepts),
         skip_bad_rows=skip_bad_rows,
         keep_missing=keep_missing,
+        quoted=tuple(quoted or ()),
+        unquoted=tuple(unquoted or ()),
+        time_zone=time_zone,
     )
     with current_database() as database:
         if schema:

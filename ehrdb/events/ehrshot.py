@@ -9,13 +9,13 @@ from psycopg import DataError
 
 from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
-from ehrdb.events.files import copy_file, digest_files, find_file
-from ehrdb.events.merge import LoadResult, TableReport, check_problems, load
+from ehrdb.events.files import copy_table, name_files
+from ehrdb.events.folder import Part, SourceFolder, digest_files
+from ehrdb.events.merge import LoadResult, TableReport, check_problems, load, report_unread
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events", "ehrshot.sql")
 EVENT_COLUMNS = ("patient_id", "start", "end", "code", "value", "unit", "visit_id", "omop_table")
-_ROWS_PER_FILE = 1 << 40
 
 
 def load_ehrshot(
@@ -36,25 +36,24 @@ def load_ehrshot(
 
 
 def _stage(connection: Connection, directory: Path) -> Iterator[TableReport]:
-    rows = _number_events(connection, _event_files(directory))
-    _stage_vocabulary(connection, directory)
-    _stage_splits(connection, directory)
+    folder = SourceFolder(directory)
+    rows = _number_events(connection, _event_files(folder))
+    _stage_vocabulary(connection, folder)
+    _stage_splits(connection, folder)
     connection.execute(_queries.stage_patients)
     yield TableReport("ehrshot", rows_read=rows, rows_loaded=rows)
-    yield from _stage_reports(connection, directory)
+    yield from _stage_reports(connection, folder)
+    yield from report_unread(folder)
 
 
-def _number_events(connection: Connection, files: list[Path]) -> int:
+def _number_events(connection: Connection, parts: list[Part]) -> int:
     """Files straight into numbered events; the text of 40 million rows is not staged in between. Returns the rows."""
-    rows = sum(
-        copy_file(connection, path, "raw_event", required=EVENT_COLUMNS, first_row=number * _ROWS_PER_FILE + 2)
-        for number, path in enumerate(files)
-    )
+    rows = copy_table(connection, parts, "ehrshot", required=EVENT_COLUMNS)
     connection.execute(_queries.number_events, {"plain_times": _are_plain(connection)})
     row = connection.execute(_queries.any_broken).fetchone()
     if row and row[0]:
-        names = [str(path) for path in files]
-        connection.execute(_queries.find_broken, {"files": names, "rows_per_file": _ROWS_PER_FILE})
+        connection.execute(_queries.find_broken)
+        name_files(connection, "ehrshot", [str(part.path) for part in parts])
         check_problems(connection)
     return rows
 
@@ -69,45 +68,52 @@ def _are_plain(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
-def _event_files(directory: Path) -> list[Path]:
-    single = find_file(directory, "ehrshot")
-    files = [single] if single else sorted((directory / "data").glob("*.csv"))
-    if not files:
-        raise InputError("has neither ehrshot.csv nor data/*.csv", file=directory)
-    return files
+def _event_files(folder: SourceFolder) -> list[Part]:
+    parts = folder.take("ehrshot") or folder.take("data")
+    if not parts:
+        raise InputError("has neither ehrshot.csv nor data/*.csv", file=folder.directory)
+    return parts
 
 
-def _stage_vocabulary(connection: Connection, directory: Path) -> None:
-    full, plain = find_file(directory, "concept_full"), find_file(directory, "concept")
-    if full:
-        copy_file(connection, full, "raw_concept_full", required=("code", "description"))
+def _stage_vocabulary(connection: Connection, folder: SourceFolder) -> None:
+    described = ("code", "description")
+    full = _copy(connection, folder, "concept_full", described)
+    if full is not None:
         connection.execute(_queries.stage_full_concepts)
-    if plain:
-        copy_file(connection, plain, "raw_concept", required=("code", "description"))
+    plain = _copy(connection, folder, "concept", described)
+    if plain is not None:
         connection.execute(_queries.stage_concepts)
-    if not (full or plain):
-        raise InputError("has no concept.csv", file=directory, hint="It gives each code's description.")
-    if parents := find_file(directory, "concept_parent"):
-        copy_file(connection, parents, "raw_parent", required=("child_code", "parent_code"))
+    if full is None and plain is None:
+        raise InputError("has no concept.csv", file=folder.directory, hint="It gives each code's description.")
+    if _copy(connection, folder, "concept_parent", ("child_code", "parent_code")) is not None:
         connection.execute(_queries.stage_parents)
-    if custom := find_file(directory, "custom_codes"):
-        copy_file(connection, custom, "raw_custom", required=("vocabulary", "code", "description"))
+    if _copy(connection, folder, "custom_codes", ("vocabulary", "code", "description")) is not None:
         connection.execute(_queries.stage_custom_texts)
 
 
-def _stage_splits(connection: Connection, directory: Path) -> None:
+def _copy(connection: Connection, folder: SourceFolder, name: str, required: tuple[str, ...]) -> int | None:
+    """Rows of a table's files; None where it has none."""
+    parts = folder.take(name)
+    return copy_table(connection, parts, name, required=required) if parts else None
+
+
+def _stage_splits(connection: Connection, folder: SourceFolder) -> None:
     connection.execute(_queries.split_table)
-    candidates = (directory / "splits", directory)
-    found = [find_file(folder, "person_id_map") for folder in candidates if folder.is_dir()]
-    for path in filter(None, found[:1]):
-        copy_file(connection, path, "raw_split", required=("split", "omop_person_id"))
+    below = folder.directory / "splits"
+    if below.is_dir():
+        folder.ignore("splits")
+    found = [SourceFolder(below)] if below.is_dir() else []
+    required = ("split", "omop_person_id")
+    if any(_copy(connection, place, "person_id_map", required) is not None for place in (*found, folder)):
         connection.execute(_queries.stage_splits)
 
 
-def _stage_reports(connection: Connection, directory: Path) -> Iterator[TableReport]:
-    if path := find_file(directory, "chexpert"):
-        rows = copy_file(connection, path, "raw_report", required=("patient_id", "start", "no finding"))
-        connection.execute(_queries.check_reports, {"file": str(path)})
+def _stage_reports(connection: Connection, folder: SourceFolder) -> Iterator[TableReport]:
+    parts = folder.take("chexpert")
+    if parts:
+        rows = copy_table(connection, parts, "chexpert", required=("patient_id", "start", "no finding"))
+        connection.execute(_queries.check_reports)
+        name_files(connection, "chexpert", [str(part.path) for part in parts])
         check_problems(connection)
         connection.execute(_queries.stage_reports)
         yield TableReport("chexpert", rows_read=rows, rows_loaded=rows)

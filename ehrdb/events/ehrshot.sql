@@ -2,7 +2,7 @@
 select coalesce(bool_and(octet_length(r.start) = 19 and r.start::timestamp::text = r.start
                          and (r."end" is null or octet_length(r."end") in (0, 19)
                                                  and coalesce(nullif(r."end", '')::timestamp::text, '') = r."end")), true)
-  from pg_temp.raw_event r;
+  from pg_temp.raw_ehrshot r;
 
 -- number_events: rows as events in order of seconds, then of rows; only then are times cut to minutes, as in FEMR.
 create temp table event_numbered on commit drop as
@@ -27,19 +27,19 @@ select e.patient_id, date_bin('1 minute', e.time, '2000-01-01') as time, e.end_t
                 when r.omop_table = 'visit_detail'
                  and exists (select from ehrdb.icu_care_site s where s.code = r.code) then 'icu' end as visit_class,
            nullif(r.omop_table, '') as source_table
-      from (select raw.*, ehrdb.to_value(raw.value) as number from pg_temp.raw_event raw offset 0) r
+      from (select raw.*, ehrdb.to_value(raw.value) as number from pg_temp.raw_ehrshot raw offset 0) r
      offset 0
   ) e;
 
 -- any_broken: whether a row could not be read as an event
 select count(*) filter (where n.patient_id is null or n.time is null or n.code is null) > 0
-       or count(n.end_time) <> (select count(nullif(r."end", '')) from pg_temp.raw_event r)
+       or count(n.end_time) <> (select count(nullif(r."end", '')) from pg_temp.raw_ehrshot r)
   from pg_temp.event_numbered n;
 
 -- find_broken: which, and why
-insert into pg_temp.load_problem (file, source_table, row, column_name, problem)
-select (%(files)s::text[])[r.row / %(rows_per_file)s + 1], 'ehrshot', r.row %% %(rows_per_file)s, column_name, problem
-  from pg_temp.raw_event r
+insert into pg_temp.load_problem (source_table, row, column_name, problem)
+select 'ehrshot', r.row, column_name, problem
+  from pg_temp.raw_ehrshot r
  cross join lateral (values
        ('patient_id', 'is not a whole number', ehrdb.to_bigint(r.patient_id) is null),
        ('start', 'is not a date or time', ehrdb.to_time(r.start) is null),
@@ -62,18 +62,18 @@ select c.code, c.description from pg_temp.raw_concept c
 
 -- stage_parents: Is-a edges
 insert into pg_temp.concept_parent_staging (child_code, parent_code)
-select child_code, parent_code from pg_temp.raw_parent;
+select child_code, parent_code from pg_temp.raw_concept_parent;
 
 -- stage_custom_texts: texts that replace a vocabulary's own
 insert into pg_temp.custom_text_staging (vocabulary, code, description)
-select vocabulary, code, coalesce(description, '') from pg_temp.raw_custom;
+select vocabulary, code, coalesce(description, '') from pg_temp.raw_custom_codes;
 
 -- split_table: train, val or test per patient
 create temp table split_staging (patient_id bigint primary key, split text) on commit drop;
 
 -- stage_splits: as the benchmark ships them
 insert into pg_temp.split_staging (patient_id, split)
-select ehrdb.to_bigint(omop_person_id), split from pg_temp.raw_split;
+select ehrdb.to_bigint(omop_person_id), split from pg_temp.raw_person_id_map;
 
 -- stage_patients: demographics from the first event and from demographic codes
 insert into pg_temp.patient_staging (patient_id, birth_time, death_time, sex, race, ethnicity, split)
@@ -96,9 +96,9 @@ select patient_id, l.birth_time, l.death_time, d.sex, d.race, d.ethnicity, s.spl
   left join pg_temp.split_staging s using (patient_id);
 
 -- check_reports: rows that cannot be reports
-insert into pg_temp.load_problem (file, source_table, row, column_name, problem)
-select %(file)s, 'chexpert', row, column_name, problem
-  from pg_temp.raw_report r
+insert into pg_temp.load_problem (source_table, row, column_name, problem)
+select 'chexpert', row, column_name, problem
+  from pg_temp.raw_chexpert r
  cross join lateral (values
        ('patient_id', 'is not a whole number', ehrdb.to_bigint(r.patient_id) is null),
        ('start', 'is not a date or time', ehrdb.to_time(r.start) is null)
@@ -113,4 +113,4 @@ select ehrdb.to_bigint(r.patient_id) as patient_id, ehrdb.to_time(r.start) as ti
                             'edema', 'consolidation', 'pneumonia', 'atelectasis', 'pneumothorax', 'pleural effusion',
                             'pleural other', 'fracture', 'support devices']) with ordinality as f (name, position)
        )::integer as findings
-  from pg_temp.raw_report r;
+  from pg_temp.raw_chexpert r;

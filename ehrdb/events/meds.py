@@ -17,7 +17,7 @@ import polars as pl
 
 from ehrdb.database import Connection, Database
 from ehrdb.errors import ConfigError, InputError
-from ehrdb.events.files import digest_files
+from ehrdb.events.folder import digest_files
 from ehrdb.events.merge import LoadResult, TableReport, load, number_events
 from ehrdb.queries import Queries
 

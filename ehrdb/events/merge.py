@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
+from ehrdb.events.folder import SourceFolder
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events")
 ALL_EVENTS = "all events"
+NOT_READ = "not read"
 
 
 @dataclass
@@ -81,6 +83,12 @@ def load(
 def number_events(connection: Connection) -> None:
     """The rows of event_staging as event_numbered, which is merged: each patient's in order."""
     connection.execute(_queries.number_events)
+
+
+def report_unread(folder: SourceFolder) -> Iterator[TableReport]:
+    """What stands in a folder and no table was read from."""
+    if folder.unread:
+        yield TableReport(NOT_READ, reasons=dict.fromkeys(folder.unread, 1))
 
 
 def check_problems(connection: Connection, hint: str = "Correct the file; nothing was written.") -> None:

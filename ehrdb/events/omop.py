@@ -14,8 +14,9 @@ from psycopg import sql
 
 from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
-from ehrdb.events.files import copy_file, digest_files, find_file, require_file
-from ehrdb.events.merge import LoadResult, TableReport, check_problems, load, number_events
+from ehrdb.events.files import FileRules, columns_of, copy_table, name_files
+from ehrdb.events.folder import SourceFolder, digest_files
+from ehrdb.events.merge import LoadResult, TableReport, check_problems, load, number_events, report_unread
 from ehrdb.events.ragged import RaggedRow
 from ehrdb.queries import Queries
 
@@ -37,6 +38,9 @@ class OmopOptions:
         inpatient_concepts: visit concepts that are inpatient stays.
         icu_concepts: visit_detail concepts that are intensive care (besides ehrdb.icu_care_site).
         skip_bad_rows: load the other rows and count the rejected ones, instead of refusing the load.
+        keep_missing: keep patients that the source no longer has.
+        quoted, unquoted: tables whose text files quote, or do not; of others it is found out.
+        time_zone: the clock that times with a time zone are turned into; None refuses them.
     """
 
     concept_order: tuple[ConceptField, ...] = ("standard", "source", "source_value")
@@ -45,6 +49,14 @@ class OmopOptions:
     icu_concepts: tuple[int, ...] = (32037, 581379)
     skip_bad_rows: bool = False
     keep_missing: bool = False
+    quoted: tuple[str, ...] = ()
+    unquoted: tuple[str, ...] = ()
+    time_zone: str | None = None
+
+    @property
+    def files(self) -> FileRules:
+        """How text files are read."""
+        return FileRules(self.quoted, self.unquoted, self.time_zone, self.skip_bad_rows)
 
 
 PERSON_FIELDS = (
@@ -122,6 +134,8 @@ CLINICAL_TABLES = (
 )
 PERSON_COLUMNS = ("person_id", "gender_concept_id", "year_of_birth")
 CONCEPT_COLUMNS = ("concept_id", "concept_name", "vocabulary_id", "concept_code")
+VOCABULARY_TABLES = ("concept_relationship", "concept_ancestor")
+OPTIONAL_TABLES = (*(table.name for table in CLINICAL_TABLES), "death", *VOCABULARY_TABLES)
 
 
 def load_omop(
@@ -159,28 +173,25 @@ def load_omop_schema(
 
     def stage(connection: Connection) -> Iterator[TableReport]:
         connection.execute(_queries.iso_dates)
-        files = _view_schema(connection, schema, vocabulary_schema or schema)
-        yield from _stage(connection, files, chosen)
-        _drop_views(connection, files)
+        tables = _view_schema(connection, schema, vocabulary_schema or schema)
+        yield from _stage(connection, {name: [place] for name, place in tables.items()}, chosen)
+        _drop_views(connection, tables)
 
     return load(database, source, stage, keep_missing=chosen.keep_missing)
 
 
 def _stage_directory(connection: Connection, directory: Path, options: OmopOptions) -> Iterator[TableReport]:
-    files = {"person": require_file(directory, "person"), "concept": require_file(directory, "concept")}
-    for name in [table.name for table in CLINICAL_TABLES] + [
-        "death",
-        "concept_ancestor",
-        "concept_relationship",
-    ]:
-        if path := find_file(directory, name):
-            files[name] = path
-    for name, path in files.items():
-        left_out: list[RaggedRow] | None = [] if options.skip_bad_rows else None
-        copy_file(connection, path, f"raw_{name}", required=_required(name), left_out=left_out)
+    folder = SourceFolder(directory)
+    tables = {name: folder.require(name) for name in ("person", "concept")}
+    tables |= {name: parts for name in OPTIONAL_TABLES if (parts := folder.take(name))}
+    for name, parts in tables.items():
+        left_out: list[RaggedRow] = []
+        copy_table(connection, parts, name, required=_required(name), rules=options.files, left_out=left_out)
         with connection.cursor() as cursor:
-            cursor.executemany(_queries.left_out, [(name, ragged.row, ragged.problem) for ragged in left_out or []])
-    return _stage(connection, {name: str(path) for name, path in files.items()}, options)
+            cursor.executemany(_queries.left_out, [(name, ragged.row, ragged.problem) for ragged in left_out])
+    places = {name: [str(part.path) for part in parts] for name, parts in tables.items()}
+    yield from _stage(connection, places, options)
+    yield from report_unread(folder)
 
 
 def _view_schema(connection: Connection, schema: str, vocabulary_schema: str) -> dict[str, str]:
@@ -232,18 +243,18 @@ def _required(name: str) -> tuple[str, ...]:
     return fixed.get(name) or next(table.required_columns for table in CLINICAL_TABLES if table.name == name)
 
 
-def _stage(connection: Connection, files: dict[str, str], options: OmopOptions) -> Iterator[TableReport]:
+def _stage(connection: Connection, places: dict[str, list[str]], options: OmopOptions) -> Iterator[TableReport]:
     connection.execute(_queries.omop_tables)
     _read(connection, "person", _queries.read_person, {name: name for name in PERSON_FIELDS})
     _read(connection, "concept", _queries.read_concept, {name: name for name in CONCEPT_FIELDS})
-    if "death" in files:
+    if "death" in places:
         _read(connection, "death", _queries.read_death, {name: name for name in DEATH_FIELDS})
     for number, table in enumerate(CLINICAL_TABLES):
-        if table.name in files:
+        if table.name in places:
             _read(connection, table.name, _queries.read_events, table.event_columns, number)
     connection.execute(_queries.index_tables)
-    _check(connection, files, options)
-    return _map(connection, files, options)
+    _check(connection, places, options)
+    return _map(connection, places, options)
 
 
 def _read(connection: Connection, table: str, statement: bytes, columns: dict[str, str], number: int = 0) -> None:
@@ -261,7 +272,7 @@ def _read(connection: Connection, table: str, statement: bytes, columns: dict[st
 
 
 def _columns(connection: Connection, table: str) -> set[str]:
-    return {name for (name,) in connection.execute(_queries.columns_of_raw, {"table": f"raw_{table}"})}
+    return set(columns_of(connection, table))
 
 
 def _column_or_null(column: str, present: set[str]) -> sql.Composable:
@@ -270,10 +281,10 @@ def _column_or_null(column: str, present: set[str]) -> sql.Composable:
     return sql.SQL("nullif({}, '')").format(sql.Identifier(column))
 
 
-def _check(connection: Connection, files: dict[str, str], options: OmopOptions) -> None:
+def _check(connection: Connection, places: dict[str, list[str]], options: OmopOptions) -> None:
     connection.execute(_queries.check)
-    for name, file in files.items():
-        connection.execute(_queries.name_file, {"table": name, "file": file})
+    for name, files in places.items():
+        name_files(connection, name, files)
     if not options.skip_bad_rows:
         check_problems(
             connection, hint="Correct the file, or load the rest with --skip-bad-rows (every rejected row is counted)."
@@ -281,7 +292,7 @@ def _check(connection: Connection, files: dict[str, str], options: OmopOptions) 
     connection.execute(_queries.reject)
 
 
-def _map(connection: Connection, files: dict[str, str], options: OmopOptions) -> Iterator[TableReport]:
+def _map(connection: Connection, places: dict[str, list[str]], options: OmopOptions) -> Iterator[TableReport]:
     first, second, third = (*options.concept_order, "source_value", "source_value")[:3]
     rules = {
         "first": first,
@@ -298,7 +309,7 @@ def _map(connection: Connection, files: dict[str, str], options: OmopOptions) ->
     connection.execute(_queries.stage_patients)
     connection.execute(_queries.stage_concepts)
     for name in ("concept_relationship", "concept_ancestor"):
-        if name in files:
+        if name in places:
             connection.execute(getattr(_queries, f"stage_parents_from_{name}"))
             break
     for row in connection.execute(_queries.reports):

@@ -2,10 +2,6 @@
 select column_name from information_schema.columns
  where table_schema = %(schema)s and lower(table_name) = %(table)s order by ordinal_position;
 
--- columns_of_raw: columns that a copied table has
-select attname::text from pg_attribute
- where attrelid = to_regclass('pg_temp.' || %(table)s) and attnum > 0 and not attisdropped;
-
 -- iso_dates: dates of typed columns as texts that are read again alike, whatever the database's DateStyle
 set local datestyle = 'ISO, YMD';
 
@@ -112,9 +108,6 @@ union all
 select r.source_table, r.row, 'person_id', 'is not in person (' || r.person_id || ')'
   from referring r left join pg_temp.omop_person p using (person_id)
  where r.person_id is not null and p.person_id is null;
-
--- name_file: say which file a problem is in
-update pg_temp.load_problem set file = %(file)s where source_table = %(table)s;
 
 -- reject: leave the rows with problems out
 delete from pg_temp.omop_person p using pg_temp.load_problem b where b.source_table = 'person' and b.row = p.row;

@@ -9,7 +9,8 @@ import polars as pl
 from ehrdb.database import Connection, Database
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import ConfigError, InputError, NotFound
-from ehrdb.events.files import copy_file
+from ehrdb.events.files import copy_table, name_files
+from ehrdb.events.folder import Part
 from ehrdb.events.merge import check_problems
 from ehrdb.frames import Kinds, copy_frame
 from ehrdb.prediction.tasks import IMPORTED, LabelResult, Task, benchmark_tasks, find_task, label, put_task
@@ -106,11 +107,12 @@ def _imported(connection: Connection, name: str) -> Task:
 
 
 def _load_file(connection: Connection, task: Task, file: Path) -> None:
-    copy_file(connection, file, "raw_label", required=("prediction_time",))
-    values = {"file": str(file), "task": task.name, "largest": _LARGEST[task.kind]}
+    copy_table(connection, [Part(file)], "label", required=("prediction_time",))
+    values = {"task": task.name, "largest": _LARGEST[task.kind]}
     connection.execute(_queries.stage_labels)
     connection.execute(_queries.problem_table)
     connection.execute(_queries.check_labels, values)
+    name_files(connection, "label", [str(file)])
     check_problems(connection)
     connection.execute(_queries.add_labels, values)
     connection.execute(_queries.drop_staging)

@@ -14,8 +14,8 @@ create temp table if not exists load_problem (
 ) on commit drop;
 
 -- check_labels: rows that cannot be labels
-insert into pg_temp.load_problem (file, source_table, row, column_name, problem)
-select %(file)s, 'label', s.row, rule.column_name, rule.problem
+insert into pg_temp.load_problem (source_table, row, column_name, problem)
+select 'label', s.row, rule.column_name, rule.problem
   from pg_temp.label_staging s
   left join ehrdb.patient p using (patient_id)
  cross join lateral (values
@@ -37,6 +37,7 @@ select %(task)s, s.patient_id, s.prediction_time, s.value from pg_temp.label_sta
 
 -- drop_staging: before the next file
 drop table pg_temp.label_staging, pg_temp.raw_label;
+drop sequence pg_temp.raw_label_row;
 
 -- export_labels: a task's labels in the protocol's order
 copy (select l.patient_id, l.prediction_time, l.value
