@@ -141,7 +141,8 @@ class _Target:
             self.connection.execute(
                 sql.SQL("create temp table {} (row bigint, {}) on commit drop").format(table, definitions)
             )
-            self.connection.execute(sql.SQL("create sequence {} cache 1000").format(self._counter))
+            # A sequence outlives the transaction.
+            self.connection.execute(sql.SQL("create sequence if not exists {} cache 1000").format(self._counter))
         first = sql.Literal(self.first_row + rows_before + 1)
         self.connection.execute(sql.SQL("alter sequence {} restart with {}").format(self._counter, first))
         defaults: list[tuple[str, sql.Composable]] = [

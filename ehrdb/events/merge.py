@@ -70,6 +70,7 @@ def load(
             connection.execute(_queries.roomy)
             connection.execute(_queries.staging)
             tables = list(stage(connection))
+            _add_remarks(connection, tables)
             connection.execute("analyze pg_temp.event_numbered")
             tables.append(_oddities(connection))
             result = _merge(connection, LoadResult(source, tables=tables), keep_missing)
@@ -112,6 +113,12 @@ def _same_again(connection: Connection, key: Mapping[str, object]) -> LoadResult
         return None
     tables = [TableReport(*report) for report in connection.execute(_queries.last_reports, key)]
     return LoadResult(str(key["source"]), unchanged=row[0], tables=tables)
+
+
+def _add_remarks(connection: Connection, tables: list[TableReport]) -> None:
+    reports = {table.source_table: table for table in tables}
+    for table, remark, rows in connection.execute(_queries.remarks):
+        reports[table].reasons[remark] = rows
 
 
 def _oddities(connection: Connection) -> TableReport:

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
-from ehrdb.events.files import FileRules, columns_of, copy_table, name_files
+from ehrdb.events.files import FileRules, columns_of, copy_table, name_files, zone_error
 from ehrdb.events.folder import SourceFolder, digest_files
 from ehrdb.events.merge import LoadResult, TableReport, check_problems, load, number_events, report_unread
 from ehrdb.events.ragged import RaggedRow
@@ -59,6 +59,10 @@ class OmopOptions:
         return FileRules(self.quoted, self.unquoted, self.time_zone, self.skip_bad_rows)
 
 
+# Programs write these words where they have nothing. NA may be a code (sodium), or a name.
+NULL_WORDS = ("NULL", "null", "\\N")
+NULL_WORDS_BUT_OF_CODES = (*NULL_WORDS, "NA", "N/A", "<NA>", "NaT", "None")
+CODE_COLUMNS = ("concept_name", "vocabulary_id", "concept_code", "standard_concept", "source_value")
 PERSON_FIELDS = (
     "person_id",
     "gender_concept_id",
@@ -73,9 +77,13 @@ CONCEPT_FIELDS = ("concept_id", "concept_name", "vocabulary_id", "concept_code",
 DEATH_FIELDS = ("person_id", "death_date", "death_datetime")
 VALUE_COLUMNS = (
     "value_as_number",
+    "operator_concept_id",
     "value_as_concept_id",
     "value_as_string",
+    "value_as_datetime",
     "value_source_value",
+    "qualifier_concept_id",
+    "qualifier_source_value",
     "unit_concept_id",
     "unit_source_value",
     "care_site_id",
@@ -173,7 +181,8 @@ def load_omop_schema(
 
     def stage(connection: Connection) -> Iterator[TableReport]:
         connection.execute(_queries.iso_dates)
-        tables = _view_schema(connection, schema, vocabulary_schema or schema)
+        _require_time_zone(connection, chosen.time_zone)
+        tables = _view_schema(connection, schema, vocabulary_schema or schema, chosen.time_zone)
         yield from _stage(connection, {name: [place] for name, place in tables.items()}, chosen)
         _drop_views(connection, tables)
 
@@ -181,6 +190,7 @@ def load_omop_schema(
 
 
 def _stage_directory(connection: Connection, directory: Path, options: OmopOptions) -> Iterator[TableReport]:
+    _require_time_zone(connection, options.time_zone)
     folder = SourceFolder(directory)
     tables = {name: folder.require(name) for name in ("person", "concept")}
     tables |= {name: parts for name in OPTIONAL_TABLES if (parts := folder.take(name))}
@@ -194,28 +204,17 @@ def _stage_directory(connection: Connection, directory: Path, options: OmopOptio
     yield from report_unread(folder)
 
 
-def _view_schema(connection: Connection, schema: str, vocabulary_schema: str) -> dict[str, str]:
+def _view_schema(connection: Connection, schema: str, vocabulary_schema: str, time_zone: str | None) -> dict[str, str]:
     """Temporary views raw_<table> over the schema's tables; returns where each table is."""
+    for place in dict.fromkeys((schema, vocabulary_schema)):
+        _require_schema(connection, place)
     found: dict[str, str] = {}
-    vocabulary = ("concept", "concept_ancestor", "concept_relationship")
-    for name in ["person", "death", *[table.name for table in CLINICAL_TABLES], *vocabulary]:
-        place = vocabulary_schema if name in vocabulary else schema
+    for name in ("person", "concept", *OPTIONAL_TABLES):
+        place = vocabulary_schema if name in ("concept", *VOCABULARY_TABLES) else schema
         rows = connection.execute(_queries.columns_of, {"schema": place, "table": name}).fetchall()
-        if not rows:
-            continue
-        found[name] = f"{place}.{name}"
-        missing = [column for column in _required(name) if (column,) not in rows]
-        if missing:
-            raise InputError("is missing", file=found[name], column=missing[0])
-        connection.execute(
-            sql.SQL("create temp view {} as select row_number() over () as row, {} from {}").format(
-                sql.Identifier(f"raw_{name}"),
-                sql.SQL(", ").join(
-                    sql.SQL("{}::text as {}").format(sql.Identifier(c), sql.Identifier(c.lower())) for (c,) in rows
-                ),
-                sql.Identifier(place, name),
-            )
-        )
+        if rows:
+            found[name] = f"{place}.{name}"
+            _view_table(connection, name, place, rows, time_zone)
     for name in ("person", "concept"):
         if name not in found:
             raise InputError(
@@ -224,6 +223,56 @@ def _view_schema(connection: Connection, schema: str, vocabulary_schema: str) ->
                 hint="Name the CDM schema with --schema (and --vocab-schema).",
             )
     return found
+
+
+def _require_schema(connection: Connection, schema: str) -> None:
+    row = connection.execute(_queries.schema_right, {"schema": schema}).fetchone()
+    if row is None:
+        raise InputError("is no schema of this database", file=schema, hint="Name the CDM schema with --schema.")
+    if not row[0]:
+        raise InputError("may not be looked into", file=schema, hint=f"grant usage on schema {schema} to <you>;")
+
+
+def _view_table(
+    connection: Connection, name: str, schema: str, rows: list[tuple[str, str, bool, bool]], time_zone: str | None
+) -> None:
+    table = rows[0][0]
+    if len({relation for relation, *_ in rows}) > 1:
+        raise InputError(f"both {table} and {rows[-1][0]} hold table {name}", file=schema)
+    wanted = [row for row in rows if row[1].lower() in _known(name)]
+    for _, column, has_zone, is_readable in wanted:
+        if not is_readable:
+            raise InputError(
+                "may not be read",
+                file=f"{schema}.{table}",
+                column=column,
+                hint=f"grant select on {schema}.{table} to <you>; what may not be seen is not taken for gone.",
+            )
+        if has_zone and time_zone is None:
+            raise zone_error(f"{schema}.{table}", column)
+    missing = [column for column in _required(name) if column not in {row[1].lower() for row in wanted}]
+    if missing:
+        raise InputError("is missing", file=f"{schema}.{table}", column=missing[0])
+    columns = sql.SQL(", ").join(
+        sql.SQL("({})::text as {}").format(_local_time(column, has_zone, time_zone), sql.Identifier(column.lower()))
+        for _, column, has_zone, _ in wanted
+    )
+    connection.execute(
+        sql.SQL("create temp view {} as select row_number() over () as row, {} from {}").format(
+            sql.Identifier(f"raw_{name}"), columns, sql.Identifier(schema, table)
+        )
+    )
+
+
+def _require_time_zone(connection: Connection, name: str | None) -> None:
+    if name is not None and connection.execute(_queries.time_zone, {"name": name}).fetchone() is None:
+        raise InputError(f"{name} is no time zone", hint="For example --time-zone America/New_York.")
+
+
+def _local_time(column: str, has_zone: bool, time_zone: str | None) -> sql.Composable:
+    if not has_zone:
+        return sql.Identifier(column)
+    return sql.SQL("{} at time zone {}").format(sql.Identifier(column), sql.Literal(time_zone))
 
 
 def _drop_views(connection: Connection, names: Iterable[str]) -> None:
@@ -243,6 +292,19 @@ def _required(name: str) -> tuple[str, ...]:
     return fixed.get(name) or next(table.required_columns for table in CLINICAL_TABLES if table.name == name)
 
 
+def _known(name: str) -> set[str]:
+    """Columns of a table that are read where they are there."""
+    fixed = {
+        "person": PERSON_FIELDS,
+        "concept": CONCEPT_FIELDS,
+        "death": DEATH_FIELDS,
+        "concept_ancestor": ("ancestor_concept_id", "descendant_concept_id", "min_levels_of_separation"),
+        "concept_relationship": ("concept_id_1", "concept_id_2", "relationship_id", "invalid_reason"),
+    }
+    clinical = {table.name: tuple(table.event_columns.values()) for table in CLINICAL_TABLES}
+    return set((fixed | clinical)[name])
+
+
 def _stage(connection: Connection, places: dict[str, list[str]], options: OmopOptions) -> Iterator[TableReport]:
     connection.execute(_queries.omop_tables)
     _read(connection, "person", _queries.read_person, {name: name for name in PERSON_FIELDS})
@@ -252,17 +314,20 @@ def _stage(connection: Connection, places: dict[str, list[str]], options: OmopOp
     for number, table in enumerate(CLINICAL_TABLES):
         if table.name in places:
             _read(connection, table.name, _queries.read_events, table.event_columns, number)
+    connection.execute(_queries.tell_apart)
     connection.execute(_queries.index_tables)
     _check(connection, places, options)
     return _map(connection, places, options)
 
 
 def _read(connection: Connection, table: str, statement: bytes, columns: dict[str, str], number: int = 0) -> None:
-    """Run a statement over raw_<table> with the columns it needs, absent ones as null."""
-    present = _columns(connection, table)
-    raw = sql.SQL("(select row, {} from {})").format(
+    """Run a statement over raw_<table> with the columns it needs, absent ones as null; `words` counts null words."""
+    present = set(columns_of(connection, table))
+    words = sql.SQL(" + ").join(_is_word(c) for c in columns.values() if c in present)
+    raw = sql.SQL("(select row, {} as words, {} from {})").format(
+        words,
         sql.SQL(", ").join(
-            sql.SQL("{} as {}").format(_column_or_null(column, present), sql.Identifier(name))
+            sql.SQL("{} as {}").format(_value(column, present), sql.Identifier(name))
             for name, column in columns.items()
         ),
         sql.Identifier(f"raw_{table}"),
@@ -271,14 +336,23 @@ def _read(connection: Connection, table: str, statement: bytes, columns: dict[st
     connection.execute(template.format(raw=raw, number=sql.Literal(number), table=sql.Literal(table)))
 
 
-def _columns(connection: Connection, table: str) -> set[str]:
-    return set(columns_of(connection, table))
-
-
-def _column_or_null(column: str, present: set[str]) -> sql.Composable:
+def _value(column: str, present: set[str]) -> sql.Composable:
+    """A column of a raw table, or null where it is not there, or holds nothing or a word for nothing."""
     if column not in present:
         return sql.SQL("null::text")
-    return sql.SQL("nullif({}, '')").format(sql.Identifier(column))
+    return sql.SQL("case when {} in ({}) then null else {} end").format(
+        sql.Identifier(column), _words("", column), sql.Identifier(column)
+    )
+
+
+def _is_word(column: str) -> sql.Composable:
+    return sql.SQL("coalesce({} in ({}), false)::integer").format(sql.Identifier(column), _words(None, column))
+
+
+def _words(nothing: str | None, column: str) -> sql.Composable:
+    is_code = column.endswith(CODE_COLUMNS) and column not in VALUE_COLUMNS
+    words = NULL_WORDS if is_code else NULL_WORDS_BUT_OF_CODES
+    return sql.SQL(", ").join(sql.Literal(word) for word in (nothing, *words) if word is not None)
 
 
 def _check(connection: Connection, places: dict[str, list[str]], options: OmopOptions) -> None:
@@ -304,6 +378,7 @@ def _map(connection: Connection, places: dict[str, list[str]], options: OmopOpti
     }
     connection.execute(_queries.stage_events, rules)
     connection.execute(_queries.stage_persons, rules)
+    connection.execute(_queries.later_deaths)
     connection.execute(_queries.stage_deaths, rules)
     number_events(connection)
     connection.execute(_queries.stage_patients)
@@ -312,5 +387,6 @@ def _map(connection: Connection, places: dict[str, list[str]], options: OmopOpti
         if name in places:
             connection.execute(getattr(_queries, f"stage_parents_from_{name}"))
             break
+    connection.execute(_queries.remarks)
     for row in connection.execute(_queries.reports):
         yield TableReport(*row)

@@ -37,7 +37,11 @@ create temp table concept_staging (
 create temp table concept_parent_staging (child_code text, parent_code text) on commit drop;
 create temp table custom_text_staging (vocabulary text, code text, description text) on commit drop;
 create temp table report_staging (patient_id bigint, time timestamp, findings integer) on commit drop;
+create temp table load_remark (source_table text, remark text, rows bigint) on commit drop;
 create temp table load_problem (file text, source_table text, row bigint, column_name text, problem text) on commit drop;
+
+-- remarks: what to look at, of rows that were loaded
+select source_table, remark, sum(rows)::bigint from pg_temp.load_remark group by 1, 2 order by 1, 2;
 
 -- first_problem: where to look first, and how many problems there are
 select file, row, column_name, problem, count(*) over () from pg_temp.load_problem order by file, row limit 1;

@@ -37,7 +37,6 @@ select %(task)s, s.patient_id, s.prediction_time, s.value from pg_temp.label_sta
 
 -- drop_staging: before the next file
 drop table pg_temp.label_staging, pg_temp.raw_label;
-drop sequence pg_temp.raw_label_row;
 
 -- export_labels: a task's labels in the protocol's order
 copy (select l.patient_id, l.prediction_time, l.value

@@ -120,7 +120,7 @@ def texts(draw: st.DrawFn) -> str:
     end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
     if draw(st.booleans()):
         buffer = io.StringIO()
-        quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+        quoting: Any = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
         csv.writer(buffer, delimiter=delimiter, lineterminator=end, quoting=quoting).writerows([("a", "b", "c"), *rows])
         text = buffer.getvalue()
     else:
