@@ -12,6 +12,7 @@ STAGES = ("events", "timeline", "embedding", "search", "prediction")
 FLOORS = (
     {"errors", "config", "queries"},
     {"database", "patience"},
+    {"sql_files"},
     {"frames", "parquet", "schema"},
     {"encoder"},
     {"events", "timeline"},

@@ -5,16 +5,15 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    for_prompt_id constant integer := (select n.prompt_id from ehrdb.encoder n where n.encoder_id = for_encoder_id);
     without bigint;
 begin
     select count(*) into without
       from ehrdb.patient p
      where (cohort is null or p.patient_id = any (cohort)) and p.patient_id is distinct from excluded
        and exists (select from ehrdb.event v where v.patient_id = p.patient_id and v.time <= require_snapshot.as_of)
-       and not exists (select from ehrdb.embedding_point t join ehrdb.encoder n using (encoder_id, prompt_id)
-                         join ehrdb.embedding e using (encoder_id, content_sha256)
-                        where t.encoder_id = for_encoder_id and t.patient_id = p.patient_id
-                          and t.as_of <= require_snapshot.as_of);
+       and p.patient_id not in (select v.patient_id
+                                  from ehrdb.newest_vector(for_encoder_id, for_prompt_id, require_snapshot.as_of) v);
     if without > 0 then
         raise exception using errcode = 'EH004',
             message = format('%s patients with a record by %s have no embedding as of then', without, as_of),

@@ -3,8 +3,6 @@ create or replace function ehrdb.nearest_by_index(
 ) returns bigint[]
 language plpgsql stable
 set search_path = pg_catalog, public, pg_temp
-set hnsw.ef_search = 200
-set hnsw.iterative_scan = strict_order
 as $$
 declare
     found bigint[];
@@ -19,9 +17,9 @@ declare
         else 'binary_quantize(s.embedding)::bit(%2$s) <~> binary_quantize($1)::bit(%2$s)
               limit greatest(500, 20 * $4)' end;
 begin
-    if not is_whole then
-        perform set_config('hnsw.ef_search', least(1000, greatest(500, 20 * k))::text, true);
-    end if;
+    -- For this call alone: a function with a pinned search_path leaves no setting behind.
+    perform set_config('hnsw.iterative_scan', 'strict_order', true),
+            set_config('hnsw.ef_search', case when is_whole then 200 else least(1000, greatest(500, 20 * k)) end::text, true);
     -- Through the parent table: row-level security is its business, and a partition asked directly would not ask it.
     execute format(
         'select array_agg(hit.patient_id)

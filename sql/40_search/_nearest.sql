@@ -29,8 +29,8 @@ begin
     end if;
     return query
     select row_number() over (order by s.embedding <=> query, s.patient_id)::integer,
-           s.patient_id, 1 - (s.embedding <=> query), s.as_of, ehrdb.is_stale(s)
-      from ehrdb.patient_embedding s
+           s.patient_id, 1 - (s.embedding <=> query), s.as_of, s.is_stale
+      from ehrdb.served_embedding s
      where s.encoder_id = for_encoder_id and s.patient_id = any (found)
      order by 1;
 end

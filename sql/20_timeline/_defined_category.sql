@@ -1,4 +1,4 @@
-create or replace view ehrdb.concept_rule with (security_invoker = true) as
+create or replace view ehrdb.defined_category with (security_invoker = true) as
 with recursive descendant (rules, rule, code_id) as (
     select r.rules, r.rule, c.code_id
       from ehrdb.category_rule r
@@ -25,5 +25,5 @@ select s.rules, c.code_id, coalesce(r.category, 'conditions') as category
     on first.rules = s.rules and first.code_id = c.code_id
   left join ehrdb.category_rule r on r.rules = first.rules and r.rule = first.rule;
 
-comment on view ehrdb.concept_rule is
+comment on view ehrdb.defined_category is
 'The category of each code by the rules of ehrdb.category_rule; kept in ehrdb.concept_category.';

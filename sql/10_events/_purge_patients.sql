@@ -1,4 +1,4 @@
-create or replace function ehrdb.forget_patients(gone bigint[]) returns void
+create or replace function ehrdb.purge_patients(gone bigint[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -27,5 +27,5 @@ begin
 end
 $$;
 
-comment on function ehrdb.forget_patients(bigint[]) is
+comment on function ehrdb.purge_patients(bigint[]) is
 'Removes everything of these patients: events, labels, points, jobs, and vectors that no other patient shows.';

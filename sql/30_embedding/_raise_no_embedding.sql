@@ -3,10 +3,7 @@ language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not exists (select from ehrdb.patient p where p.patient_id = raise_no_embedding.patient_id) then
-        raise exception using errcode = 'EH001', message = format('unknown patient %s', patient_id),
-            hint = 'See: select patient_id from ehr.patient;';
-    end if;
+    perform ehrdb.require_patient(patient_id);
     raise exception using errcode = 'EH004',
         message = format('patient %s has no embedding as of %s', patient_id, as_of),
         hint = case when as_of = 'infinity' then 'Run `ehrdb refresh`.'

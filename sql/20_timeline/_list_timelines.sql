@@ -7,7 +7,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-    -- Point by point, as the index has the events in the order of the lines; labels are looked up one by one and
+    -- Point by point, as the index has the events in the order of the lines; texts are looked up one by one and
     -- remembered. So a large set needs no sort and no more memory than a small one.
     if is_recent then
         return query
@@ -20,7 +20,7 @@ begin
                               where t.patient_id = e.patient_id and t.ordinal = e.ordinal) end),
                    E'\n' order by e.time desc, e.ordinal)
               from ehrdb.event e
-             cross join lateral (select l.text from ehrdb.concept_label l where l.code_id = e.code_id limit 1) l
+             cross join lateral (select l.text from ehrdb.concept_text l where l.code_id = e.code_id limit 1) l
               left join lateral (select u.unit from ehrdb.unit u where u.unit_id = e.unit_id limit 1) u
                 on e.numeric_value is not null
               left join ehrdb.concept_category c on c.rules = $6 and c.code_id = e.code_id
@@ -38,7 +38,7 @@ begin
                      where e.patient_id = p.patient_id and e.time <= p.as_of
                        and ($7 is null or e.time >= p.as_of - $7)
                      order by e.code_id, e.time, e.ordinal) e
-             cross join lateral (select l.text from ehrdb.concept_label l where l.code_id = e.code_id limit 1) l
+             cross join lateral (select l.text from ehrdb.concept_text l where l.code_id = e.code_id limit 1) l
               left join lateral (select u.unit from ehrdb.unit u where u.unit_id = e.unit_id limit 1) u
                 on e.numeric_value is not null
               left join ehrdb.concept_category c on c.rules = $6 and c.code_id = e.code_id

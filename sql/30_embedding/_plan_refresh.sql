@@ -34,7 +34,7 @@ begin
     end loop;
 
     if changed <> '{}' then
-        perform ehrdb.forget_unused();
+        perform ehrdb.drop_unused();
         perform ehrdb.count_concepts();
     end if;
 end

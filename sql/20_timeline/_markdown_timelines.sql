@@ -32,7 +32,7 @@ begin
                   from point p
                   join ehrdb.event e on e.patient_id = p.patient_id and e.time <= p.as_of and e.time >= p.since) k
           join ehrdb.concept c on c.code_id = k.code_id
-          left join ehrdb.concept_label l on l.code_id = k.code_id and not (l.is_birth and $4)
+          left join ehrdb.concept_text l on l.code_id = k.code_id and not (l.is_birth and $4)
           left join ehrdb.concept_category g on g.rules = $3 and g.code_id = k.code_id
           left join ehrdb.visit_section s on s.rules = $3 and s.vocabulary = split_part(c.code, '/', 1)
           left join ehrdb.visit_section rest on rest.rules = $3 and rest.vocabulary = '*'

@@ -1,4 +1,4 @@
-create or replace view ehrdb.concept_text with (security_invoker = true) as
+create or replace view ehrdb.defined_text with (security_invoker = true) as
 with resolved as (
     select c.code_id, c.code, c.vocabulary,
            coalesce(c.description, c.code) as ontology_text,
@@ -23,6 +23,6 @@ select r.code_id,
  where not r.is_excluded
    and (r.custom_text is not null or not r.has_custom_texts);
 
-comment on view ehrdb.concept_text is
+comment on view ehrdb.defined_text is
 'What a timeline calls a code; codes without a row are not shown. Custom texts replace a vocabulary''s own
 descriptions entirely once any is loaded for it. is_birth: what Markdown drops (text starts with Birth).';

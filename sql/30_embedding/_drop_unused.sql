@@ -1,4 +1,4 @@
-create or replace function ehrdb.forget_unused() returns void
+create or replace function ehrdb.drop_unused() returns void
 language sql
 set search_path = pg_catalog, pg_temp
 begin atomic
@@ -10,5 +10,5 @@ begin atomic
                         where p.encoder_id = e.encoder_id and p.content_sha256 = e.content_sha256);
 end;
 
-comment on function ehrdb.forget_unused() is
+comment on function ehrdb.drop_unused() is
 'Deletes vectors and jobs of contents that no patient shows any more.';

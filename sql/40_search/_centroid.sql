@@ -1,4 +1,4 @@
-create or replace function ehrdb.centre(for_encoder_id integer, cohort bigint[]) returns public.vector
+create or replace function ehrdb.centroid(for_encoder_id integer, cohort bigint[]) returns public.vector
 language sql stable parallel safe
 set search_path = pg_catalog, public, pg_temp
 begin atomic
@@ -7,5 +7,5 @@ begin atomic
      where s.encoder_id = for_encoder_id and (cohort is null or s.patient_id = any (cohort));
 end;
 
-comment on function ehrdb.centre(integer, bigint[]) is
+comment on function ehrdb.centroid(integer, bigint[]) is
 'Mean direction of the current vectors of a cohort (null: everybody); null where it has none.';
