@@ -140,6 +140,15 @@ def meds(
         str | None, typer.Option(help="Column that names an event's visit (MIMIC: hadm_id).")
     ] = None,
     unit_column: Annotated[str, typer.Option(help="Column that holds the unit of a number.")] = "unit",
+    end_column: Annotated[str | None, typer.Option(help="Column that holds the end of an event.")] = None,
+    admission: Annotated[str, typer.Option(help="Prefix of the codes that start a stay.")] = MedsOptions.admission,
+    discharge: Annotated[str, typer.Option(help="Prefix of the codes that end a stay.")] = MedsOptions.discharge,
+    icu_admission: Annotated[
+        str, typer.Option(help="Prefix of the codes that start intensive care.")
+    ] = MedsOptions.icu_admission,
+    icu_discharge: Annotated[
+        str, typer.Option(help="Prefix of the codes that end intensive care.")
+    ] = MedsOptions.icu_discharge,
     source: Source = "meds",
     keep_missing: KeepMissing = False,
     json: Json = False,
@@ -148,7 +157,15 @@ def meds(
 
     Example: `ehrdb load meds mimic-iv-demo-meds/ --visit-column hadm_id`
     """
-    options = MedsOptions(visit_column=visit_column, unit_column=unit_column)
+    options = MedsOptions(
+        visit_column=visit_column,
+        unit_column=unit_column,
+        end_column=end_column,
+        admission=admission,
+        discharge=discharge,
+        icu_admission=icu_admission,
+        icu_discharge=icu_discharge,
+    )
     with current_database() as database:
         result = load_meds(database, directory, options, source=source or "meds", keep_missing=keep_missing)
     show(result, json)
