@@ -33,6 +33,7 @@ _SPLIT_NAMES = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "heldout"), "test"),
 }
+_METADATA = ("metadata/codes.parquet", "metadata/subject_splits.parquet", "metadata/dataset.json")
 _END_COLUMNS = ("end", "end_time", "time_end", "end_datetime")
 _KNOWN = {"subject_id", "time", "code", "numeric_value", "text_value"}
 _EVENT_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -112,7 +113,7 @@ def export_meds(database: Database, directory: Path, *, visit_column: str = "vis
 
 
 def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Iterator[TableReport]:
-    files = sorted(path for path in (directory / "data").rglob("*") if _is_data(path))
+    files = sorted(path for path in (directory / "data").rglob("*") if _is_data(path.relative_to(directory)))
     if not files:
         raise InputError("has no data/**/*.parquet", file=directory, hint="Name the root of a MEDS data set.")
     _require_columns(files, options)
@@ -136,7 +137,11 @@ def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Ite
 
 
 def _is_data(path: Path) -> bool:
-    return path.is_file() and path.name.lower().endswith(".parquet") and not path.name.startswith((".", "_"))
+    return path.parts[0] == "data" and path.name.lower().endswith(".parquet") and not _is_hidden(path)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(name.startswith((".", "_")) for name in path.parts)
 
 
 def _require_columns(files: list[Path], options: MedsOptions) -> None:
@@ -155,11 +160,7 @@ def _not_read(directory: Path) -> Iterator[TableReport]:
 
 
 def _is_known(path: Path) -> bool:
-    return (
-        any(name.startswith((".", "_")) for name in path.parts)
-        or (path.parts[0] == "data" and path.name.lower().endswith(".parquet"))
-        or str(path) in ("metadata/codes.parquet", "metadata/subject_splits.parquet", "metadata/dataset.json")
-    )
+    return _is_hidden(path) or _is_data(path) or str(path) in _METADATA
 
 
 def _schema(file: Path) -> pl.Schema:

@@ -288,6 +288,7 @@ def test_files_that_are_no_part_of_the_data_set_are_named(database: Database, tm
     put(put(tmp_path, pl.DataFrame(GOOD)), pl.DataFrame(GOOD), "data/_hidden/1.parquet")
     (tmp_path / "data" / "2.csv").write_text("subject_id,time,code\n")
     assert load_meds(database, tmp_path).tables[-2].reasons == {"data/2.csv": 1}
+    assert len(events(database)) == 1
 
 
 @pytest.mark.parametrize("case", ["12a-null-code", "12c-parent-string", "12f-splits", "12g-omop-visits"])
