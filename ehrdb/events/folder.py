@@ -6,10 +6,10 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote
 
+from ehrdb import __version__
 from ehrdb.errors import InputError
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
@@ -87,7 +87,7 @@ def digest_files(directory: Path, *settings: object) -> bytes:
     """SHA-256 of a folder's data files, by name and content, and of the settings that they are read with."""
     if not directory.is_dir():
         raise InputError("is not a directory", file=directory, hint="Name the folder that holds the files.")
-    digest = hashlib.sha256(repr((version("ehrdb"), settings)).encode())
+    digest = hashlib.sha256(repr((__version__, settings)).encode())
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(directory)}\n".encode() + (_content(path) if _suffix(path) else b""))
     return digest.digest()

@@ -1,3 +1,10 @@
+-- Search: what answers look like, and questions on their way to a worker.
+
+-- What a search returns. Named, because a function may not call an argument and a result column alike.
+create type ehrdb.neighbour as (
+    rank integer, patient_id bigint, similarity float8, as_of timestamp, is_stale boolean
+);
+
 -- A question in words on its way to a worker; gone once it is answered. Nobody but the owner may read it.
 create table ehrdb.search_request (
     request_id bigint generated always as identity primary key,

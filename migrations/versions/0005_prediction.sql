@@ -18,7 +18,8 @@ create table ehrdb.label (
 create index label_by_task on ehrdb.label (task, patient_id, prediction_time);
 create index label_by_patient on ehrdb.label (patient_id);
 
--- `target` is the task, or one finding of a multilabel task (chexpert_edema). A head is a folded linear classifier: probability = calibration(weights . embedding + intercept).
+-- `target` is the task, or one finding of a multilabel task (chexpert_edema). A head is a folded linear classifier:
+-- probability = calibration(weights . embedding + intercept).
 create table ehrdb.head (
     head_id           integer generated always as identity primary key,
     task              text not null references ehrdb.task on delete cascade,
@@ -37,3 +38,19 @@ alter table ehrdb.head alter column weights set storage plain;
 
 -- What ehr.predict_cohort returns.
 create type ehrdb.prediction as (patient_id bigint, probability float8, as_of timestamp, is_stale boolean);
+
+-- What ehr.predict_cohort returns for many tasks.
+create type ehrdb.task_prediction as (
+    task text, patient_id bigint, probability float8, as_of timestamp, is_stale boolean
+);
+
+-- Probabilities as `ehrdb predict --materialize` left them.
+create table ehrdb.patient_prediction (
+    head_id      integer not null references ehrdb.head on delete cascade,
+    patient_id   bigint not null,
+    probability  float8 not null,
+    as_of        timestamp not null,
+    predicted_at timestamptz not null default now(),
+    primary key (head_id, patient_id)
+);
+create index patient_prediction_by_patient on ehrdb.patient_prediction (patient_id);
