@@ -18,7 +18,7 @@ from ehrdb import __version__
 from ehrdb.database import Connection, Database
 from ehrdb.errors import ConfigError, InputError
 from ehrdb.events.folder import digest_files
-from ehrdb.events.merge import NOT_READ, LoadResult, TableReport, load, number_events
+from ehrdb.events.merge import NOT_READ, LoadOptions, LoadResult, TableReport, found_table, load, number_events
 from ehrdb.parquet import is_time
 from ehrdb.queries import Queries
 
@@ -33,6 +33,7 @@ _SPLIT_NAMES = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "heldout"), "test"),
 }
+_VOCABULARIES = {"loinc": "LOINC", "snomed": "SNOMED", "rxnorm": "RxNorm"}
 _METADATA = ("metadata/codes.parquet", "metadata/subject_splits.parquet", "metadata/dataset.json")
 _END_COLUMNS = ("end", "end_time", "time_end", "end_datetime")
 _KNOWN = {"subject_id", "time", "code", "numeric_value", "text_value"}
@@ -46,7 +47,7 @@ _EVENT_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
 
 
 @dataclass(frozen=True)
-class MedsOptions:
+class MedsOptions(LoadOptions):
     """What MEDS leaves to the data set.
 
     Attributes:
@@ -72,7 +73,6 @@ def load_meds(
     options: MedsOptions | None = None,
     *,
     source: str = "meds",
-    keep_missing: bool = False,
 ) -> LoadResult:
     """Load `data/**/*.parquet` with `metadata/codes.parquet` and `subject_splits.parquet` where present.
 
@@ -84,8 +84,8 @@ def load_meds(
         database,
         source,
         lambda connection: _stage(connection, directory, chosen),
-        digest=digest_files(directory, chosen, keep_missing),
-        keep_missing=keep_missing,
+        chosen,
+        digest=digest_files(directory, chosen),
     )
 
 
@@ -117,6 +117,7 @@ def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Ite
     if not files:
         raise InputError("has no data/**/*.parquet", file=directory, hint="Name the root of a MEDS data set.")
     _require_columns(files, options)
+    found_table(connection, "data", sorted({name for file in files for name in _schema(file)}))
     rows = 0
     for file in files:
         read = 0
@@ -268,6 +269,7 @@ def _stage_codes(connection: Connection, file: Path) -> Iterator[TableReport]:
     if not file.exists():
         return
     codes = _read_metadata(file, "code")
+    found_table(connection, "codes", {"code", "description", "parent_codes"} & set(codes.columns))
     for name in ("description", "parent_codes"):
         if name not in codes.columns:
             codes = codes.with_columns(pl.lit(None, pl.String).alias(name))
@@ -278,8 +280,18 @@ def _stage_codes(connection: Connection, file: Path) -> Iterator[TableReport]:
     described = named.group_by("code", maintain_order=True).agg(pl.col("description").drop_nulls().first())
     _copy(connection, _queries.copy_codes, described)
     parents = named.select("code", "parent_codes").explode("parent_codes")
+    parents = pl.concat([parents, *_mapped(codes)])
     _copy(connection, _queries.copy_parents, parents.drop_nulls().unique(maintain_order=True))
     yield _codes_report(len(codes), named, len(described))
+
+
+def _mapped(codes: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Parents from columns that are named after a vocabulary and hold its codes."""
+    columns = {name: name.lower().removesuffix("_code") for name in codes.columns}
+    for name, vocabulary in columns.items():
+        if vocabulary in _VOCABULARIES and codes.schema[name] == pl.String:
+            code = pl.concat_str(pl.lit(_VOCABULARIES[vocabulary] + "/"), pl.col(name).replace("", None))
+            yield codes.select(pl.col("code").cast(pl.String), code.alias("parent_codes"))
 
 
 def _codes_report(rows: int, named: pl.DataFrame, codes: int) -> TableReport:
@@ -324,6 +336,7 @@ def _stage_splits(connection: Connection, file: Path) -> None:
     if not file.exists():
         return
     splits = _read_metadata(file, "subject_id", "split")
+    found_table(connection, "subject_splits", ("subject_id", "split"))
     _refuse(file, splits, "subject_id", pl.col("subject_id").is_null() | pl.col("subject_id").is_duplicated())
     name = pl.col("split").cast(pl.String).str.to_lowercase()
     unknown = splits.filter(name.is_not_null() & ~name.is_in(list(_SPLIT_NAMES)))

@@ -16,7 +16,16 @@ from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
 from ehrdb.events.files import FileRules, columns_of, copy_table, name_files, zone_error
 from ehrdb.events.folder import SourceFolder, digest_files
-from ehrdb.events.merge import LoadResult, TableReport, check_problems, load, number_events, report_unread
+from ehrdb.events.merge import (
+    LoadOptions,
+    LoadResult,
+    TableReport,
+    check_problems,
+    found_table,
+    load,
+    number_events,
+    report_unread,
+)
 from ehrdb.events.ragged import RaggedRow
 from ehrdb.queries import Queries
 
@@ -27,7 +36,7 @@ ConceptField = Literal["standard", "source", "source_value"]
 
 
 @dataclass(frozen=True)
-class OmopOptions:
+class OmopOptions(LoadOptions):
     """How OMOP rows become events.
 
     Attributes:
@@ -38,7 +47,6 @@ class OmopOptions:
         inpatient_concepts: visit concepts that are inpatient stays.
         icu_concepts: visit_detail concepts that are intensive care (besides ehrdb.icu_care_site).
         skip_bad_rows: load the other rows and count the rejected ones, instead of refusing the load.
-        keep_missing: keep patients that the source no longer has.
         quoted, unquoted: tables whose text files quote, or do not; of others it is found out.
         time_zone: the clock that times with a time zone are turned into; None refuses them.
     """
@@ -48,7 +56,6 @@ class OmopOptions:
     inpatient_concepts: tuple[int, ...] = (9201, 262)
     icu_concepts: tuple[int, ...] = (32037, 581379)
     skip_bad_rows: bool = False
-    keep_missing: bool = False
     quoted: tuple[str, ...] = ()
     unquoted: tuple[str, ...] = ()
     time_zone: str | None = None
@@ -160,8 +167,8 @@ def load_omop(
         database,
         source,
         lambda connection: _stage_directory(connection, directory, chosen),
+        chosen,
         digest=digest_files(directory, chosen),
-        keep_missing=chosen.keep_missing,
     )
 
 
@@ -186,7 +193,7 @@ def load_omop_schema(
         yield from _stage(connection, {name: [place] for name, place in tables.items()}, chosen)
         _drop_views(connection, tables)
 
-    return load(database, source, stage, keep_missing=chosen.keep_missing)
+    return load(database, source, stage, chosen)
 
 
 def _stage_directory(connection: Connection, directory: Path, options: OmopOptions) -> Iterator[TableReport]:
@@ -306,6 +313,8 @@ def _known(name: str) -> set[str]:
 
 
 def _stage(connection: Connection, places: dict[str, list[str]], options: OmopOptions) -> Iterator[TableReport]:
+    for name in places:
+        found_table(connection, name, _known(name) & set(columns_of(connection, name)))
     connection.execute(_queries.omop_tables)
     _read(connection, "person", _queries.read_person, {name: name for name in PERSON_FIELDS})
     _read(connection, "concept", _queries.read_concept, {name: name for name in CONCEPT_FIELDS})
@@ -382,11 +391,11 @@ def _map(connection: Connection, places: dict[str, list[str]], options: OmopOpti
     connection.execute(_queries.stage_deaths, rules)
     number_events(connection)
     connection.execute(_queries.stage_patients)
-    connection.execute(_queries.stage_concepts)
     for name in ("concept_relationship", "concept_ancestor"):
         if name in places:
             connection.execute(getattr(_queries, f"stage_parents_from_{name}"))
             break
+    connection.execute(_queries.stage_concepts)
     connection.execute(_queries.remarks)
     for row in connection.execute(_queries.reports):
         yield TableReport(*row)

@@ -164,8 +164,11 @@ delete from pg_temp.omop_death d where not exists (select from pg_temp.omop_pers
 insert into pg_temp.event_staging (patient_id, row, time, end_time, code, numeric_value, text_value, unit, visit_id,
                                    visit_class, source_table, extra)
 select e.person_id, row_number() over (order by e.table_number, e.key),
-       -- A day's end does not lie behind the end that the source knows.
-       case when moment.is_day and e.end_time >= e.time then least(moment.time, moment.end_time) else moment.time end,
+       -- A day's end does not lie behind the end that the source knows, and a visit lasts a minute at least.
+       case when moment.is_day and e.end_time >= e.time
+            then least(moment.time, moment.end_time - case when starts_with(e.source_table, 'visit_') then interval '1 minute'
+                                                           else interval '0' end)
+            else moment.time end,
        moment.end_time,
        coalesce(
            case %(first)s when 'standard' then standard.code when 'source' then source.code else local.code end,
@@ -267,13 +270,15 @@ select e.patient_id, min(e.time) filter (where e.code = 'SNOMED/3950001' and e.s
  group by e.patient_id;
 
 -- name: stage_concepts
--- descriptions of the codes that occur; birth and death have the names that EHRSHOT gives them
+-- descriptions of the codes that occur, and of those above them; birth and death have the names that EHRSHOT gives them
 insert into pg_temp.concept_staging (code, concept_id, description, standard_concept)
 select distinct on (used.code) used.code, c.concept_id,
        case used.code when 'SNOMED/3950001' then 'Birth' when 'SNOMED/419620001' then 'Death'
             else coalesce(c.name, substr(used.code, strpos(used.code, ':') + 1)) end,
        c.standard_concept
-  from (select distinct code from pg_temp.event_staging) used
+  from (select code from pg_temp.event_staging
+        union select child_code from pg_temp.concept_parent_staging
+        union select parent_code from pg_temp.concept_parent_staging) used
   left join pg_temp.omop_code c on c.code = used.code
  order by used.code, c.standard_concept nulls last, c.concept_id;
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ehrdb.database import Database
+from ehrdb.errors import InputError
 from ehrdb.events import LoadResult, OmopOptions, load_omop
 from tests.conftest import shared
 
@@ -191,11 +192,11 @@ def test_no_rule_of_ours_inverts_a_visit_and_inverted_ones_are_counted(database:
     result = load_omop(database, cdm(tmp_path, visit_occurrence=visits))
     found = rows(database, "select visit_id, start_time::text, end_time::text from ehr.visit order by visit_id")
     assert found == [
-        ("1", "2020-01-01 18:30:00", "2020-01-01 18:30:00"),
+        ("1", "2020-01-01 18:29:00", "2020-01-01 18:30:00"),
         ("2", "2020-02-01 23:59:00", "2020-02-10 09:00:00"),
         ("3", "2020-03-05 10:00:00", "2020-03-04 08:00:00"),
         ("4", "2020-04-01 10:00:00", None),
-        ("5", "2020-05-01 23:59:00", "2020-05-01 23:59:00"),
+        ("5", "2020-05-01 23:58:00", "2020-05-01 23:59:00"),
         ("6", "2020-07-01 12:00:00", "2020-07-01 23:59:00"),
         ("7", "2020-08-02 23:59:00", "2020-08-01 10:00:00"),
     ]
@@ -246,3 +247,24 @@ def test_shared_headerless_file_shows_no_patient(database: Database) -> None:
     with pytest.raises(Exception, match="has no header") as caught:
         load_omop(database, shared("cases/25-no-header"))
     assert "HIV" not in f"{caught.value} {getattr(caught.value, 'hint', '')}"
+
+
+# --- from load to load ------------------------------------------------------------------------------------------------
+
+
+def test_a_column_of_the_last_load_that_is_gone_is_an_error_unless_allowed(database: Database, tmp_path: Path) -> None:
+    load_omop(database, cdm(tmp_path, measurement="1,1,100,2020-02-01,,5,,,,300,"))
+    lines = (tmp_path / "measurement.csv").read_text().splitlines()
+    (tmp_path / "measurement.csv").write_text("\n".join(line.rsplit(",", 2)[0] for line in lines) + "\n")
+    with pytest.raises(InputError, match=r"had measurement\.unit_concept_id, measurement\.unit_source_value; this one"):
+        load_omop(database, tmp_path)
+    load_omop(database, tmp_path, OmopOptions(allow_missing=("measurement",)))
+
+
+def test_shared_vocabulary_update_takes_the_withdrawn_relation_away(database: Database) -> None:
+    for version in ("v1", "v2"):
+        result = load_omop(database, shared(f"cases/08-vocab-update/{version}"))
+    assert (result.concepts > 0, result.affected) == (True, 2)
+    found = rows(database, "select parents from ehr.concept where code = 'SNOMED/100'")
+    assert found == [(["SNOMED/300"],)]
+    assert rows(database, "select description from ehr.concept where code = 'SNOMED/300'") == [("Right parent",)]
