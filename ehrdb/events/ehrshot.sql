@@ -20,7 +20,9 @@ select e.patient_id, date_bin('1 minute', e.time, '2000-01-01') as time, e.end_t
            nullif(r.code, '') as code, nullif(r.unit, '') as unit, r.number as numeric_value,
            -- Text is what FEMR's grammar of numbers does not cover.
            case when r.number is null then nullif(r.value, '') end as text_value,
-           nullif(r.visit_id, '') as visit_id,
+           -- 11 and 11.0 are one visit.
+           case when strpos(r.visit_id, '.') > 0 then coalesce(ehrdb.to_bigint(r.visit_id)::text, r.visit_id)
+                else nullif(r.visit_id, '') end as visit_id,
            case when r.code like 'Visit/%%' then
                 case when r.code = 'Visit/IP' and r.omop_table = 'visit_occurrence' then 'inpatient'
                      when r.code in ('Visit/ER', 'Visit/ERIP') then 'emergency'

@@ -57,6 +57,9 @@ class FileRules:
     skip_bad_rows: bool = False
 
 
+_NO_RULES = FileRules()
+
+
 def copy_table(
     connection: Connection,
     parts: list[Part],
@@ -72,7 +75,7 @@ def copy_table(
     counts from 1 as the header does. Raises InputError for a missing column, parts with different columns, a ragged
     row (unless rows are skipped: then `left_out` names it), quotes that no rule covers, or bytes that are no text.
     """
-    chosen = rules or FileRules()
+    chosen = rules or _NO_RULES
     rows = 0
     for number, part in enumerate(parts):
         if len(parts) == 1 or part.path.stat().st_size:
@@ -185,7 +188,7 @@ def _copy_text(target: _Target, left_out: list[RaggedRow] | None) -> int:
     header = _header(path)
     delimiter = max(_DELIMITERS, key=lambda d: (len(next(csv.reader([header], delimiter=d), [])), d == ","))
     columns = target.columns(next(csv.reader([header], delimiter=delimiter), []))
-    layout = Layout(target.name, header, delimiter, columns)
+    layout = Layout(target.name if target.rules is not _NO_RULES else "", header, delimiter, columns)
     quoted = _quoting(path, layout, target.rules)
     target.create(columns, rows_before=1)
     records = Records(path, layout, quoted)

@@ -31,7 +31,7 @@ Places = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Layout:
-    """What a file's first line says, and which table it is of (as the options name it)."""
+    """What a file's first line says, and which table it is of, as the options name it (empty: there are none)."""
 
     table: str
     header: str
@@ -131,8 +131,8 @@ class Records:
             file=self.path,
             row=(self._newlines or self._returns) + 2,
             column=columns[min(field, len(columns) - 1)],
-            hint=f"Where the file does not quote (a quote is text, as an inch mark), add --unquoted {table}; "
-            "otherwise write it again, with quotes doubled inside quoted fields.",
+            hint=(f"Where the file does not quote (an inch mark is text), add --unquoted {table}. " if table else "")
+            + "Otherwise write it again, with quotes doubled inside quoted fields.",
         )
 
 
@@ -155,7 +155,7 @@ def is_quoted(path: Path, layout: Layout, chunks: Callable[[], Iterator[bytes]])
     raise InputError(
         "can be read with and without quotes, with different numbers of rows",
         file=path,
-        hint=f"Say which is right: --quoted {layout.table} or --unquoted {layout.table}.",
+        hint=f"Say which is right: --quoted {layout.table} or --unquoted {layout.table}." if layout.table else None,
     )
 
 

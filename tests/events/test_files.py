@@ -27,7 +27,7 @@ def read(connection: Connection, source: Path, rules: FileRules | None = None, l
     """Rows of a file, or of the table `t` of a folder, as copy_table reads them."""
     parts = SourceFolder(source).take("t") if source.is_dir() else [Part(source)]
     with connection.transaction(force_rollback=True):
-        count = copy_table(connection, parts, "t", required=("a",), rules=rules, left_out=left_out)
+        count = copy_table(connection, parts, "t", required=("a",), rules=rules or FileRules(), left_out=left_out)
         rows = connection.execute("select * from pg_temp.raw_t order by row").fetchall()
     assert len(rows) == count - len(left_out or [])
     return [tuple(value or "" for value in row[1:]) for row in rows]
