@@ -16,14 +16,11 @@ from ehrdb.events import (
     DatePolicy,
     EhrshotOptions,
     LoadResult,
-    MedsOptions,
     OmopOptions,
     load_ehrshot,
-    load_meds,
     load_omop,
     load_omop_schema,
 )
-from ehrdb.prediction.label_files import load_labels
 
 app = typer.Typer(no_args_is_help=True, help="Load records from OMOP, MEDS or EHRSHOT; again and again.")
 Directory = Annotated[Path, typer.Argument(help="Folder with the files")]
@@ -149,6 +146,8 @@ def labels(
 
     Example: `ehrdb load labels mortality.parquet --task mortality`
     """
+    from ehrdb.prediction.label_files import load_labels
+
     with current_database() as database:
         show_labels(load_labels(database, path, task), json)
 
@@ -161,14 +160,12 @@ def meds(
     ] = None,
     unit_column: Annotated[str, typer.Option(help="Column that holds the unit of a number.")] = "unit",
     end_column: Annotated[str | None, typer.Option(help="Column that holds the end of an event.")] = None,
-    admission: Annotated[str, typer.Option(help="Prefix of the codes that start a stay.")] = MedsOptions.admission,
-    discharge: Annotated[str, typer.Option(help="Prefix of the codes that end a stay.")] = MedsOptions.discharge,
+    admission: Annotated[str, typer.Option(help="Prefix of the codes that start a stay.")] = "HOSPITAL_ADMISSION",
+    discharge: Annotated[str, typer.Option(help="Prefix of the codes that end a stay.")] = "HOSPITAL_DISCHARGE",
     icu_admission: Annotated[
         str, typer.Option(help="Prefix of the codes that start intensive care.")
-    ] = MedsOptions.icu_admission,
-    icu_discharge: Annotated[
-        str, typer.Option(help="Prefix of the codes that end intensive care.")
-    ] = MedsOptions.icu_discharge,
+    ] = "ICU_ADMISSION",
+    icu_discharge: Annotated[str, typer.Option(help="Prefix of the codes that end intensive care.")] = "ICU_DISCHARGE",
     source: Source = "meds",
     keep_missing: KeepMissing = False,
     allow_missing: AllowMissing = None,
@@ -179,6 +176,9 @@ def meds(
 
     Example: `ehrdb load meds mimic-iv-demo-meds/ --visit-column hadm_id`
     """
+    # Imported here: MEDS needs polars, other loads do not.
+    from ehrdb.events.meds import MedsOptions, load_meds
+
     options = MedsOptions(
         visit_column=visit_column,
         unit_column=unit_column,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import polars as pl
 import psycopg
 from psycopg import sql
 
@@ -38,7 +37,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_READING = (OSError, EOFError, zlib.error, csv.Error, pl.exceptions.PolarsError)
+_READING = (OSError, EOFError, zlib.error, csv.Error)
 
 
 @dataclass(frozen=True)
@@ -243,7 +242,9 @@ def _header(path: Path) -> str:
         except UnicodeDecodeError:
             raise InputError("is not valid UTF-8 text", file=path, row=1, hint=_CONVERT) from None
         except _READING as error:
-            raise InputError(f"cannot be read to its end ({type(error).__name__})", file=path) from None
+            raise InputError(
+                f"cannot be read ({type(error).__name__})", file=path, hint="Is it compressed, as its ending .gz says?"
+            ) from None
     if "\0" in line:
         raise InputError("is not UTF-8 text", file=path, hint="Convert it: iconv -f UTF-16LE -t UTF-8.")
     if line.count('"') % 2:
@@ -290,43 +291,13 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
 
 
 def _copy_parquet(target: _Target, _: list[RaggedRow] | None) -> int:
-    path = target.path
-    try:
-        frame = pl.scan_parquet(path, hive_partitioning=False)
-        schema = frame.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"is not readable parquet ({type(error).__name__})", file=path) from None
-    columns = target.columns(schema.names())
+    # Imported here: CSV files need no polars.
+    from ehrdb.events.parquet_table import open_parquet
+
+    names, batches = open_parquet(target.path, target.rules.time_zone)
+    columns = target.columns(names)
     target.create(columns, rows_before=0)
-    frame = frame.with_columns(_local(path, name, target.rules) for name, kind in schema.items() if _has_zone(kind))
-    batches = (_as_csv(batch) for batch in frame.collect_batches(chunk_size=200_000, maintain_order=True))
     return target.copy(columns, batches)
-
-
-def _has_zone(kind: pl.DataType) -> bool:
-    return isinstance(kind, pl.Datetime) and kind.time_zone is not None
-
-
-def _local(path: Path, column: str, rules: FileRules) -> pl.Expr:
-    if rules.time_zone is None:
-        raise zone_error(path, column)
-    return pl.col(column).dt.convert_time_zone(rules.time_zone).dt.replace_time_zone(None)
-
-
-def zone_error(place: Path | str, column: str) -> InputError:
-    """Times with a time zone need to be told where the patients were."""
-    return InputError(
-        "holds times with a time zone; records keep local times",
-        file=place,
-        column=column,
-        hint="Say whose clock: --time-zone America/New_York.",
-    )
-
-
-def _as_csv(batch: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    batch.write_csv(buffer, include_header=False, datetime_format="%Y-%m-%d %H:%M:%S%.f")
-    return buffer.getvalue()
 
 
 def _input_error(path: Path, error: psycopg.Error) -> InputError:

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
-from ehrdb.events.files import FileRules, columns_of, copy_table, name_files, zone_error
+from ehrdb.events.files import FileRules, columns_of, copy_table, name_files
 from ehrdb.events.folder import SourceFolder, digest_files
 from ehrdb.events.merge import (
     LoadOptions,
@@ -27,6 +27,7 @@ from ehrdb.events.merge import (
     report_unread,
 )
 from ehrdb.events.ragged import RaggedRow
+from ehrdb.events.times import zone_error
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events", "omop.sql")
@@ -187,7 +188,6 @@ def load_omop_schema(
     chosen = options or OmopOptions()
 
     def stage(connection: Connection) -> Iterator[TableReport]:
-        connection.execute(_queries.iso_dates)
         _require_time_zone(connection, chosen.time_zone)
         tables = _view_schema(connection, schema, vocabulary_schema or schema, chosen.time_zone)
         yield from _stage(connection, {name: [place] for name, place in tables.items()}, chosen)
@@ -213,8 +213,8 @@ def _stage_directory(connection: Connection, directory: Path, options: OmopOptio
 
 def _view_schema(connection: Connection, schema: str, vocabulary_schema: str, time_zone: str | None) -> dict[str, str]:
     """Temporary views raw_<table> over the schema's tables; returns where each table is."""
-    for place in dict.fromkeys((schema, vocabulary_schema)):
-        _require_schema(connection, place)
+    for place, option in ((schema, "--schema"), (vocabulary_schema, "--vocab-schema")):
+        _require_schema(connection, place, option)
     found: dict[str, str] = {}
     for name in ("person", "concept", *OPTIONAL_TABLES):
         place = vocabulary_schema if name in ("concept", *VOCABULARY_TABLES) else schema
@@ -222,22 +222,23 @@ def _view_schema(connection: Connection, schema: str, vocabulary_schema: str, ti
         if rows:
             found[name] = f"{place}.{name}"
             _view_table(connection, name, place, rows, time_zone)
-    for name in ("person", "concept"):
+    for name, place, option in (("person", schema, "--schema"), ("concept", vocabulary_schema, "--vocab-schema")):
         if name not in found:
-            raise InputError(
-                f"has no table {name}",
-                file=schema,
-                hint="Name the CDM schema with --schema (and --vocab-schema).",
-            )
+            raise InputError(f"schema {place} has no table {name}", hint=f"{option} names the schema.")
     return found
 
 
-def _require_schema(connection: Connection, schema: str) -> None:
-    row = connection.execute(_queries.schema_right, {"schema": schema}).fetchone()
+def _require_schema(connection: Connection, schema: str, option: str) -> None:
+    """A schema that is not there and one that may not be looked into are two things."""
+    row = connection.execute(_queries.schema_standing, {"schema": schema}).fetchone()
     if row is None:
-        raise InputError("is no schema of this database", file=schema, hint="Name the CDM schema with --schema.")
+        raise InputError(f"there is no schema {schema}", hint=f"{option} names the schema.")
     if not row[0]:
-        raise InputError("may not be looked into", file=schema, hint=f"grant usage on schema {schema} to <you>;")
+        raise InputError(
+            f"you may not look into schema {schema}",
+            hint=f'Its owner runs: grant usage on schema "{schema}" to "{connection.info.user}"; '
+            f'grant select on all tables in schema "{schema}" to "{connection.info.user}";',
+        )
 
 
 def _view_table(
@@ -253,7 +254,8 @@ def _view_table(
                 "may not be read",
                 file=f"{schema}.{table}",
                 column=column,
-                hint=f"grant select on {schema}.{table} to <you>; what may not be seen is not taken for gone.",
+                hint=f'Its owner runs: grant select on "{schema}"."{table}" to "{connection.info.user}"; '
+                "What may not be seen is not taken for gone.",
             )
         if has_zone and time_zone is None:
             raise zone_error(f"{schema}.{table}", column)

@@ -1,7 +1,3 @@
--- name: schema_right
--- whether we may look into a schema; nothing where there is none
-select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = %(schema)s;
-
 -- name: columns_of
 -- columns of a table, view, materialized view or foreign table, in any letter case, and whether we may read
 -- them. The information schema would hide materialized views, and whatever we have no right to.
@@ -16,9 +12,9 @@ select c.relname, a.attname, a.atttypid = 'timestamptz'::regtype, has_column_pri
 -- whether a time zone is known by this name
 select from pg_timezone_names where name = %(name)s;
 
--- name: iso_dates
--- dates of typed columns as texts that are read again alike, whatever the database's DateStyle
-set local datestyle = 'ISO, YMD';
+-- name: schema_standing
+-- whether one may look into a schema; no row where there is none
+select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = %(schema)s;
 
 -- name: omop_tables
 -- the shapes that CDM tables are brought into; `faults` names columns that could not be read

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
-from ehrdb.events import EhrshotOptions, export_meds, load_ehrshot, load_meds
+from ehrdb.events import EhrshotOptions, load_ehrshot
+from ehrdb.events.meds import export_meds, load_meds
 from ehrdb.events.purge import purge
 
 HEADER = "patient_id,start,end,code,value,unit,visit_id,omop_table\n"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ehrdb.database import Database
 from ehrdb.errors import InputError
-from ehrdb.events import MedsOptions, export_meds, load_meds
+from ehrdb.events.meds import MedsOptions, export_meds, load_meds
 from tests.conftest import shared
 
 GOOD = {"subject_id": [1], "time": [datetime(2020, 1, 1)], "code": ["A//1"]}
