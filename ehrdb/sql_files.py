@@ -27,8 +27,11 @@ def named_in(path: Path) -> set[str]:
 
 
 def needs(paths: Iterable[Path]) -> dict[Path, set[Path]]:
-    """Which other files must come before each file."""
-    creator = {created_by(path): path for path in paths}
+    """Which other files must come before each file. Raises ValueError where two would create one object."""
+    creator: dict[str, Path] = {}
+    for path in paths:
+        if (other := creator.setdefault(created_by(path), path)) != path:
+            raise ValueError(f"two files of sql/ have one name: {other}, {path}")
     return {path: {creator[name] for name in named_in(path) & creator.keys()} - {path} for path in creator.values()}
 
 

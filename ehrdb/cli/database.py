@@ -16,15 +16,25 @@ from ehrdb.cli.common import Json, current_database, err, out, print_json, setti
 from ehrdb.database import open_database
 from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
+from ehrdb.schema import PATIENCE_SECONDS
 from ehrdb.schema import upgrade as upgrade_schema
 
 _queries = Queries("ehrdb.cli")
 
 
-def upgrade() -> None:
-    """Bring the database's ehrdb schema to this version: tables, views and functions, in one transaction."""
+def upgrade(
+    force: Annotated[bool, typer.Option("--force", help="Apply all views and functions again.")] = False,
+    patience: Annotated[
+        float, typer.Option(help="Seconds to wait for other sessions' locks, never blocking others meanwhile.")
+    ] = PATIENCE_SECONDS,
+) -> None:
+    """Bring the database's ehrdb schema to this version: tables, views and functions, in one transaction.
+
+    Applied is only what differs. Your own views on schema ehr stay; where one needs something that this version no
+    longer has, nothing is changed and the message names it.
+    """
     with open_database(settings()) as database:
-        changed = upgrade_schema(database)
+        changed = upgrade_schema(database, force=force, patience=patience)
         err.print(f"{'upgraded' if changed else 'nothing changed'}: {database.place}")
 
 
