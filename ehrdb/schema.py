@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +13,20 @@ import sqlalchemy.exc
 from alembic import command, op
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from psycopg.errors import Diagnostic
+from psycopg.sql import Identifier
+from psycopg.types.json import Jsonb
 from sqlalchemy import Connection as SqlalchemyConnection
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from ehrdb import __version__
-from ehrdb.database import Connection, Database, driver_connection
-from ehrdb.errors import DatabaseError, SchemaBusy, SchemaNewer, SchemaOutdated
+from ehrdb.bootstrap import create_extension, require_server
+from ehrdb.database import Connection, Database, driver_connection, extension_schema
+from ehrdb.errors import SchemaBusy, SchemaNewer, SchemaOutdated
 from ehrdb.queries import Queries
-from ehrdb.sql_files import in_order
-from ehrdb.sql_objects import bring_in_line, digest
+from ehrdb.sql_files import as_applied, in_order
+from ehrdb.sql_objects import bring_in_line
 
-MINIMUM_SERVER = 150_000
 PATIENCE_SECONDS = 60
 _LOCK = 0x65687264_62  # 'ehrdb': one upgrade at a time
 _queries = Queries("ehrdb", "schema.sql")
@@ -37,34 +40,46 @@ class SchemaState:
     sql_sha256: str | None
 
 
-def upgrade(database: Database, *, force: bool = False, patience: float = PATIENCE_SECONDS) -> bool:
+def upgrade(
+    database: Database,
+    *,
+    force: bool = False,
+    patience: float = PATIENCE_SECONDS,
+    tell: Callable[[str], None] = lambda notice: None,
+) -> bool:
     """Apply missing migrations and what differs of sql/; one transaction, all or nothing.
 
-    `force` applies all of sql/ again. Returns whether anything was applied. Other sessions are never kept waiting for
-    more than a second at a time: where one holds what the upgrade needs, the upgrade steps back and tries again, for
-    `patience` seconds. Raises DatabaseError where the server cannot hold ehrdb or users' own objects need what would
-    be dropped, SchemaNewer on a database of a newer ehrdb, SchemaBusy where patience ends.
+    With `force`, all of sql/ is applied in any case. Grants are made each time: a role may have come since. Where
+    another session holds what is needed, the upgrade steps back after a second, so that nobody queues behind it, and
+    tries again for `patience` seconds. `tell` is called with what the database has to say on the way. Returns whether
+    anything changed. Raises DatabaseError where the server cannot hold ehrdb, where this role may not do that (with the
+    SQL for who may), or where users' own objects need what would be dropped; SchemaNewer on a database of a newer
+    ehrdb; SchemaBusy where patience ends.
     """
     retrying = Retrying(
         retry=retry_if_exception_type(SchemaBusy), wait=wait_fixed(2), stop=stop_after_delay(patience), reraise=True
     )
-    return retrying(_upgrade_once, database, force)
+    return retrying(_upgrade_once, database, force, tell)
 
 
-def _upgrade_once(database: Database, force: bool) -> bool:
+def _upgrade_once(database: Database, force: bool, tell: Callable[[str], None]) -> bool:
     with _holders_named(database), database.begin() as sqlalchemy_connection:
         connection = driver_connection(sqlalchemy_connection)
-        _require_server(connection)
+        connection.add_notice_handler(lambda diagnosis: _pass_on(diagnosis, tell))
+        require_server(connection)
         connection.execute(_queries.hurried)
         connection.execute(_queries.lock, {"key": _LOCK})
-        if state(connection) == wanted_state() and not force:
-            return False
-        _require_not_newer(connection)
-        connection.execute(_queries.create_schemas)
-        _migrate(sqlalchemy_connection)
-        bring_in_line(connection, sql_files(), force=force)
-        connection.execute(_queries.write_state, {"version": __version__, "sql_sha256": sql_digest()})
-    return True
+        create_extension(connection)
+        is_needed = force or state(connection) != wanted_state(connection)
+        if is_needed:
+            _require_not_newer(connection)
+            connection.execute(_queries.create_schemas)
+            _migrate(sqlalchemy_connection)
+            bring_in_line(connection, sql_files(), extension_schema(connection), force=force)
+        connection.execute(as_applied(_grants(), extension_schema(connection)))
+        if is_needed:
+            _write_state(connection)
+    return is_needed
 
 
 @contextmanager
@@ -88,7 +103,8 @@ def _holders_named(database: Database) -> Iterator[None]:
 
 def require_current(connection: Connection) -> None:
     """Raise SchemaOutdated, or SchemaNewer, unless the database is at this program's version."""
-    if state(connection) != wanted_state():
+    found = state(connection)
+    if found.revision is None or found != wanted_state(connection):
         _require_not_newer(connection)
         raise SchemaOutdated(
             "the database's ehrdb schema is missing or of another version", hint="Run `ehrdb upgrade`."
@@ -101,19 +117,50 @@ def state(connection: Connection) -> SchemaState:
     return SchemaState(revision, sql_sha256)
 
 
-def wanted_state() -> SchemaState:
-    """The schema state that this program needs."""
-    return SchemaState(_revisions()[0], sql_digest())
+def objects(connection: Connection) -> dict[str, str]:
+    """Everything in the two schemas by name, each with a digest of its definition; partitions left out."""
+    row = connection.execute(_queries.objects).fetchone()
+    return dict(row[0]) if row else {}
 
 
-def sql_digest() -> str:
-    """sha-256 over the names and digests of all sql/ files, in the order they are applied."""
-    return hashlib.sha256("".join(f"{path.name} {digest(path)}\n" for path in sql_files()).encode()).hexdigest()
+def differences(connection: Connection) -> list[tuple[str, str]]:
+    """Objects that are missing or not as the last upgrade left them; each with which of the two."""
+    row = connection.execute(_queries.applied_objects).fetchone()
+    applied: dict[str, str] = row[0] if row else {}
+    found = objects(connection)
+    return [
+        (name, "missing" if name not in found else "differs")
+        for name, digest in sorted(applied.items())
+        if found.get(name) != digest
+    ]
+
+
+def wanted_state(connection: Connection) -> SchemaState:
+    """The schema state that this program needs in this database: another schema of the extension is another state."""
+    return SchemaState(_revisions()[0], sql_digest(extension_schema(connection)))
+
+
+def sql_digest(schema: Identifier) -> str:
+    """sha-256 over the names and contents of all sql/ files, as they are applied."""
+    digest = hashlib.sha256()
+    for path in sorted(project_path("sql").rglob("*.sql")):
+        digest.update(path.name.encode() + b"\0" + as_applied(path, schema) + b"\0")
+    return digest.hexdigest()
 
 
 def sql_files() -> list[Path]:
-    """All files of sql/ in the order they are applied."""
-    return in_order(project_path("sql").rglob("*.sql"))
+    """The files of sql/ that create something, in the order they are applied; grants come after them."""
+    return in_order(path for path in project_path("sql").rglob("*.sql") if path != _grants())
+
+
+def _grants() -> Path:
+    return project_path("sql") / "grants.sql"
+
+
+def _pass_on(diagnosis: Diagnostic, tell: Callable[[str], None]) -> None:
+    """Notices of our own and warnings; not what PostgreSQL says about each thing that is there already."""
+    if diagnosis.sqlstate == "00000" or diagnosis.severity_nonlocalized == "WARNING":
+        tell(diagnosis.message_primary or "")
 
 
 def project_path(name: str) -> Path:
@@ -125,34 +172,17 @@ def project_path(name: str) -> Path:
 
 def run_beside(python_file: str) -> None:
     """Run the .sql file beside a migration, through psycopg so that `:` and `%` mean nothing."""
-    sql = Path(python_file).with_suffix(".sql").read_bytes()
-    driver_connection(op.get_bind()).execute(sql)
+    connection = driver_connection(op.get_bind())
+    connection.execute(as_applied(Path(python_file).with_suffix(".sql"), extension_schema(connection)))
 
 
-def _require_server(connection: Connection) -> None:
-    version = connection.info.server_version
-    if version < MINIMUM_SERVER:
-        raise DatabaseError(
-            f"the server is PostgreSQL {version // 10_000}; ehrdb needs 15 or later",
-            hint="Upgrade the server or point EHRDB_DATABASE_URL at another.",
-        )
-    row = connection.execute(_queries.vector_extension).fetchone()
-    available, schema, may_create = row if row else (False, None, False)
-    if schema not in (None, "public"):
-        raise DatabaseError(
-            f"the extension vector lives in schema {schema}, ehrdb expects public",
-            hint="Run: alter extension vector set schema public;",
-        )
-    if schema is None and not available:
-        raise DatabaseError(
-            "the server has no pgvector",
-            hint="Install it (Debian: postgresql-NN-pgvector; see pgvector's README), then run this again.",
-        )
-    if schema is None and not may_create:
-        raise DatabaseError(
-            "this user may not create the extension vector",
-            hint="As a superuser of this database, run: create extension vector schema public;",
-        )
+def _write_state(connection: Connection) -> None:
+    values = {
+        "version": __version__,
+        "sql_sha256": wanted_state(connection).sql_sha256,
+        "objects": Jsonb(objects(connection)),
+    }
+    connection.execute(_queries.write_state, values)
 
 
 def _recorded(connection: Connection) -> tuple[str | None, str | None, str | None]:

@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from psycopg.sql import Identifier
+
+_EXTENSION_SCHEMA = re.compile(rb"\bpublic(?=\.\w|, pg_temp)")
 _NOT_CODE = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
 _NAME = re.compile(r"\behr(?:db)?\.\w+")
 
@@ -53,3 +56,11 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
         ordered.append(ready.pop(0))
         sorter.done(ordered[-1])
     return ordered
+
+
+def as_applied(path: Path, schema: Identifier) -> bytes:
+    """A file of sql/ or migrations/ for a database where the extension vector lives in `schema`.
+
+    The files say `public`, where it is by default: as `public.halfvec` and at the end of a pinned search_path.
+    """
+    return _EXTENSION_SCHEMA.sub(schema.as_bytes().replace(b"\\", rb"\\"), path.read_bytes())

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
+from psycopg.sql import Identifier
 
 from ehrdb.database import Connection
 from ehrdb.errors import DatabaseError
 from ehrdb.queries import Queries
-from ehrdb.sql_files import needs
+from ehrdb.sql_files import as_applied, needs
 
 # What `create or replace` cannot do: another result type, other argument names, fewer columns of a view.
 _NOT_REPLACEABLE = (psycopg.errors.InvalidFunctionDefinition, psycopg.errors.InvalidTableDefinition)
@@ -33,17 +34,19 @@ class Kept(NamedTuple):
     objects: frozenset[str]
 
 
-def bring_in_line(connection: Connection, paths: list[Path], *, force: bool) -> None:
+def bring_in_line(connection: Connection, paths: list[Path], schema: Identifier, *, force: bool) -> None:
     """Apply those of the files (given in their order) that differ, or all (force), and drop what none creates.
 
-    Raises DatabaseError where a file cannot be applied, or where users' objects need what would be dropped.
+    `schema` is where the extension vector lives. Raises DatabaseError where a file cannot be applied, or where users'
+    objects need what would be dropped.
     """
     kept = _kept(connection)
+    statements = {path: as_applied(path, schema) for path in paths}
     gone = {name: kept.pop(name) for name in kept.keys() - {path.name for path in paths}}
-    for path in _due(paths, kept, _versions(connection).keys(), force=force):
+    for path in _due(statements, kept, _versions(connection).keys(), force=force):
         old = kept.pop(path.name, Kept("", frozenset())).objects
-        made = _apply(connection, path, old, _ours(kept)) - _ours(kept)
-        kept[path.name] = Kept(digest(path), made)
+        made = _apply(connection, path, statements[path], old, _ours(kept)) - _ours(kept)
+        kept[path.name] = Kept(_digest(statements[path]), made)
         _drop(connection, old - made, _ours(kept))
         values = {"name": path.name, "sha256": kept[path.name].sha256, "objects": sorted(made)}
         connection.execute(_queries.keep_file, values)
@@ -52,34 +55,35 @@ def bring_in_line(connection: Connection, paths: list[Path], *, force: bool) -> 
         connection.execute(_queries.drop_file, {"name": name})
 
 
-def digest(path: Path) -> str:
-    """sha-256 of a file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _digest(statements: bytes) -> str:
+    return hashlib.sha256(statements).hexdigest()
 
 
-def _due(paths: list[Path], kept: dict[str, Kept], existing: Collection[str], *, force: bool) -> list[Path]:
-    """What to apply, in order. Rights are given anew whenever there is something to apply."""
-    due: set[Path] = set()
-    needed = needs(paths)
-    for path in paths:
+def _due(statements: dict[Path, bytes], kept: dict[str, Kept], existing: Collection[str], *, force: bool) -> list[Path]:
+    """What to apply, in order."""
+    due: list[Path] = []
+    needed = needs(statements)
+    for path in statements:
         known = kept.get(path.name)
-        is_same = known is not None and known.sha256 == digest(path) and known.objects <= set(existing)
-        if force or not is_same or needed[path] & due or (due and path.name == "grants.sql"):
-            due.add(path)
-    return [path for path in paths if path in due]
+        is_same = known is not None and known.sha256 == _digest(statements[path]) and known.objects <= set(existing)
+        if force or not is_same or not needed[path].isdisjoint(due):
+            due.append(path)
+    return due
 
 
-def _apply(connection: Connection, path: Path, old: frozenset[str], ours: frozenset[str]) -> frozenset[str]:
+def _apply(
+    connection: Connection, path: Path, statements: bytes, old: frozenset[str], ours: frozenset[str]
+) -> frozenset[str]:
     """Run a file; returns what it created. Where its old objects are in the way they are dropped first."""
     before = _versions(connection)
     try:
         try:
             with connection.transaction():
-                connection.execute(path.read_bytes())
+                connection.execute(statements)
         except _NOT_REPLACEABLE:
             _drop(connection, old, ours)
             before = _versions(connection)
-            connection.execute(path.read_bytes())
+            connection.execute(statements)
     except _PASSING:
         raise
     except psycopg.Error as error:

@@ -28,11 +28,11 @@ def demo() -> None:
     """
     configured = settings()
     started = time.monotonic()
-    with open_database(configured) as database:
+    with open_database(configured, create=True) as database:
         with _step("Schema and 316 synthetic patients (Synthea, OMOP tables)"):
             loaded = story.prepare(database)
         out.print(f"  {loaded.new} new, {loaded.changed} changed, {loaded.unchanged} unchanged patients")
-        with _step("Encoder: all-MiniLM-L6-v2, exported to optimized ONNX and compared with the original"):
+        with _step("Encoder: all-MiniLM-L6-v2 as optimized ONNX, compared with the original's vectors"):
             encoder = story.ensure_encoder(database, configured)
         with _step("Refresh: every patient's timeline into pgvector"), progress_bar("embedding") as report:
             refreshed = story.embed(database, configured, encoder, report.update)
@@ -56,7 +56,7 @@ def _show(database: Database) -> None:
     with database.transaction() as connection:
         row = connection.execute(_queries.timeline, {"patient_id": patient_id}).fetchone()
         nearest = connection.execute(
-            _queries.nearest, {"patient_id": patient_id, "k": 1, "as_of": "infinity", "encoder": None}
+            _queries.nearest, {"patient_id": patient_id, "k": 1, "cohort": None, "as_of": "infinity", "encoder": None}
         ).fetchone()
     assert row is not None
     assert nearest is not None

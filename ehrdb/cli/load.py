@@ -15,14 +15,11 @@ from ehrdb.events import (
     ConceptField,
     DatePolicy,
     LoadResult,
-    MedsOptions,
     OmopOptions,
     load_ehrshot,
-    load_meds,
     load_omop,
     load_omop_schema,
 )
-from ehrdb.prediction.label_files import load_labels
 
 app = typer.Typer(no_args_is_help=True, help="Load records from OMOP, MEDS or EHRSHOT; again and again.")
 Directory = Annotated[Path, typer.Argument(help="Folder with the files")]
@@ -117,6 +114,8 @@ def labels(
 
     Example: `ehrdb load labels mortality.parquet --task mortality`
     """
+    from ehrdb.prediction.label_files import load_labels
+
     with current_database() as database:
         show_labels(load_labels(database, path, task), json)
 
@@ -136,6 +135,9 @@ def meds(
 
     Example: `ehrdb load meds mimic-iv-demo-meds/ --visit-column hadm_id`
     """
+    # Imported here: MEDS needs polars, other loads do not.
+    from ehrdb.events.meds import MedsOptions, load_meds
+
     options = MedsOptions(visit_column=visit_column, unit_column=unit_column)
     with current_database() as database:
         result = load_meds(database, directory, options, source=source or "meds", keep_missing=keep_missing)

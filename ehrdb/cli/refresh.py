@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from threading import Event
@@ -15,7 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ehrdb.cli.common import EncoderName, Json, current_database, err, print_json, select_cohort, settings
 from ehrdb.embedding import Engine, Queue, RefreshResult, Snapshot, refresh_all, registry
 from ehrdb.embedding.load import load_encoder
-from ehrdb.embedding.metrics import serve_metrics
 from ehrdb.errors import ConfigError
 from ehrdb.worker import work
 
@@ -55,7 +56,7 @@ def refresh(
         with database.transaction() as connection:
             registered = registry.find(connection, encoder or configured.encoder)
             snapshot = Snapshot(as_of, select_cohort(connection, cohort)) if as_of else None
-        with progress_bar(f"embedding with {registered.name}") as report:
+        with progress_bar(f"embedding with {registered.name}") as report, _told_when_interrupted(report):
             result = refresh_all(
                 database,
                 registered,
@@ -71,6 +72,19 @@ def refresh(
     raise typer.Exit(result.exit_code)
 
 
+@contextmanager
+def _told_when_interrupted(report: progress_bar) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        report.__exit__()
+        err.print(
+            f"interrupted: {report.done} texts were embedded and are kept, what was claimed is free again; "
+            "`ehrdb refresh` goes on from there"
+        )
+        raise typer.Exit(130) from None
+
+
 def worker(
     poll: Annotated[int, typer.Option(help="Look for changes at least every so many seconds.", min=1)] = 60,
     metrics_port: Annotated[
@@ -84,6 +98,9 @@ def worker(
 
     Example: `ehrdb worker --metrics-port 9464`
     """
+    if metrics_port:
+        # Imported here: the extra is needed for nothing else.
+        from ehrdb.embedding.metrics import serve_metrics
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -115,7 +132,7 @@ def describe(result: RefreshResult) -> str:
 
 
 class progress_bar:  # noqa: N801 - used as a with-statement's verb
-    """A progress bar on a terminal, silence elsewhere; appears with the first batch."""
+    """A progress bar on a terminal, silence elsewhere; moves without figures until they are known."""
 
     def __init__(self, label: str) -> None:
         self._bar = Progress(
@@ -126,7 +143,8 @@ class progress_bar:  # noqa: N801 - used as a with-statement's verb
             console=err,
             transient=True,
         )
-        self._task = self._bar.add_task(label, total=None, visible=False)
+        self.done = 0
+        self._task = self._bar.add_task(label, total=None)
 
     def __enter__(self) -> progress_bar:
         if err.is_terminal:
@@ -139,4 +157,5 @@ class progress_bar:  # noqa: N801 - used as a with-statement's verb
 
     def update(self, done: int, total: int) -> None:
         """Show that `done` of `total` contents are embedded."""
-        self._bar.update(self._task, completed=done, total=total, visible=True)
+        self.done = done
+        self._bar.update(self._task, completed=done, total=total)

@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-import polars as pl
 import psycopg
 from psycopg import sql
 
@@ -20,6 +19,9 @@ from ehrdb import __version__
 from ehrdb.database import Connection
 from ehrdb.errors import InputError
 from ehrdb.events.ragged import RaggedRow, even_rows
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 _CHUNK = 1 << 20
@@ -82,7 +84,7 @@ def copy_file(
     if path.suffix == ".parquet":
         return _copy_parquet(connection, path, table, required, first_row)
     with _opened(path) as stream:
-        header_line = stream.readline().decode("utf-8-sig", errors="replace")
+        header_line = _first_line(path, stream)
         delimiter = "\t" if "\t" in header_line else ","
         columns = _column_names(path, next(csv.reader([header_line], delimiter=delimiter), []), required)
         _create(connection, table, columns, first_row)
@@ -101,11 +103,23 @@ def copy_file(
         return _copy(connection, path, table, ["row", *columns], even, ",", '"')
 
 
+def _first_line(path: Path, stream: IO[bytes]) -> str:
+    try:
+        return stream.readline().decode("utf-8-sig", errors="replace")
+    except (OSError, EOFError) as error:
+        raise InputError(
+            f"cannot be read ({type(error).__name__})", file=path, hint="Is it compressed, as its ending .gz says?"
+        ) from None
+
+
 class _UnevenRows(InputError):
     """A row has more or fewer fields than the header."""
 
 
 def _copy_parquet(connection: Connection, path: Path, table: str, required: tuple[str, ...], first_row: int) -> int:
+    # Imported here: CSV files need no polars.
+    import polars as pl
+
     try:
         frame = pl.scan_parquet(path)
         names = frame.collect_schema().names()
@@ -114,7 +128,10 @@ def _copy_parquet(connection: Connection, path: Path, table: str, required: tupl
     columns = _column_names(path, names, required)
     _create(connection, table, columns, first_row)
     batches = (_as_csv(batch) for batch in frame.collect_batches(chunk_size=200_000))
-    return _copy(connection, path, table, columns, batches, ",", '"')
+    try:
+        return _copy(connection, path, table, columns, batches, ",", '"')
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"cannot be read to its end ({type(error).__name__})", file=path) from None
 
 
 def _as_csv(batch: pl.DataFrame) -> bytes:
@@ -178,7 +195,7 @@ def _copy(
             raise _input_error(path, error) from None
         except UnicodeDecodeError:
             raise InputError("is not valid UTF-8 text", file=path, hint=_CONVERT) from None
-        except (OSError, EOFError, csv.Error, pl.exceptions.PolarsError) as error:
+        except (OSError, EOFError, csv.Error) as error:
             raise InputError(f"cannot be read to its end ({type(error).__name__})", file=path) from None
         return cursor.rowcount
 

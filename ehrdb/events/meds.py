@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +18,7 @@ from ehrdb.database import Connection, Database
 from ehrdb.errors import ConfigError, InputError
 from ehrdb.events.files import digest_files
 from ehrdb.events.merge import LoadResult, TableReport, load, number_events
+from ehrdb.extras import missing_extra
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events", "meds.sql")
@@ -84,8 +84,10 @@ def export_meds(database: Database, directory: Path, *, visit_column: str = "vis
     Written beside and renamed at the end. Raises InputError where the folder exists, ConfigError for the name of
     another column.
     """
-    if not find_spec("pyarrow"):
-        raise ConfigError("pyarrow is not installed", hint="pip install 'ehrdb[meds]'")
+    try:
+        import pyarrow  # noqa: F401  # before anything is written
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) from None
     if directory.exists():
         raise InputError("exists already", file=directory, hint="Name a new folder.")
     directory.parent.mkdir(parents=True, exist_ok=True)

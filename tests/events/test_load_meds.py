@@ -12,7 +12,7 @@ import pytest
 
 from ehrdb.database import Database
 from ehrdb.errors import ConfigError, InputError, NotFound
-from ehrdb.events import MedsOptions, export_meds, load_meds
+from ehrdb.events.meds import MedsOptions, export_meds, load_meds
 from ehrdb.events.purge import purge
 from tests.conftest import shared
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ehrdb.database import Database
 from ehrdb.errors import InputError
-from ehrdb.events import export_meds, load_meds
+from ehrdb.events.meds import export_meds, load_meds
 
 GOOD = {"subject_id": [1], "time": [datetime(2020, 1, 1)], "code": ["A//1"]}
 

@@ -15,7 +15,6 @@ import pytest
 from ehrdb.database import Database
 from ehrdb.errors import DatabaseError, SchemaBusy, SchemaNewer
 from ehrdb.schema import project_path, require_current, upgrade
-from ehrdb.sql_files import in_order
 from tests.migration.test_upgrade import definitions
 
 
@@ -38,7 +37,7 @@ class NextVersion:
 @pytest.fixture
 def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NextVersion:
     folder = Path(shutil.copytree(project_path("sql"), tmp_path / "sql"))
-    monkeypatch.setattr("ehrdb.schema.sql_files", lambda: in_order(folder.rglob("*.sql")))
+    monkeypatch.setattr("ehrdb.schema.project_path", lambda name: folder if name == "sql" else project_path(name))
     return NextVersion(folder)
 
 
@@ -68,7 +67,7 @@ def definition_places(database: Database) -> dict[str, str]:
         " union all select ev_class::regclass::text, r.ctid::text from pg_rewrite r join pg_class c on c.oid = ev_class"
         "  where c.relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)",
     )
-    return {name: place for name, place in places}
+    return dict(places)
 
 
 def test_an_added_argument_leaves_no_second_signature(database: Database, next_version: NextVersion) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.sql import Identifier
 
 from ehrdb.database import Connection, Database
 from ehrdb.errors import SchemaOutdated
@@ -40,7 +41,7 @@ def test_reapplied_is_the_same_as_fresh(database: Database, empty_database: Data
 
 
 def test_a_failing_file_leaves_nothing_behind(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(connection: Connection, paths: list[Path], *, force: bool) -> None:
+    def broken(connection: Connection, paths: list[Path], schema: Identifier, *, force: bool) -> None:
         connection.execute("select 1 / 0")
 
     monkeypatch.setattr("ehrdb.schema.bring_in_line", broken)
