@@ -30,7 +30,7 @@ def load_ehrshot(
         database,
         source,
         lambda connection: _stage(connection, directory),
-        digest=digest_files(directory, keep_missing),
+        digest=lambda: digest_files(directory, keep_missing),
         keep_missing=keep_missing,
     )
 

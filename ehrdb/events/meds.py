@@ -73,7 +73,7 @@ def load_meds(
         database,
         source,
         lambda connection: _stage(connection, directory, chosen),
-        digest=digest_files(directory, chosen, keep_missing),
+        digest=lambda: digest_files(directory, chosen, keep_missing),
         keep_missing=keep_missing,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ehrdb.database import Connection, Database
-from ehrdb.errors import InputError
+from ehrdb.errors import DatabaseError, InputError
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events")
@@ -52,17 +52,19 @@ def load(
     source: str,
     stage: Stage,
     *,
-    digest: bytes | None = None,
+    digest: Callable[[], bytes] | None = None,
     keep_missing: bool = False,
 ) -> LoadResult:
     """Stage a source and merge it, in one transaction.
 
     `source` names where patients come from: a load replaces its own source's patients only. `digest` stands for
     files and settings (see `ehrdb.events.files.digest_files`): those of the last load are not read again. Raises
-    InputError for the first problem found; then the database is as before.
+    InputError for the first problem found; then the database is as before. DatabaseError where another load of this
+    source runs, before anything is read.
     """
     with database.transaction() as connection:
-        key = {"source": source, "digest": _whole_digest(connection, digest)}
+        _require_alone(connection, source)
+        key = {"source": source, "digest": _whole_digest(connection, digest() if digest else None)}
         result = _same_again(connection, key)
         if result is None:
             connection.execute(_queries.roomy)
@@ -91,6 +93,19 @@ def check_problems(connection: Connection, hint: str = "Correct the file; nothin
     file, line, column, problem, count = row
     more = f" ({count} problems in all)" if count > 1 else ""
     raise InputError(problem + more, file=file, row=line, column=column, hint=hint)
+
+
+def _require_alone(connection: Connection, source: str) -> None:
+    """One load of a source at a time, until this transaction ends; the second would lose all its work at the end."""
+    if connection.execute(_queries.try_lock_source, {"source": source}).fetchone() == (True,):
+        return
+    row = connection.execute(_queries.who_loads, {"source": source}).fetchone()
+    who = f" by {row[0]}, process {row[1]}" if row else ""
+    who += f", since {row[2]}" if row and row[2] else ""  # hidden from other roles
+    raise DatabaseError(
+        f"source {source!r} is being loaded already{who}",
+        hint="Wait for it; or end it: select pg_terminate_backend(PROCESS); nothing of it is kept then.",
+    )
 
 
 def _whole_digest(connection: Connection, digest: bytes | None) -> bytes | None:

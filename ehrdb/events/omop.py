@@ -138,7 +138,7 @@ def load_omop(
         database,
         source,
         lambda connection: _stage_directory(connection, directory, chosen),
-        digest=digest_files(directory, chosen),
+        digest=lambda: digest_files(directory, chosen),
         keep_missing=chosen.keep_missing,
     )
 

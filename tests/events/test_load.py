@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ehrdb.database import Connection, Database
-from ehrdb.errors import InputError
+from ehrdb.errors import DatabaseError, InputError
 from ehrdb.events import load_ehrshot
 from ehrdb.events.meds import export_meds, load_meds
 from ehrdb.events.purge import purge
@@ -71,6 +71,17 @@ def test_a_changed_row_rewrites_its_patient_alone(database: Database, tmp_path: 
     result = load_ehrshot(database, write(tmp_path / "source", [*ROWS, "2,2021-01-01,,SNOMED/1,,,,observation"]))
     assert (result.changed, result.unchanged) == (1, 1)
     assert changed_patients(database) == [(2,)]
+
+
+def test_a_second_load_of_one_source_says_at_once_who_is_at_it(database: Database, tmp_path: Path) -> None:
+    folder = write(tmp_path / "source", ROWS)
+    with database.transaction() as first:
+        first.execute("select pg_advisory_xact_lock(hashtext('ehrdb.load'), hashtext('ehrshot'))")
+        with pytest.raises(DatabaseError, match=f"is being loaded already by .*, process {first.info.backend_pid}"):
+            load_ehrshot(database, folder)
+        assert load_ehrshot(database, folder, source="another").new == 2
+    with pytest.raises(InputError, match="already belongs to source 'another'"):
+        load_ehrshot(database, folder)
 
 
 def test_a_changed_description_marks_who_has_the_code(database: Database, tmp_path: Path) -> None:
