@@ -105,10 +105,12 @@ union all
 select 'view', oid::regclass::text, pg_get_viewdef(oid) || coalesce(reloptions::text, '')
   from pg_class where relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and relkind = 'v'
 union all
-select 'rights', oid::regprocedure::text, proacl::text
+select 'rights', oid::regprocedure::text,
+       array(select a::text from unnest(coalesce(proacl, acldefault('f', proowner))) a order by 1)::text
   from pg_proc where pronamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)
 union all
-select 'rights', oid::regclass::text, relacl::text
+select 'rights', oid::regclass::text,
+       array(select a::text from unnest(coalesce(relacl, acldefault('r', relowner))) a order by 1)::text
   from pg_class where relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and relkind in ('r', 'p', 'v')
 union all
 select 'comment', d.classoid::regclass || coalesce(p.oid::regprocedure::text, c.oid::regclass::text), d.description
