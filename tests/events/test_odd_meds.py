@@ -288,7 +288,7 @@ def test_a_subject_dies_at_the_last_recorded_death(database: Database, tmp_path:
 def test_files_that_are_no_part_of_the_data_set_are_named(database: Database, tmp_path: Path) -> None:
     put(put(tmp_path, pl.DataFrame(GOOD)), pl.DataFrame(GOOD), "data/_hidden/1.parquet")
     (tmp_path / "data" / "2.csv").write_text("subject_id,time,code\n")
-    assert load_meds(database, tmp_path).tables[-2].reasons == {"data/2.csv": 1}
+    assert {"data/2.csv": 1} in [table.reasons for table in load_meds(database, tmp_path).tables]
     assert len(events(database)) == 1
 
 
