@@ -82,7 +82,7 @@ def shares(database: Database, settings: Settings, options: argparse.Namespace) 
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(options.rounds):
         for name, run in contenders.items():
-            execute(database, queries.forget)
+            execute(database, queries.drop_vectors)
             taken[name].append(seconds(run))
     alone = median(taken["encoder alone (baseline)"])
     print(f"\nMiniLM, {len(texts)} patients of 300 events; two workers start two processes and load two models")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from sqlalchemy import Connection as SqlalchemyConnection
 from ehrdb.database import Connection, Database, driver_connection
 from ehrdb.errors import DatabaseError, SchemaOutdated
 from ehrdb.queries import Queries
+from ehrdb.sql_files import in_order
 
 MINIMUM_SERVER = 150_000
 _LOCK = 0x65687264_62  # 'ehrdb': one upgrade at a time
@@ -79,9 +79,9 @@ def sql_digest() -> str:
     return digest.hexdigest()
 
 
-def sql_files() -> Iterator[Path]:
-    """All files of sql/ in the order they are applied: by path, numbered names first to last."""
-    return iter(sorted(project_path("sql").rglob("*.sql")))
+def sql_files() -> list[Path]:
+    """All files of sql/ in the order they are applied."""
+    return in_order(project_path("sql").rglob("*.sql"))
 
 
 def project_path(name: str) -> Path:

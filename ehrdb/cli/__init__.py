@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import psycopg
 import sqlalchemy.exc
 import typer
 from rich.markup import escape
 
+from ehrdb import __version__
 from ehrdb.cli import database as database_commands
 from ehrdb.cli import (
     demo,
@@ -40,6 +42,22 @@ app = typer.Typer(
     epilog="Settings: EHRDB_DATABASE_URL (unset: an embedded PostgreSQL), EHRDB_HOME, EHRDB_ENCODER, "
     "EHRDB_PROVIDERS, EHRDB_THREADS.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Options that stand before any command."""
+
 
 app.command()(demo.demo)
 app.command()(database_commands.upgrade)

@@ -110,7 +110,7 @@ def labels(
 ) -> None:
     """Load labels made elsewhere (MEDS's label schema, EHRSHOT's CSV) in the place of what rules give.
 
-    `ehrdb task remove TASK` forgets them; a task of the benchmark then has its own rule again.
+    `ehrdb task remove TASK` removes them; a task of the benchmark then has its own rule again.
 
     Example: `ehrdb load labels mortality.parquet --task mortality`
     """

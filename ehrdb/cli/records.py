@@ -78,13 +78,13 @@ def predictions(
 
 
 def purge(
-    patient_ids: Annotated[list[int], typer.Argument(help="Patients to forget")],
+    patient_ids: Annotated[list[int], typer.Argument(help="Patients to purge")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
     """Remove everything of patients, everywhere, and prove it by counting.
 
-    A later load brings them back unless their source forgets them too.
+    A later load brings them back unless their source removes them too.
 
     Example: `ehrdb purge 17 18 --yes`
     """

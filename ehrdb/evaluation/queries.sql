@@ -1,10 +1,12 @@
--- events: everything that is timed, in the source's order
+-- name: events
+-- everything that is timed, in the source's order
 copy (select e.patient_id, e.time, c.code, e.numeric_value, e.text_value
         from ehrdb.event e join ehrdb.concept c using (code_id)
        where e.patient_id = any (%(patients)s) and isfinite(e.time)
        order by e.patient_id, e.time, e.ordinal) to stdout (format csv);
 
--- ancestors: of every code that these patients have
+-- name: ancestors
+-- of every code that these patients have
 with recursive used as (
     select distinct e.code_id from ehrdb.event e where e.patient_id = any (%(patients)s)
 ), above (code_id, ancestor_id) as (

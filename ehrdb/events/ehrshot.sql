@@ -1,10 +1,12 @@
--- are_plain: whether PostgreSQL writes every time as the files do (an error where it cannot read one at all)
+-- name: are_plain
+-- whether PostgreSQL writes every time as the files do (an error where it cannot read one at all)
 select coalesce(bool_and(octet_length(r.start) = 19 and r.start::timestamp::text = r.start
                          and (r."end" is null or octet_length(r."end") in (0, 19)
                                                  and coalesce(nullif(r."end", '')::timestamp::text, '') = r."end")), true)
   from pg_temp.raw_event r;
 
--- number_events: rows as events in order of seconds, then of rows; only then are times cut to minutes, as in FEMR.
+-- name: number_events
+-- rows as events in order of seconds, then of rows; only then are times cut to minutes, as in FEMR.
 create temp table event_numbered on commit drop as
 select e.patient_id, date_bin('1 minute', e.time, '2000-01-01') as time, e.end_time,
        (row_number() over (partition by e.patient_id order by date_bin('1 second', e.time, '2000-01-01'), e.row)
@@ -31,12 +33,14 @@ select e.patient_id, date_bin('1 minute', e.time, '2000-01-01') as time, e.end_t
      offset 0
   ) e;
 
--- any_broken: whether a row could not be read as an event
+-- name: any_broken
+-- whether a row could not be read as an event
 select count(*) filter (where n.patient_id is null or n.time is null or n.code is null) > 0
        or count(n.end_time) <> (select count(nullif(r."end", '')) from pg_temp.raw_event r)
   from pg_temp.event_numbered n;
 
--- find_broken: which, and why
+-- name: find_broken
+-- which, and why
 insert into pg_temp.load_problem (file, source_table, row, column_name, problem)
 select (%(files)s::text[])[r.row / %(rows_per_file)s + 1], 'ehrshot', r.row %% %(rows_per_file)s, column_name, problem
   from pg_temp.raw_event r
@@ -48,34 +52,41 @@ select (%(files)s::text[])[r.row / %(rows_per_file)s + 1], 'ehrshot', r.row %% %
        ) as rule (column_name, problem, is_broken)
  where rule.is_broken;
 
--- stage_full_concepts: codes with concept ids and standard flags
+-- name: stage_full_concepts
+-- codes with concept ids and standard flags
 insert into pg_temp.concept_staging (code, concept_id, description, standard_concept)
 select code, ehrdb.to_bigint(to_jsonb(c) ->> 'concept_id'), description, nullif(to_jsonb(c) ->> 'standard_concept', '')
   from pg_temp.raw_concept_full c;
 
--- stage_concepts: codes with descriptions; they win over those of concept_full
+-- name: stage_concepts
+-- codes with descriptions; they win over those of concept_full
 update pg_temp.concept_staging s set description = c.description
   from pg_temp.raw_concept c where c.code = s.code;
 insert into pg_temp.concept_staging (code, description)
 select c.code, c.description from pg_temp.raw_concept c
  where not exists (select from pg_temp.concept_staging s where s.code = c.code);
 
--- stage_parents: Is-a edges
+-- name: stage_parents
+-- Is-a edges
 insert into pg_temp.concept_parent_staging (child_code, parent_code)
 select child_code, parent_code from pg_temp.raw_parent;
 
--- stage_custom_texts: texts that replace a vocabulary's own
+-- name: stage_custom_texts
+-- texts that replace a vocabulary's own
 insert into pg_temp.custom_text_staging (vocabulary, code, description)
 select vocabulary, code, coalesce(description, '') from pg_temp.raw_custom;
 
--- split_table: train, val or test per patient
+-- name: split_table
+-- train, val or test per patient
 create temp table split_staging (patient_id bigint primary key, split text) on commit drop;
 
--- stage_splits: as the benchmark ships them
+-- name: stage_splits
+-- as the benchmark ships them
 insert into pg_temp.split_staging (patient_id, split)
 select ehrdb.to_bigint(omop_person_id), split from pg_temp.raw_split;
 
--- stage_patients: demographics from the first event and from demographic codes
+-- name: stage_patients
+-- demographics from the first event and from demographic codes
 insert into pg_temp.patient_staging (patient_id, birth_time, death_time, sex, race, ethnicity, split)
 with life as (
     select patient_id, min(time) as birth_time,
@@ -95,7 +106,8 @@ select patient_id, l.birth_time, l.death_time, d.sex, d.race, d.ethnicity, s.spl
   left join demographic d using (patient_id)
   left join pg_temp.split_staging s using (patient_id);
 
--- check_reports: rows that cannot be reports
+-- name: check_reports
+-- rows that cannot be reports
 insert into pg_temp.load_problem (file, source_table, row, column_name, problem)
 select %(file)s, 'chexpert', row, column_name, problem
   from pg_temp.raw_report r
@@ -105,7 +117,8 @@ select %(file)s, 'chexpert', row, column_name, problem
        ) as rule (column_name, problem, is_broken)
  where rule.is_broken;
 
--- stage_reports: 14 findings as bits, the first the most significant; only 1 counts as present
+-- name: stage_reports
+-- 14 findings as bits, the first the most significant; only 1 counts as present
 insert into pg_temp.report_staging (patient_id, time, findings)
 select ehrdb.to_bigint(r.patient_id) as patient_id, ehrdb.to_time(r.start) as time,
        (select sum(case when ehrdb.to_value(to_jsonb(r) ->> f.name) = 1 then 1 << (14 - f.position::integer) else 0 end)

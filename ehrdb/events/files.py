@@ -9,13 +9,13 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
 
+from ehrdb import __version__
 from ehrdb.database import Connection
 from ehrdb.errors import InputError
 from ehrdb.events.ragged import RaggedRow, even_rows
@@ -55,7 +55,7 @@ def digest_files(directory: Path, *settings: object) -> bytes:
     """SHA-256 of a folder's data files, by name and content, and of the settings that they are read with."""
     if not directory.is_dir():
         raise InputError("is not a directory", file=directory, hint="Name the folder that holds the files.")
-    digest = hashlib.sha256(repr((version("ehrdb"), settings)).encode())
+    digest = hashlib.sha256(repr((__version__, settings)).encode())
     for path in sorted(path for path in directory.rglob("*") if path.name.lower().endswith(_SUFFIXES)):
         try:
             with path.open("rb") as stream:

@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
 
+from ehrdb import __version__
 from ehrdb.database import Connection, Database
 from ehrdb.errors import ConfigError, InputError
 from ehrdb.events.files import digest_files
@@ -313,7 +313,7 @@ def _write_dataset(work: Path) -> None:
     metadata = {
         "dataset_name": "ehrdb export",
         "etl_name": "ehrdb",
-        "etl_version": version("ehrdb"),
+        "etl_version": __version__,
         "meds_version": "0.4.0",
         "created_at": datetime.now().isoformat(timespec="seconds"),
     }

@@ -126,7 +126,7 @@ def _merge(connection: Connection, result: LoadResult, keep_missing: bool) -> Lo
         connection.execute(_queries.keep_missing)
     for change, count in connection.execute(_queries.count_changes):
         setattr(result, change, count)
-    connection.execute(_queries.forget)
+    connection.execute(_queries.purge_removed)
     connection.execute(_queries.add_concepts)
     connection.execute(_queries.mark_described)
     if result.anything_changed:

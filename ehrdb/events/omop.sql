@@ -1,15 +1,19 @@
--- columns_of: columns of a table of the source schema, in any letter case
+-- name: columns_of
+-- columns of a table of the source schema, in any letter case
 select column_name from information_schema.columns
  where table_schema = %(schema)s and lower(table_name) = %(table)s order by ordinal_position;
 
--- columns_of_raw: columns that a copied table has
+-- name: columns_of_raw
+-- columns that a copied table has
 select attname::text from pg_attribute
  where attrelid = to_regclass('pg_temp.' || %(table)s) and attnum > 0 and not attisdropped;
 
--- iso_dates: dates of typed columns as texts that are read again alike, whatever the database's DateStyle
+-- name: iso_dates
+-- dates of typed columns as texts that are read again alike, whatever the database's DateStyle
 set local datestyle = 'ISO, YMD';
 
--- omop_tables: the shapes that CDM tables are brought into; `faults` names columns that could not be read
+-- name: omop_tables
+-- the shapes that CDM tables are brought into; `faults` names columns that could not be read
 create temp table omop_person (
     row bigint, faults text[], person_id bigint, birth_time timestamp, gender_concept_id bigint,
     race_concept_id bigint, ethnicity_concept_id bigint
@@ -25,7 +29,8 @@ create temp table omop_event (
     unit text, care_site_id text
 ) on commit drop;
 
--- read_person: year, month and day of birth, or the time where it is known
+-- name: read_person
+-- year, month and day of birth, or the time where it is known
 insert into pg_temp.omop_person
 select row, array_remove(array[
            case when cast_person_id is null then 'person_id' end,
@@ -39,14 +44,16 @@ select row, array_remove(array[
                                        lpad(split_part(coalesce(day_of_birth, '1'), '.', 1), 2, '0'))) as cast_birth_date
           from {raw} r offset 0) r;
 
--- read_concept: VOCABULARY/CODE by concept id; concept 0 means none
+-- name: read_concept
+-- VOCABULARY/CODE by concept id; concept 0 means none
 insert into pg_temp.omop_code
 select row, case when cast_concept_id is null then array['concept_id'] else array[]::text[] end, cast_concept_id,
        vocabulary_id || '/' || concept_code, concept_name, standard_concept
   from (select r.*, ehrdb.to_bigint(concept_id) as cast_concept_id from {raw} r offset 0) r
  where cast_concept_id is distinct from 0;
 
--- read_death: the time of death
+-- name: read_death
+-- the time of death
 insert into pg_temp.omop_death
 select row, array_remove(array[case when cast_person_id is null then 'person_id' end,
                                case when cast_time is null then 'death_date' end], null),
@@ -55,7 +62,8 @@ select row, array_remove(array[case when cast_person_id is null then 'person_id'
                coalesce(ehrdb.to_time(death_datetime), ehrdb.to_time(death_date)) as cast_time
           from {raw} r offset 0) r;
 
--- read_events: a clinical table in the one shape that all events have
+-- name: read_events
+-- a clinical table in the one shape that all events have
 insert into pg_temp.omop_event
 select {number}, {table}, row, array_remove(array[
            case when cast_key is null then {table} || '_id' end,
@@ -76,17 +84,20 @@ select {number}, {table}, row, array_remove(array[
                ehrdb.to_time(end_date) as cast_end_date, ehrdb.to_time(end_datetime) as cast_end_datetime
           from {raw} r offset 0) r;
 
--- index_tables: events look up their person and their codes
+-- name: index_tables
+-- events look up their person and their codes
 create index on pg_temp.omop_person (person_id);
 create index on pg_temp.omop_code (concept_id);
 analyze pg_temp.omop_person;
 analyze pg_temp.omop_code;
 analyze pg_temp.omop_event;
 
--- left_out: rows that COPY could not take
+-- name: left_out
+-- rows that COPY could not take
 insert into pg_temp.load_problem (source_table, row, column_name, problem) values (%s, %s, 'row', %s);
 
--- check: rows that cannot be loaded
+-- name: check
+-- rows that cannot be loaded
 insert into pg_temp.load_problem (source_table, row, column_name, problem)
 with faulty (source_table, row, faults) as (
     select 'person', row, faults from pg_temp.omop_person
@@ -113,10 +124,12 @@ select r.source_table, r.row, 'person_id', 'is not in person (' || r.person_id |
   from referring r left join pg_temp.omop_person p using (person_id)
  where r.person_id is not null and p.person_id is null;
 
--- name_file: say which file a problem is in
+-- name: name_file
+-- say which file a problem is in
 update pg_temp.load_problem set file = %(file)s where source_table = %(table)s;
 
--- reject: leave the rows with problems out
+-- name: reject
+-- leave the rows with problems out
 delete from pg_temp.omop_person p using pg_temp.load_problem b where b.source_table = 'person' and b.row = p.row;
 delete from pg_temp.omop_code c using pg_temp.load_problem b where b.source_table = 'concept' and b.row = c.row;
 delete from pg_temp.omop_death d using pg_temp.load_problem b where b.source_table = 'death' and b.row = d.row;
@@ -129,7 +142,8 @@ select r.source_table, r.row, 'person_id', 'is of a rejected person'
 delete from pg_temp.omop_event e where not exists (select from pg_temp.omop_person p where p.person_id = e.person_id);
 delete from pg_temp.omop_death d where not exists (select from pg_temp.omop_person p where p.person_id = d.person_id);
 
--- stage_events: clinical rows as events; ties within a second go by table, then key
+-- name: stage_events
+-- clinical rows as events; ties within a second go by table, then key
 insert into pg_temp.event_staging (patient_id, row, time, end_time, code, numeric_value, text_value, unit, visit_id,
                                    visit_class, source_table)
 select e.person_id, row_number() over (order by e.table_number, e.key),
@@ -159,7 +173,8 @@ select e.person_id, row_number() over (order by e.table_number, e.key),
   left join pg_temp.omop_code unit on unit.concept_id = e.unit_concept_id
  cross join lateral (select 'OMOP/' || e.source_table || ':' || e.source_value as code) local;
 
--- stage_persons: birth first, demographics at the end of that day
+-- name: stage_persons
+-- birth first, demographics at the end of that day
 insert into pg_temp.event_staging (patient_id, row, time, code, source_table)
 select p.person_id, fact.row - 10,
        case when fact.row > 0 and %(end_of_day)s and p.birth_time = date_trunc('day', p.birth_time)
@@ -172,14 +187,16 @@ select p.person_id, fact.row - 10,
  cross join lateral (values (0, 'SNOMED/3950001'), (1, race.code), (2, sex.code), (3, ethnicity.code)) as fact (row, code)
  where fact.code is not null;
 
--- stage_deaths: death as an event
+-- name: stage_deaths
+-- death as an event
 insert into pg_temp.event_staging (patient_id, row, time, code, source_table)
 select d.person_id, 9223372036854775807,
        case when %(end_of_day)s and d.time = date_trunc('day', d.time) then d.time + interval '23:59' else d.time end,
        'SNOMED/419620001', 'death'
   from pg_temp.omop_death d;
 
--- stage_patients: one row per person
+-- name: stage_patients
+-- one row per person
 insert into pg_temp.patient_staging (patient_id, birth_time, death_time, sex, race, ethnicity)
 select e.patient_id, min(e.time) filter (where e.code = 'SNOMED/3950001' and e.source_table = 'person'),
        min(e.time) filter (where e.source_table = 'death'),
@@ -190,7 +207,8 @@ select e.patient_id, min(e.time) filter (where e.code = 'SNOMED/3950001' and e.s
   left join pg_temp.omop_code c on c.code = e.code and e.source_table = 'person'
  group by e.patient_id;
 
--- stage_concepts: descriptions of the codes that occur; birth and death have the names that EHRSHOT gives them
+-- name: stage_concepts
+-- descriptions of the codes that occur; birth and death have the names that EHRSHOT gives them
 insert into pg_temp.concept_staging (code, concept_id, description, standard_concept)
 select distinct on (used.code) used.code, c.concept_id,
        case used.code when 'SNOMED/3950001' then 'Birth' when 'SNOMED/419620001' then 'Death'
@@ -200,7 +218,8 @@ select distinct on (used.code) used.code, c.concept_id,
   left join pg_temp.omop_code c on c.code = used.code
  order by used.code, c.standard_concept nulls last, c.concept_id;
 
--- stage_parents_from_concept_relationship: FEMR's rule: of each concept only the best parents, standard ones
+-- name: stage_parents_from_concept_relationship
+-- FEMR's rule: of each concept only the best parents, standard ones
 -- first, then by kind of relationship (spec of tasks, section on ontology expansion)
 with recursive edge as (
     select child.code as child_code, parent.code as parent_code, child.concept_id as child_id, parent.concept_id as parent_id,
@@ -222,7 +241,8 @@ with recursive edge as (
 insert into pg_temp.concept_parent_staging (child_code, parent_code)
 select b.child_code, b.parent_code from best b where b.child_code in (select code from reached);
 
--- stage_parents_from_concept_ancestor: direct parents, where only the closure is there
+-- name: stage_parents_from_concept_ancestor
+-- direct parents, where only the closure is there
 insert into pg_temp.concept_parent_staging (child_code, parent_code)
 select distinct child.code, parent.code
   from pg_temp.raw_concept_ancestor a
@@ -230,7 +250,8 @@ select distinct child.code, parent.code
   join pg_temp.omop_code parent on parent.concept_id = ehrdb.to_bigint(a.ancestor_concept_id)
  where coalesce(to_jsonb(a) ->> 'min_levels_of_separation', '1') = '1' and child.concept_id <> parent.concept_id;
 
--- reports: what became of each table's rows; a person is one row, whatever facts it becomes
+-- name: reports
+-- what became of each table's rows; a person is one row, whatever facts it becomes
 select coalesce(s.source_table, b.source_table), (coalesce(s.loaded, 0) + coalesce(b.rejected, 0))::bigint, coalesce(s.loaded, 0),
        coalesce(s.unmapped, 0), coalesce(b.rejected, 0)::bigint, coalesce(b.reasons, '{}')
   from (select source_table, count(*) filter (where source_table <> 'person' or code = 'SNOMED/3950001') as loaded,

@@ -25,7 +25,7 @@ def purge(database: Database, patient_ids: Sequence[int]) -> dict[str, tuple[int
         if unknown:
             raise NotFound(f"unknown patient {unknown[0]}", hint="See: select patient_id from ehr.patient;")
         before = _count(connection, patient_ids)
-        connection.execute(_queries.forget, ids)
+        connection.execute(_queries.purge_patients, ids)
         after = _count(connection, patient_ids)
     return {table: (count, after[table]) for table, count in before.items()}
 

@@ -31,7 +31,7 @@ def load_labels(database: Database, path: Path, task: str | None = None) -> list
     with database.transaction() as connection:
         for name, files in _label_files(path, task).items():
             put_task(connection, _imported(connection, name))
-            connection.execute(_queries.forget_labels, {"task": name})
+            connection.execute(_queries.remove_labels, {"task": name})
             for file in files:
                 _load_file(connection, find_task(connection, name), file)
         names = list(_label_files(path, task))

@@ -1,4 +1,5 @@
--- stage_labels: rows as labels, under the names that MEDS, EHRSHOT and ehrdb give their columns
+-- name: stage_labels
+-- rows as labels, under the names that MEDS, EHRSHOT and ehrdb give their columns
 create temp table label_staging on commit drop as
 select r.row, ehrdb.to_bigint(coalesce(j.fields ->> 'patient_id', j.fields ->> 'subject_id')) as patient_id,
        ehrdb.to_time(r.prediction_time) as prediction_time,
@@ -8,12 +9,14 @@ select r.row, ehrdb.to_bigint(coalesce(j.fields ->> 'patient_id', j.fields ->> '
  cross join lateral (select coalesce(nullif(j.fields ->> 'value', ''), nullif(j.fields ->> 'boolean_value', ''),
                                      nullif(j.fields ->> 'integer_value', '')) as value) v;
 
--- problem_table: what cannot be loaded
+-- name: problem_table
+-- what cannot be loaded
 create temp table if not exists load_problem (
     file text, source_table text, row bigint, column_name text, problem text
 ) on commit drop;
 
--- check_labels: rows that cannot be labels
+-- name: check_labels
+-- rows that cannot be labels
 insert into pg_temp.load_problem (file, source_table, row, column_name, problem)
 select %(file)s, 'label', s.row, rule.column_name, rule.problem
   from pg_temp.label_staging s
@@ -28,22 +31,27 @@ select %(file)s, 'label', s.row, rule.column_name, rule.problem
        ) as rule (column_name, problem, is_broken)
  where rule.is_broken;
 
--- forget_labels: those of before
+-- name: remove_labels
+-- those of before
 delete from ehrdb.label where task = %(task)s;
 
--- add_labels: in the file's order
+-- name: add_labels
+-- in the file's order
 insert into ehrdb.label (task, patient_id, prediction_time, value)
 select %(task)s, s.patient_id, s.prediction_time, s.value from pg_temp.label_staging s order by s.row;
 
--- drop_staging: before the next file
+-- name: drop_staging
+-- before the next file
 drop table pg_temp.label_staging, pg_temp.raw_label;
 
--- export_labels: a task's labels in the protocol's order
+-- name: export_labels
+-- a task's labels in the protocol's order
 copy (select l.patient_id, l.prediction_time, l.value
         from ehrdb.label l where l.task = %(task)s
        order by l.patient_id, l.prediction_time, l.ctid) to stdout (format csv);
 
--- export_predictions: labels of a split beside what the task's head says about them
+-- name: export_predictions
+-- labels of a split beside what the task's head says about them
 copy (select l.patient_id, l.prediction_time, ehrdb.is_positive(t, l.value)::integer,
              ehrdb.head_probability(h.weights, h.intercept, h.calibration_slope, h.calibration_shift,
                                     e.embedding::public.vector)
@@ -58,5 +66,6 @@ copy (select l.patient_id, l.prediction_time, ehrdb.is_positive(t, l.value)::int
          and (%(split)s::text is null or coalesce(p.split, ehrdb.split_of(p.patient_id)) = %(split)s)
        order by l.patient_id, l.prediction_time, l.ctid) to stdout (format csv);
 
--- has_head: whether predictions can be made
+-- name: has_head
+-- whether predictions can be made
 select from ehrdb.head where target = %(task)s and encoder_id = %(encoder_id)s;

@@ -191,11 +191,11 @@ def _store(
     outcome: TrainResult,
 ) -> None:
     register_vector(connection)
-    snapshot = connection.execute(_queries.snapshot, {"task": task.name}).fetchone()
-    assert snapshot is not None
+    found = connection.execute(_queries.provenance, {"task": task.name}).fetchone()
+    assert found is not None
     provenance = {
         **{name: value for name, value in asdict(outcome).items() if name != "target"},
-        **snapshot[0],
+        **found[0],
         "encoder_digest": encoder.digest,
         "versions": {package: version(package) for package in ("numpy", "scikit-learn", "scipy")},
     }

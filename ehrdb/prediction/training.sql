@@ -1,10 +1,13 @@
--- uses_prompts: whether the encoder was trained to follow an instruction in front of the text
+-- name: uses_prompts
+-- whether the encoder was trained to follow an instruction in front of the text
 select (manifest ->> 'prompt_template')::boolean from ehrdb.encoder where encoder_id = %(encoder_id)s;
 
--- plan_labels: queue the timelines as of the task's prediction times
+-- name: plan_labels
+-- queue the timelines as of the task's prediction times
 select ehrdb.plan_labels(%(encoder_id)s, %(task)s, %(prompt_id)s);
 
--- store_head: one head per target and encoder; a new one takes the old one's place
+-- name: store_head
+-- one head per target and encoder; a new one takes the old one's place
 insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, calibration_slope, calibration_shift,
                         provenance)
 values (%(task)s, %(target)s, %(encoder_id)s, %(prompt_id)s, %(weights)s, %(intercept)s, %(slope)s, %(shift)s,
@@ -14,7 +17,8 @@ on conflict (target, encoder_id) do update
        calibration_slope = excluded.calibration_slope, calibration_shift = excluded.calibration_shift,
        provenance = excluded.provenance, trained_at = now();
 
--- snapshot: what a head was trained on: the loads of each source, the labels, who is in which split
+-- name: provenance
+-- what a head was trained on: the loads of each source, the labels, who is in which split
 select jsonb_build_object(
            'sources', (select jsonb_agg(jsonb_build_object('source', s.source, 'patients', s.patients,
                                                            'digest', encode(s.digest, 'hex')) order by s.source)

@@ -1,4 +1,5 @@
--- take_request: the oldest question that nobody works on
+-- name: take_request
+-- the oldest question that nobody works on
 update ehrdb.search_request r
    set taken_at = clock_timestamp()
   from (select q.request_id, e.name
@@ -12,8 +13,10 @@ update ehrdb.search_request r
  where r.request_id = next.request_id
 returning r.request_id, next.name, r.query;
 
--- give_answer: a vector, or the kind of error
+-- name: give_answer
+-- a vector, or the kind of error
 update ehrdb.search_request set embedding = %(embedding)s, error = %(error)s where request_id = %(request_id)s;
 
--- neutral_prompt: what stands in front of patients' texts
+-- name: neutral_prompt
+-- what stands in front of patients' texts
 select p.prompt from ehrdb.encoder e join ehrdb.prompt p using (prompt_id) where e.encoder_id = %(encoder_id)s;

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from ehrdb import __version__
+
 
 def test_help_waits_for_no_heavy_library() -> None:
     code = (
@@ -13,3 +15,8 @@ def test_help_waits_for_no_heavy_library() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_version_is_printed() -> None:
+    found = subprocess.run([sys.executable, "-m", "ehrdb", "--version"], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == __version__

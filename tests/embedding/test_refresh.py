@@ -262,7 +262,7 @@ def test_who_shares_a_text_with_a_patient_who_changes_or_goes_is_embedded_all_th
         write(connection, [Record(p, day(1), "SNOMED/38341003") for p in (1, 2, 3)])
         encoder = add_encoder(connection)
         connection.execute("select ehrdb.plan_refresh()")
-        connection.execute("select ehrdb.forget_patients(array[1])")
+        connection.execute("select ehrdb.purge_patients(array[1])")
     run(database, encoder)
     with database.transaction() as connection:
         connection.execute("truncate ehrdb.embedding, ehrdb.embedding_job, ehrdb.patient_embedding")

@@ -18,6 +18,7 @@ from ehrdb.encoder.convert import convert
 from ehrdb.encoder.manifest import GRAPH, MANIFEST, TOKENIZER, load_manifest
 from ehrdb.encoder.parity import made_up_texts
 from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
+from ehrdb.encoder.source import ModelSource
 from ehrdb.errors import DigestMismatch, EncoderError, QualityGateFailed
 
 WITHOUT_TORCH = """
@@ -67,7 +68,7 @@ def test_its_parity_is_kept(converted: BatchingEncoder) -> None:
 def test_a_graph_that_differs_does_not_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = converter._weights
 
-    def wrong(source: converter.ModelSource) -> converter.Weights:
+    def wrong(source: ModelSource) -> converter.Weights:
         weights = dict(right(source))
         weights["encoder.layer.3.output.dense.weight"] = weights["encoder.layer.3.output.dense.weight"] * 0.5
         return weights

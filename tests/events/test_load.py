@@ -50,14 +50,14 @@ def changed_patients(database: Database) -> list[tuple[int]]:
         return connection.execute("select distinct patient_id from ehrdb.changed_patient order by 1").fetchall()
 
 
-def forget_changes(database: Database) -> None:
+def clear_changes(database: Database) -> None:
     with database.transaction() as connection:
         connection.execute("delete from ehrdb.changed_patient")
 
 
 def test_the_same_files_again_mark_nobody_and_report_the_same(database: Database, tmp_path: Path) -> None:
     first = load_ehrshot(database, write(tmp_path / "source", ROWS))
-    forget_changes(database)
+    clear_changes(database)
     again = load_ehrshot(database, tmp_path / "source")
     assert (again.new, again.changed, again.unchanged, again.removed) == (0, 0, 2, 0)
     assert again.tables == first.tables
@@ -66,7 +66,7 @@ def test_the_same_files_again_mark_nobody_and_report_the_same(database: Database
 
 def test_a_changed_row_rewrites_its_patient_alone(database: Database, tmp_path: Path) -> None:
     load_ehrshot(database, write(tmp_path / "source", ROWS))
-    forget_changes(database)
+    clear_changes(database)
     result = load_ehrshot(database, write(tmp_path / "source", [*ROWS, "2,2021-01-01,,SNOMED/1,,,,observation"]))
     assert (result.changed, result.unchanged) == (1, 1)
     assert changed_patients(database) == [(2,)]

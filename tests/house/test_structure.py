@@ -13,6 +13,7 @@ FLOORS = (
     {"errors", "config", "queries"},
     {"extras"},
     {"database", "patience"},
+    {"sql_files"},
     {"frames", "parquet", "schema"},
     {"encoder"},
     {"events", "timeline"},

@@ -178,16 +178,17 @@ def test_many_tasks_at_once_and_one_by_one_agree(database: Database, encoder: Re
             assert len(at_once) == 6
 
 
-def test_a_cohorts_staleness_is_that_of_its_patients(database: Database, encoder: RegisteredEncoder) -> None:
+def test_a_cohorts_staleness_is_what_a_search_says(database: Database, encoder: RegisteredEncoder) -> None:
     train(database, encoder, make, "guo_los")
     with database.transaction() as connection:
         write(connection, [Record(7, day(20), "SNOMED/99")])
         stale = connection.execute(
-            "select p.patient_id, p.is_stale, ehrdb.is_stale(s) from ehr.predict_cohort('guo_los') p"
-            "  join ehrdb.patient_embedding s using (patient_id) order by 1"
+            "select p.patient_id, p.is_stale, n.is_stale from ehr.predict_cohort('guo_los') p"
+            "  join ehr.nearest_patients(1, 1000) n using (patient_id) order by 1"
         ).fetchall()
+    assert len(stale) == PATIENTS - 1
     assert [patient for patient, of_cohort, _ in stale if of_cohort] == [7]
-    assert all(of_cohort == of_patient for _, of_cohort, of_patient in stale)
+    assert all(of_cohort == of_search for _, of_cohort, of_search in stale)
 
 
 def test_kept_predictions_are_written_only_where_they_differ(database: Database, encoder: RegisteredEncoder) -> None:
@@ -196,7 +197,7 @@ def test_kept_predictions_are_written_only_where_they_differ(database: Database,
     assert store(database) == (1, PATIENTS, 0, 0)
     with database.transaction() as connection:
         write(connection, [Record(7, day(20), "SNOMED/99")])
-        connection.execute("select ehrdb.forget_patients(array[8])")
+        connection.execute("select ehrdb.purge_patients(array[8])")
     refresh(database, encoder, FakeEncoder)
     assert store(database) == (1, PATIENTS - 1, 1, 0)
     with database.transaction() as connection:

@@ -109,7 +109,7 @@ def test_excluded_are_those_with_the_event_before_in_time(records: Database, tmp
     assert [patient for patient, _, _ in labels_of(records, tmp_path, exclude=later)] == [1, 2, 3]
 
 
-def test_a_look_back_forgets_what_is_older(records: Database, tmp_path: Path) -> None:
+def test_a_look_back_leaves_out_what_is_older(records: Database, tmp_path: Path) -> None:
     exclude = [{"codes": ["LOINC/2524-7"], "value": {"at_most": 2}, "days": 1}]
     with records.transaction() as connection:
         connection.execute("update ehrdb.event set time = time - interval '1 minute' where numeric_value = 2")

@@ -75,6 +75,18 @@ def test_index_and_full_comparison_agree(searchable: Database) -> None:
         assert neighbours(connection, "1, 10") == exact
 
 
+def test_a_search_by_index_leaves_the_callers_settings_alone(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        connection.execute("set local hnsw.ef_search = 41")
+        connection.execute("set local hnsw.iterative_scan = off")
+        always_use_the_index(connection)
+        neighbours(connection, "1, 10")
+        row = connection.execute(
+            "select current_setting('hnsw.ef_search'), current_setting('hnsw.iterative_scan')"
+        ).fetchone()
+    assert row == ("41", "off")
+
+
 def test_a_vector_finds_its_own_patient_first(searchable: Database) -> None:
     with searchable.transaction() as connection:
         ((patient_id, similarity),) = neighbours(connection, "ehr.embedding(4), 1")

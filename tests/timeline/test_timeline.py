@@ -51,7 +51,7 @@ def test_a_fact_without_a_time_is_always_known_and_has_no_time(record: Connectio
     assert text_of(record, "markdown").count("text of SNOMED/3950001") == 1
 
 
-def test_a_time_window_forgets_what_is_older(record: Connection) -> None:
+def test_a_time_window_leaves_out_what_is_older(record: Connection) -> None:
     found = timeline(record, 1, day(4), time_window=timedelta(days=1)).text
     assert found.split("\n")[-1] == "text of RxNorm/1"
     assert timeline(record, 1, day(4), "list_first", time_window=timedelta(days=2)).text.startswith(
