@@ -31,7 +31,7 @@ def main() -> None:
     options = arguments()
     with (
         tempfile.TemporaryDirectory(prefix="ehrdb-bench-") as home,
-        open_database(Settings(home=Path(home), database_url=None)) as database,
+        open_database(Settings(home=Path(home), database_url=None), create=True) as database,
     ):
         upgrade(database)
         build(database, options.patients)

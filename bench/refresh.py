@@ -39,7 +39,7 @@ def main() -> None:
     for part in (checks, shares):
         with tempfile.TemporaryDirectory(prefix="ehrdb-bench-") as home:
             settings = Settings(home=Path(home), database_url=None)
-            with open_database(settings) as database:
+            with open_database(settings, create=True) as database:
                 upgrade(database)
                 part(database, settings, options)
 

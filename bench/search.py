@@ -47,7 +47,7 @@ def main() -> None:
     options = arguments()
     with (
         tempfile.TemporaryDirectory(prefix="ehrdb-bench-") as home,
-        open_database(Settings(home=Path(home), database_url=None)) as database,
+        open_database(Settings(home=Path(home), database_url=None), create=True) as database,
     ):
         upgrade(database)
         vectors = clustered(options.patients, options.dimension, options.matryoshka is not None)

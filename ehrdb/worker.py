@@ -12,7 +12,7 @@ import psycopg
 import structlog
 
 from ehrdb.config import Settings
-from ehrdb.database import Database
+from ehrdb.database import Database, is_pooled
 from ehrdb.embedding import registry
 from ehrdb.embedding.load import load_encoder
 from ehrdb.embedding.registry import RegisteredEncoder
@@ -23,6 +23,8 @@ from ehrdb.search.answer import answer_searches
 
 CHANNEL = "ehrdb_refresh"
 _STOP_CHECK_SECONDS = 1.0
+POOLED_POLL_SECONDS = 15
+"""How long a wish to refresh waits behind a pooler, which passes no notification on."""
 
 
 def work(database: Database, settings: Settings, stop: Event, *, poll_seconds: int) -> None:
@@ -55,7 +57,11 @@ def work(database: Database, settings: Settings, stop: Event, *, poll_seconds: i
 
 def _wait(database: Database, stop: Event, poll_seconds: int) -> None:
     deadline = monotonic() + poll_seconds
-    with psycopg.connect(database.url, autocommit=True) as listener:
+    with database.session() as listener:
+        if is_pooled(listener):
+            _logger().warning("not_listening", reason="a pooler stands between", look_every=POOLED_POLL_SECONDS)
+            stop.wait(min(poll_seconds, POOLED_POLL_SECONDS))
+            return
         listener.execute(f"listen {CHANNEL}".encode())
         while not stop.is_set() and monotonic() < deadline:
             for _ in listener.notifies(timeout=_STOP_CHECK_SECONDS, stop_after=1):

@@ -15,7 +15,7 @@ select encoder, is_serving, patients, embedded, coverage, stale, missing, unchec
 -- name: nearest
 -- the patients nearest to one
 select rank, patient_id, similarity, as_of, is_stale
-  from ehr.nearest_patients(%(patient_id)s, %(k)s, null, %(as_of)s, %(encoder)s);
+  from ehr.nearest_patients(%(patient_id)s, %(k)s, %(cohort)s::bigint[], %(as_of)s, %(encoder)s);
 
 -- name: predict_one
 -- the probability for one patient; says why where there is none

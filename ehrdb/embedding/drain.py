@@ -52,11 +52,15 @@ def drain(
     queue: Queue,
     load_encoder: Callable[[], Encoder],
     *,
+    result: RefreshResult | None = None,
     progress: Progress = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> RefreshResult:
-    """Empty the queue. However this ends, what was stored stays, and what is still leased becomes free."""
-    result = RefreshResult()
+    """Empty the queue. However this ends, what was stored stays, and what is still leased becomes free.
+
+    Counts in `result` as it goes, so that a run that is cut short is told truly.
+    """
+    result = result or RefreshResult()
     started = time.monotonic()
     total = queue.outlook().ready
     encoder = load_encoder()

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from psycopg import sql
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from ehrdb.database import Connection, Database, driver_connection
+from psycopg import ClientCursor, sql
+
+from ehrdb.database import Connection, Database, extension_schema, is_pooled
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.patience import patiently
 from ehrdb.queries import Queries
 
+_LOOK_SECONDS = 0.2
 MAX_HALFVEC_DIMENSION = 4000  # of an HNSW index in pgvector
 _queries = Queries("ehrdb.embedding")
 
-_BY_VALUE = "(embedding::public.halfvec({dimension})) public.halfvec_cosine_ops"
-_BY_PREFIX = "(public.subvector(embedding, 1, {dimension})::public.halfvec({dimension})) public.halfvec_cosine_ops"
-_BY_SIGN = "(public.binary_quantize(embedding)::bit({dimension})) public.bit_hamming_ops"
+# {vector} is the schema of the extension: behind a pooler a session has no search_path of its own.
+_BY_VALUE = "(embedding::{vector}.halfvec({dimension})) {vector}.halfvec_cosine_ops"
+_BY_PREFIX = (
+    "({vector}.subvector(embedding, 1, {dimension})::{vector}.halfvec({dimension})) {vector}.halfvec_cosine_ops"
+)
+_BY_SIGN = "({vector}.binary_quantize(embedding)::bit({dimension})) {vector}.bit_hamming_ops"
 
 
 @patiently
@@ -25,24 +33,32 @@ def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: boo
     the encoder was trained for that, and signs above 4,000; search ranks what it finds by the vectors themselves.
     Returns whether an index was built. One session builds at a time.
     """
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as carrier:
-        connection = driver_connection(carrier)
-        values = {"encoder_id": encoder.encoder_id}
-        connection.execute(_queries.unhurried_session)
-        connection.execute(_queries.lock_index, values)
-        try:
-            connection.execute(sql.SQL("analyze {}").format(_table(encoder)))
-            row = connection.execute(_queries.index_state, values).fetchone()
-            is_wanted, is_there, is_valid = row or (False, False, False)
-            if is_there and (rebuild or not is_valid):
-                connection.execute(sql.SQL("drop index concurrently {}").format(_index(encoder)))
-            builds = is_wanted and (rebuild or not is_valid)
-            if builds:
-                _build(connection, encoder)
-            return builds
-        finally:
-            connection.execute(_queries.unlock_index, values)
-            connection.execute(_queries.hurried_session)
+    with _alone(database, encoder), database.session() as connection:
+        if not is_pooled(connection):
+            connection.execute(_queries.unhurried_session)
+        connection.execute(sql.SQL("analyze {}").format(_table(encoder)))
+        row = connection.execute(_queries.index_state, {"encoder_id": encoder.encoder_id}).fetchone()
+        is_wanted, is_there, is_valid = row or (False, False, False)
+        if is_there and (rebuild or not is_valid):
+            connection.execute(sql.SQL("drop index concurrently {}").format(_index(encoder)))
+        builds = is_wanted and (rebuild or not is_valid)
+        if builds:
+            _build(connection, encoder)
+        return builds
+
+
+@contextmanager
+def _alone(database: Database, encoder: RegisteredEncoder) -> Iterator[None]:
+    """One session looks after an encoder's index at a time.
+
+    The lock belongs to a transaction of its own, which a pooler leaves alone. A concurrent build waits for all
+    snapshots: so the lock is tried, not waited for, and by a client-side cursor, whose statements leave no portal open.
+    """
+    with database.transaction() as connection:
+        cursor = ClientCursor(connection)
+        while cursor.execute(_queries.try_lock_index, {"encoder_id": encoder.encoder_id}).fetchone() != (True,):
+            time.sleep(_LOOK_SECONDS)
+        yield
 
 
 def _build(connection: Connection, encoder: RegisteredEncoder) -> None:
@@ -53,7 +69,7 @@ def _build(connection: Connection, encoder: RegisteredEncoder) -> None:
         sql.SQL("create index concurrently {} on {} using hnsw ({})").format(
             sql.Identifier(_name(encoder) + "_hnsw"),
             _table(encoder),
-            sql.SQL(expression).format(dimension=sql.Literal(dimension)),
+            sql.SQL(expression).format(dimension=sql.Literal(dimension), vector=extension_schema(connection)),
         )
     )
 

@@ -69,7 +69,7 @@ delete from ehrdb.embedding_job
 -- name: vector_table
 -- where a batch lands
 create temp table vectors (
-    content_sha256 bytea, token_count integer, is_truncated boolean, embedding public.halfvec
+    content_sha256 bytea, token_count integer, is_truncated boolean, embedding halfvec
 ) on commit drop;
 
 -- name: copy_vectors
@@ -120,17 +120,9 @@ update ehrdb.embedding_job
 -- no time limit for this session's next statements
 set statement_timeout = 0;
 
--- name: hurried_session
--- the server's limit again
-reset statement_timeout;
-
--- name: lock_index
--- one session looks after an encoder's index at a time
-select pg_advisory_lock(hashtext('ehrdb.ensure_index'), %(encoder_id)s);
-
--- name: unlock_index
--- the next may
-select pg_advisory_unlock(hashtext('ehrdb.ensure_index'), %(encoder_id)s);
+-- name: try_lock_index
+-- whether this transaction is now the one that looks after an encoder's index
+select pg_try_advisory_xact_lock(hashtext('ehrdb.ensure_index'), %(encoder_id)s);
 
 -- name: index_state
 -- whether search would use an index, whether there is one, whether it is whole

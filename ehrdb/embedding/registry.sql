@@ -68,7 +68,7 @@ select count(distinct format)
 -- name: imported_table
 -- where imported vectors land
 create temp table imported (
-    patient_id bigint, as_of timestamp, embedding public.halfvec, row bigint
+    patient_id bigint, as_of timestamp, embedding halfvec, row bigint
 ) on commit drop;
 
 -- name: copy_imported

@@ -52,17 +52,26 @@ def refresh(
     result = _plan(database, encoder, snapshot)
     with _recorded(queue, result):
         if queue.outlook().ready:
-            done = (
-                engine.drain(database, encoder, progress)
-                if engine
-                else drain(queue, load_encoder, progress=progress, should_stop=should_stop)
-            )
-            result.embedded, result.failed, result.tokens = done.embedded, done.failed, done.tokens
+            if engine:
+                _drain_by(engine, database, encoder, result, progress)
+            else:
+                drain(queue, load_encoder, result=result, progress=progress, should_stop=should_stop)
             ensure_index(database, encoder)
         _concatenate_all(database)
         left = queue.outlook()
         result.leased, result.waiting, result.dead = left.leased, left.waiting, left.dead
     return result
+
+
+def _drain_by(
+    engine: Engine, database: Database, encoder: RegisteredEncoder, result: RefreshResult, progress: Progress
+) -> None:
+    def counted(done: int, total: int) -> None:
+        result.embedded = done
+        progress(done, total)
+
+    done = engine.drain(database, encoder, counted)
+    result.embedded, result.failed, result.tokens = done.embedded, done.failed, done.tokens
 
 
 def refresh_all(

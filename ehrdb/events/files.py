@@ -84,7 +84,7 @@ def copy_file(
     if path.suffix == ".parquet":
         return _copy_parquet(connection, path, table, required, first_row)
     with _opened(path) as stream:
-        header_line = stream.readline().decode("utf-8-sig", errors="replace")
+        header_line = _first_line(path, stream)
         delimiter = "\t" if "\t" in header_line else ","
         columns = _column_names(path, next(csv.reader([header_line], delimiter=delimiter), []), required)
         _create(connection, table, columns, first_row)
@@ -101,6 +101,15 @@ def copy_file(
         stream.readline()
         even = even_rows(stream, delimiter, quote == '"', len(columns), left_out)
         return _copy(connection, path, table, ["row", *columns], even, ",", '"')
+
+
+def _first_line(path: Path, stream: IO[bytes]) -> str:
+    try:
+        return stream.readline().decode("utf-8-sig", errors="replace")
+    except (OSError, EOFError) as error:
+        raise InputError(
+            f"cannot be read ({type(error).__name__})", file=path, hint="Is it compressed, as its ending .gz says?"
+        ) from None
 
 
 class _UnevenRows(InputError):

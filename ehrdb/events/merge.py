@@ -166,6 +166,6 @@ def _report(connection: Connection, result: LoadResult) -> None:
 
 def _vacuum(database: Database) -> None:
     """Timelines read the index alone only where the visibility map is current."""
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("vacuum (analyze) ehrdb.event")
-        connection.exec_driver_sql("analyze ehrdb.concept")
+    with database.session() as connection:
+        connection.execute("vacuum (analyze) ehrdb.event")
+        connection.execute("analyze ehrdb.concept")

@@ -158,7 +158,6 @@ def load_omop_schema(
     chosen = options or OmopOptions()
 
     def stage(connection: Connection) -> Iterator[TableReport]:
-        connection.execute(_queries.iso_dates)
         files = _view_schema(connection, schema, vocabulary_schema or schema)
         yield from _stage(connection, files, chosen)
         _drop_views(connection, files)
@@ -185,6 +184,8 @@ def _stage_directory(connection: Connection, directory: Path, options: OmopOptio
 
 def _view_schema(connection: Connection, schema: str, vocabulary_schema: str) -> dict[str, str]:
     """Temporary views raw_<table> over the schema's tables; returns where each table is."""
+    for place, option in ((schema, "--schema"), (vocabulary_schema, "--vocab-schema")):
+        _require_schema(connection, place, option)
     found: dict[str, str] = {}
     vocabulary = ("concept", "concept_ancestor", "concept_relationship")
     for name in ["person", "death", *[table.name for table in CLINICAL_TABLES], *vocabulary]:
@@ -205,14 +206,25 @@ def _view_schema(connection: Connection, schema: str, vocabulary_schema: str) ->
                 sql.Identifier(place, name),
             )
         )
-    for name in ("person", "concept"):
+    for name, place, option in (("person", schema, "--schema"), ("concept", vocabulary_schema, "--vocab-schema")):
         if name not in found:
             raise InputError(
-                f"has no table {name}",
-                file=schema,
-                hint="Name the CDM schema with --schema (and --vocab-schema).",
+                f"schema {place} has no table {name} that you may read", hint=f"{option} names the schema."
             )
     return found
+
+
+def _require_schema(connection: Connection, schema: str, option: str) -> None:
+    """A schema that is not there and one that may not be looked into are two things."""
+    row = connection.execute(_queries.schema_standing, {"schema": schema}).fetchone()
+    if row is None:
+        raise InputError(f"there is no schema {schema}", hint=f"{option} names the schema.")
+    if not row[0]:
+        raise InputError(
+            f"you may not look into schema {schema}",
+            hint=f'Its owner runs: grant usage on schema "{schema}" to "{connection.info.user}"; '
+            f'grant select on all tables in schema "{schema}" to "{connection.info.user}";',
+        )
 
 
 def _drop_views(connection: Connection, names: Iterable[str]) -> None:

@@ -8,9 +8,9 @@ select column_name from information_schema.columns
 select attname::text from pg_attribute
  where attrelid = to_regclass('pg_temp.' || %(table)s) and attnum > 0 and not attisdropped;
 
--- name: iso_dates
--- dates of typed columns as texts that are read again alike, whatever the database's DateStyle
-set local datestyle = 'ISO, YMD';
+-- name: schema_standing
+-- whether one may look into a schema; no row where there is none
+select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = %(schema)s;
 
 -- name: omop_tables
 -- the shapes that CDM tables are brought into; `faults` names columns that could not be read

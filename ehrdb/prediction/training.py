@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,7 +15,8 @@ from pgvector.psycopg import register_vector
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from ehrdb.database import Connection, Database
-from ehrdb.embedding import Progress, refresh, registry
+from ehrdb.embedding import Progress, Queue, refresh, registry
+from ehrdb.embedding.drain import worker_name
 from ehrdb.embedding.registry import RegisteredEncoder, prompt_id
 from ehrdb.encoder import Encoder
 from ehrdb.encoder.prompts import prompt_for
@@ -28,6 +30,7 @@ from ehrdb.prediction.targets import SPLITS, Split, Target
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.prediction", "training.sql")
+_LOOK_SECONDS = 1.0
 LoadEncoder = Callable[[RegisteredEncoder], Encoder]
 Parts = dict[str, tuple[Features, Labels]]
 
@@ -99,13 +102,29 @@ def embed_labels(
         models = registry.models(connection, encoder)
     for model in models:
         _plan(database, model, task)
-        result = refresh(database, model, partial(load_encoder, model), progress=progress)
-        if result.failed or result.leased:
+        failed = _embed(database, model, partial(load_encoder, model), progress)
+        if failed:
             raise TrainingError(
-                f"task {task_name}: {result.failed + result.leased} timelines could not be embedded",
+                f"task {task_name}: {failed} timelines could not be embedded",
                 hint="See `ehrdb status`; run this again when they are.",
             )
     return _plan(database, encoder, task)
+
+
+def _embed(
+    database: Database, model: RegisteredEncoder, load_encoder: Callable[[], Encoder], progress: Progress
+) -> int:
+    """Embed what is queued, and wait for what others (a running worker) hold: theirs counts as well, and what they
+    let go of is embedded here. Returns how many failed."""
+    queue = Queue(database, model, worker_name())
+    result = refresh(database, model, load_encoder, progress=progress)
+    failed = result.failed
+    while result.leased:
+        while (outlook := queue.outlook()).leased and not outlook.ready:
+            time.sleep(_LOOK_SECONDS)
+        result = refresh(database, model, load_encoder, progress=progress)
+        failed += result.failed
+    return failed
 
 
 def _plan(database: Database, encoder: RegisteredEncoder, task: Task) -> int:

@@ -26,7 +26,7 @@ begin atomic
          order by 2
          limit concepts
     ), valued (place, covariate, is_case, value) as (
-        select -5, 'age at the last event (years)', h.is_case,
+        select -5 as place, 'age at the last event (years)' as covariate, h.is_case,
                extract(epoch from h.last_time - h.birth_time) / (365.25 * 86400) from history h where isfinite(h.last_time)
         union all
         select -4 as place, 'female' as covariate, h.is_case, (upper(left(h.sex, 1)) = 'F')::integer from history h

@@ -166,7 +166,7 @@ def test_a_time_limit_on_statements_halves_what_is_claimed(database: Database) -
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Database]:
     """A server to mistreat."""
-    with open_database(Settings(home=tmp_path / "home", database_url=None)) as database:
+    with open_database(Settings(home=tmp_path / "home", database_url=None), create=True) as database:
         upgrade(database)
         yield database
 

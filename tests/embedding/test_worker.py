@@ -185,14 +185,15 @@ def test_a_question_that_cannot_be_read_is_answered_by_the_kind_of_error(
     run(filled, ask_poison)
 
 
-def test_an_analyst_may_ask_but_not_read_others_questions(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_analyst_may_ask_but_not_read_others_questions(
+    filled: Database, analyst: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ehrdb.worker.load_encoder", lambda settings, encoder: FakeEncoder())
     found: list[int] = []
 
     def ask_as_analyst() -> None:
         wait_until(lambda: embedded(filled) == 5 and is_listening(filled))
-        with psycopg.connect(filled.url, autocommit=True) as connection:
-            connection.execute("set role ehr_analyst")
+        with analyst.session() as connection:
             row = connection.execute("call ehr.search_text('anything', 4)").fetchone()
             assert row is not None
             found.append(len(row[0]))

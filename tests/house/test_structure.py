@@ -10,10 +10,10 @@ PACKAGE = Path(__file__).parents[2] / "ehrdb"
 STAGES = ("events", "timeline", "embedding", "search", "prediction")
 # A module imports from its own floor's row and the rows above it, never from below.
 FLOORS = (
-    {"errors", "config", "queries"},
-    {"extras"},
+    {"errors", "queries"},
+    {"config", "extras"},
     {"database", "patience"},
-    {"sql_files"},
+    {"bootstrap", "sql_files"},
     {"frames", "parquet", "schema"},
     {"encoder"},
     {"events", "timeline"},

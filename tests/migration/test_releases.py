@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterator
 
-import psycopg
 import pytest
-from sqlalchemy import make_url
 
 from ehrdb import __version__
 from ehrdb.database import Database
 from ehrdb.schema import upgrade
-from tests.conftest import created_database
 from tests.migration.fixture import FOLDER, answers, dump, versions
 from tests.migration.test_upgrade import definitions
 
-OWNER = f"ehrdb_test_owner_{os.getpid()}"
-
 
 @pytest.fixture(params=versions())
-def restored(server_url: str, request: pytest.FixtureRequest) -> Iterator[tuple[str, Database]]:
-    """A release and its database, restored by an ordinary user."""
-    with created_database(server_url, f"ehrdb_test_{os.getpid()}_restored") as database:
-        with psycopg.connect(database.url, autocommit=True) as connection:
-            connection.execute("create extension vector schema public")
-            connection.execute(f"create role {OWNER} login password 'test'".encode())
-            connection.execute(f"grant create on database {connection.info.dbname} to {OWNER}".encode())
-        url = make_url(database.url).set(username=OWNER, password="test")
-        owned = Database(url.render_as_string(hide_password=False))
-        try:
-            with psycopg.connect(owned.url) as connection:
-                connection.execute(dump(request.param).encode())
-            yield request.param, owned
-        finally:
-            owned.engine.dispose()
-            with psycopg.connect(database.url, autocommit=True) as connection:
-                connection.execute(f"drop owned by {OWNER} cascade".encode())
-                connection.execute(f"drop role {OWNER}".encode())
+def restored(empty_database: Database, request: pytest.FixtureRequest) -> tuple[str, Database]:
+    """A release and its database, restored by its owner."""
+    with empty_database.transaction() as connection:
+        connection.execute(dump(request.param).encode())
+    return request.param, empty_database
 
 
 def test_this_release_is_kept() -> None:

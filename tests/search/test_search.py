@@ -148,13 +148,13 @@ def test_explanations_put_rare_shared_concepts_first(database: Database) -> None
     ]
 
 
-def test_row_level_security_limits_search_and_still_gives_k_rows(searchable: Database) -> None:
+def test_row_level_security_limits_search_and_still_gives_k_rows(searchable: Database, analyst: Database) -> None:
     with searchable.transaction() as connection:
         connection.execute("alter table ehrdb.patient_embedding enable row level security")
         connection.execute(
             "create policy site on ehrdb.patient_embedding to ehr_analyst using (patient_id between 1 and 12)"
         )
-        connection.execute("set local role ehr_analyst")
+    with analyst.transaction() as connection:
         found = neighbours(connection, "1, 10")
     assert len(found) == 10
     assert max(p for p, _ in found) <= 12
@@ -242,12 +242,12 @@ def test_recall_of_the_index_is_measured_in_the_database(
     assert row == (True, 20, 1.0, 1.0)
 
 
-def test_row_level_security_holds_in_a_search_by_index(database: Database) -> None:
+def test_row_level_security_holds_in_a_search_by_index(database: Database, analyst: Database) -> None:
     build_index_whatever_the_size(database, 64)
     with database.transaction() as connection:
         connection.execute("alter table ehrdb.patient_embedding enable row level security")
         connection.execute("create policy site on ehrdb.patient_embedding to ehr_analyst using (patient_id > 20)")
-        connection.execute("set local role ehr_analyst")
+    with analyst.transaction() as connection:
         found = neighbours(connection, "1, 10")
     assert len(found) == 10
     assert min(p for p, _ in found) > 20

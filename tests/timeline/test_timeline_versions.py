@@ -34,7 +34,7 @@ def old_server() -> Iterator[str]:
 @pytest.fixture
 def old_database(server_url: str, old_server: str) -> Iterator[Database]:
     """An upgraded database on PostgreSQL 16 (`server_url` first: it settles where servers keep their locks)."""
-    with created_database(old_server, "ehrdb_old") as database:
+    with created_database(old_server, old_server, "ehrdb_old") as database:
         upgrade(database)
         yield database
 
