@@ -40,4 +40,6 @@ def missing_extra(error: ModuleNotFoundError, extra: str | None = None) -> Confi
     package = (error.name or "").split(".")[0]
     if package not in EXTRAS:
         return None
-    return ConfigError(f"{package} is not installed", hint=f"pip install 'ehrdb[{extra or EXTRAS[package]}]'")
+    return ConfigError(
+        f"this needs the package {package}", hint=f"Install it: pip install 'ehrdb[{extra or EXTRAS[package]}]'"
+    )

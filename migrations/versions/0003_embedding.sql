@@ -126,7 +126,7 @@ create table ehrdb.refresh_run (
     error       text
 );
 
--- A model's files, in parts of some megabytes, for workers that have none: those that the encoder's manifest names.
+-- A model's files, in parts of some megabytes, for workers that have none: what the encoder's manifest names.
 create table ehrdb.encoder_file (
     encoder_id integer not null references ehrdb.encoder on delete cascade,
     name       text not null check (name !~ '/' and name not in ('', '.', '..')),
