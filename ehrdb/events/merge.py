@@ -87,6 +87,7 @@ def load(
     InputError for the first problem found; then the database is as before.
     """
     with database.transaction() as connection:
+        connection.execute(_queries.unfiltered)
         key = {"source": source, "digest": _whole_digest(connection, digest)}
         result = _same_again(connection, key)
         if result is None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from ehrdb.database import Database, closing_pool
@@ -228,6 +229,14 @@ def test_a_schema_that_may_not_be_looked_into_is_an_error(database: Database, le
     with lent.transaction() as connection:
         connection.execute("revoke usage on schema cdm from public")
     with pytest.raises(InputError, match="you may not look into schema cdm"):
+        load_omop_schema(database, "cdm", "vocab")
+
+
+def test_rows_that_a_policy_hides_are_an_error(database: Database, lent: Database) -> None:
+    with lent.transaction() as connection:
+        connection.execute("alter table cdm.condition_occurrence enable row level security")
+        connection.execute("create policy some on cdm.condition_occurrence using (person_id = 1)")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
         load_omop_schema(database, "cdm", "vocab")
 
 
