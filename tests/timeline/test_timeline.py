@@ -194,6 +194,16 @@ def test_codes_of_meds_have_categories_by_their_names_and_by_their_parents(recor
     assert "text of Y//3" in text_of(record, "list_recent_only_conditions")
 
 
+def test_codes_of_meds_are_measured_by_the_names_of_loinc(record: Connection) -> None:
+    write(record, [Record(1, day(6), "LAB//50971//mEq/L", 5.5, unit="mEq/L")])
+    record.execute(
+        "update ehrdb.concept set description = 'Potassium [Moles/volume] in Serum or Plasma'"
+        " where code = 'LAB//50971//mEq/L'"
+    )
+    for name in ("markdown", "markdown_corrected"):
+        assert "- Potassium (mmol/L): 5.5 (high)" in text_of(record, name)
+
+
 def test_the_corrected_preset_keeps_what_begins_with_birth(record: Connection) -> None:
     write(record, [Record(1, day(5), "SNOMED/364589006")])
     record.execute("update ehrdb.concept set description = 'Birth weight' where code = 'SNOMED/364589006'")
