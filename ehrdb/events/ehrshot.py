@@ -45,7 +45,7 @@ def load_ehrshot(
         source,
         lambda connection: _stage(connection, directory, chosen),
         chosen,
-        digest=digest_files(directory, chosen),
+        digest=lambda: digest_files(directory, chosen),
     )
 
 

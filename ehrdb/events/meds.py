@@ -85,7 +85,7 @@ def load_meds(
         source,
         lambda connection: _stage(connection, directory, chosen),
         chosen,
-        digest=digest_files(directory, chosen),
+        digest=lambda: digest_files(directory, chosen),
     )
 
 

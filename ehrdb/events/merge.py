@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ehrdb.database import Connection, Database
-from ehrdb.errors import InputError
+from ehrdb.errors import DatabaseError, InputError
 from ehrdb.events.folder import SourceFolder
 from ehrdb.events.units import describe_units
 from ehrdb.queries import Queries
@@ -78,17 +78,19 @@ Stage = Callable[[Connection], Iterable[TableReport]]
 
 
 def load(
-    database: Database, source: str, stage: Stage, options: LoadOptions, *, digest: bytes | None = None
+    database: Database, source: str, stage: Stage, options: LoadOptions, *, digest: Callable[[], bytes] | None = None
 ) -> LoadResult:
     """Stage a source and merge it, in one transaction.
 
     `source` names where patients come from: a load replaces its own source's patients only. `digest` stands for
     files and settings (see `ehrdb.events.folder.digest_files`): those of the last load are not read again. Raises
-    InputError for the first problem found; then the database is as before.
+    InputError for the first problem found; then the database is as before. DatabaseError where another load of this
+    source runs, before anything is read.
     """
     with database.transaction() as connection:
+        _require_alone(connection, source)
         connection.execute(_queries.unfiltered)
-        key = {"source": source, "digest": _whole_digest(connection, digest)}
+        key = {"source": source, "digest": _whole_digest(connection, digest() if digest else None)}
         result = _same_again(connection, key)
         if result is None:
             connection.execute(_queries.roomy)
@@ -141,6 +143,19 @@ def check_problems(connection: Connection, hint: str = "Correct the file; nothin
     file, line, column, problem, count = row
     more = f" ({count} problems in all)" if count > 1 else ""
     raise InputError(problem + more, file=file, row=line, column=column, hint=hint)
+
+
+def _require_alone(connection: Connection, source: str) -> None:
+    """One load of a source at a time, until this transaction ends; the second would lose all its work at the end."""
+    if connection.execute(_queries.try_lock_source, {"source": source}).fetchone() == (True,):
+        return
+    row = connection.execute(_queries.who_loads, {"source": source}).fetchone()
+    who = f" by {row[0]}, process {row[1]}" if row else ""
+    who += f", since {row[2]}" if row and row[2] else ""  # hidden from other roles
+    raise DatabaseError(
+        f"source {source!r} is being loaded already{who}",
+        hint="Wait for it; or end it: select pg_terminate_backend(PROCESS); nothing of it is kept then.",
+    )
 
 
 def _whole_digest(connection: Connection, digest: bytes | None) -> bytes | None:

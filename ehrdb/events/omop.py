@@ -169,7 +169,7 @@ def load_omop(
         source,
         lambda connection: _stage_directory(connection, directory, chosen),
         chosen,
-        digest=digest_files(directory, chosen),
+        digest=lambda: digest_files(directory, chosen),
     )
 
 

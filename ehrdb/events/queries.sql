@@ -1,3 +1,17 @@
+-- name: try_lock_source
+-- whether this transaction is now the only one that loads this source
+select pg_try_advisory_xact_lock(hashtext('ehrdb.load'), hashtext(%(source)s));
+
+-- name: who_loads
+-- the user, the process and the beginning of the transaction that loads this source
+select a.usename, a.pid, to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS "UTC"')
+  from pg_locks l
+  join pg_stat_activity a using (pid)
+  join pg_database d on d.oid = l.database and d.datname = current_database()
+ where l.locktype = 'advisory' and l.granted
+   and l.classid = (hashtext('ehrdb.load')::bigint & 4294967295)::oid
+   and l.objid = (hashtext(%(source)s)::bigint & 4294967295)::oid;
+
 -- name: whole_digest
 -- of files and settings, and of the care sites by which rows are read
 select sha256(%(digest)s || convert_to(coalesce(string_agg(code, ',' order by code), ''), 'UTF8'))

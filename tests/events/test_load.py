@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ehrdb.database import Connection, Database
-from ehrdb.errors import InputError
+from ehrdb.errors import DatabaseError, InputError
 from ehrdb.events import EhrshotOptions, load_ehrshot
 from ehrdb.events.meds import export_meds, load_meds
 from ehrdb.events.purge import purge
@@ -71,6 +71,52 @@ def test_a_changed_row_rewrites_its_patient_alone(database: Database, tmp_path: 
     result = load_ehrshot(database, write(tmp_path / "source", [*ROWS, "2,2021-01-01,,SNOMED/1,,,,observation"]))
     assert (result.changed, result.unchanged) == (1, 1)
     assert changed_patients(database) == [(2,)]
+
+
+def test_a_second_load_of_one_source_says_at_once_who_is_at_it(database: Database, tmp_path: Path) -> None:
+    folder = write(tmp_path / "source", ROWS)
+    with database.transaction() as first:
+        first.execute("select pg_advisory_xact_lock(hashtext('ehrdb.load'), hashtext('ehrshot'))")
+        with pytest.raises(DatabaseError, match=f"is being loaded already by .*, process {first.info.backend_pid}"):
+            load_ehrshot(database, folder)
+        assert load_ehrshot(database, folder, source="another").new == 2
+    with pytest.raises(InputError, match="already belongs to source 'another'"):
+        load_ehrshot(database, folder)
+
+
+def test_a_changed_description_marks_who_has_the_code(database: Database, tmp_path: Path) -> None:
+    folder = write(tmp_path / "source", [*ROWS, "2,2021-01-01,,SNOMED/1,,,,observation"])
+    for description in ("Hypertension", "High blood pressure"):
+        clear_changes(database)
+        (folder / "concept.csv").write_text(f"code,description\nSNOMED/3950001,Birth\nSNOMED/1,{description}\n")
+        load_ehrshot(database, folder)
+    assert changed_patients(database) == [(2,)]
+
+
+def test_a_patient_of_another_source_is_refused_and_kept_as_it_was(database: Database, tmp_path: Path) -> None:
+    load_ehrshot(database, write(tmp_path / "source", ROWS), source="first")
+    before = stored(database)
+    other = write(tmp_path / "other", [ROWS[0], "3,2020-01-01,,SNOMED/1,,,,observation"])
+    with pytest.raises(InputError, match="patient 1 already belongs to source 'first'"):
+        load_ehrshot(database, other, source="second")
+    assert stored(database) == before
+
+
+def test_changed_demographics_alone_are_a_change(database: Database, tmp_path: Path) -> None:
+    events = {"subject_id": [1, 2], "time": [datetime(2020, 1, 1)] * 2, "code": ["A//1", "A//1"]}
+    for place in ("data", "metadata"):
+        (tmp_path / place).mkdir()
+    pl.DataFrame(events).cast({"time": pl.Datetime("us")}).write_parquet(tmp_path / "data" / "0.parquet")
+    for split in ("train", "held_out"):
+        splits = pl.DataFrame({"subject_id": [1, 2], "split": ["train", split]})
+        splits.write_parquet(tmp_path / "metadata" / "subject_splits.parquet")
+        result = load_meds(database, tmp_path)
+    assert (result.changed, result.unchanged) == (1, 1)
+    with database.transaction() as connection:
+        assert connection.execute("select split from ehr.patient order by patient_id").fetchall() == [
+            ("train",),
+            ("test",),
+        ]
 
 
 def test_a_purged_patient_returns_only_when_let(database: Database, tmp_path: Path) -> None:

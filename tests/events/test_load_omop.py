@@ -235,7 +235,7 @@ def test_a_schema_that_may_not_be_looked_into_is_an_error(database: Database, le
 def test_rows_that_a_policy_hides_are_an_error(database: Database, lent: Database) -> None:
     with lent.transaction() as connection:
         connection.execute("alter table cdm.condition_occurrence enable row level security")
-        connection.execute("create policy some on cdm.condition_occurrence using (person_id = 1)")
+        connection.execute("create policy one_patient on cdm.condition_occurrence using (person_id = 1)")
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
         load_omop_schema(database, "cdm", "vocab")
 

@@ -46,6 +46,11 @@ def test_the_moment_itself_is_included(record: Connection) -> None:
     assert "9.5" not in text_of(record, as_of=day(2) - timedelta(seconds=1))
 
 
+def test_a_value_is_replaced_at_the_moment_of_the_next(record: Connection) -> None:
+    assert "9.5" in text_of(record, as_of=day(4) - timedelta(microseconds=1))
+    assert "9.5" not in text_of(record, as_of=day(4))
+
+
 def test_a_fact_without_a_time_is_always_known_and_has_no_time(record: Connection) -> None:
     record.execute("update ehrdb.event set time = '-infinity' where ordinal = 0")
     assert text_of(record, "list_recent_time", datetime(1900, 1, 1)) == "text of SNOMED/3950001"
