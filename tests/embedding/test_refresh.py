@@ -403,3 +403,20 @@ def test_a_new_encoder_takes_over_in_one_statement(database: Database, encoder: 
         assert ask(database, "select name from ehr.encoder where is_serving") == "fake"
     assert ask(database, "select name from ehr.encoder where is_serving") == "second"
     assert ask(database, "select count(*) from ehr.nearest_patients(1, 3)") == 3
+
+
+def test_a_run_that_is_interrupted_tells_what_it_embedded(database: Database) -> None:
+    with database.transaction() as connection:
+        write_patients(connection, 12)
+        encoder = add_encoder(connection)
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refresh(database, encoder, FakeEncoder, progress=interrupt)
+    with database.transaction() as connection:
+        row = connection.execute(
+            "select last_run_embedded, last_run_error, embedded, leased from ehr.embedding_status"
+        ).fetchone()
+    assert row == (4, "KeyboardInterrupt", 4, 0)

@@ -126,7 +126,8 @@ def test_odd_but_possible_moments_are_loaded_and_counted(database: Database, tmp
     )
     result = load_meds(database, put(tmp_path, frame))
     assert len(events(database)) == 6
-    assert result.tables[-1].reasons == {"before birth": 1, "after death": 1, "in the future": 1}
+    (all_events,) = [table for table in result.tables if table.source_table == "all events"]
+    assert all_events.reasons == {"before birth": 1, "after death": 1, "in the future": 1}
 
 
 KINDS: list[Any] = [pl.Int64, pl.Float64, pl.String, pl.Boolean, pl.Datetime("us"), pl.Datetime("ms"), pl.Date]

@@ -329,6 +329,17 @@ def test_row_level_security_holds_in_a_search_by_index(database: Database, analy
     assert min(p for p, _ in found) > 20
 
 
+def test_a_search_by_index_leaves_the_sessions_settings_as_they_were(database: Database) -> None:
+    build_index_whatever_the_size(database, 64)
+    with database.transaction() as connection:
+        connection.execute("set local hnsw.ef_search = 41")
+        assert len(neighbours(connection, "1, 10")) == 10
+        row = connection.execute(
+            "select current_setting('hnsw.ef_search'), current_setting('hnsw.iterative_scan')"
+        ).fetchone()
+    assert row == ("41", "off")
+
+
 def test_searches_among_few_are_exact_and_say_so(searchable: Database) -> None:
     with searchable.transaction() as connection:
         row = connection.execute("select is_indexed, recall from ehr.search_recall()").fetchone()
