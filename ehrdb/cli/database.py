@@ -33,10 +33,14 @@ def upgrade(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done, and what a superuser must do before.")
     ] = False,
+    patience: Annotated[
+        float, typer.Option(help="Seconds to try again while other sessions are in the way; they never queue behind.")
+    ] = 60,
 ) -> None:
     """Bring the database's ehrdb schema to this version: tables, views and functions, in one transaction.
 
-    Grants are made anew each time. Needs no superuser where `ehrdb sql bootstrap` has been run.
+    Applied is what differs; your own views on schema ehr stay, or are named and nothing is changed. Grants are made
+    anew each time. Needs no superuser where `ehrdb sql bootstrap` has been run.
 
     Example: `ehrdb upgrade --dry-run`
     """
@@ -46,7 +50,9 @@ def upgrade(
         if dry_run:
             _foretell(database)
             return
-        changed = upgrade_schema(database, force=force, tell=lambda notice: err.print(f"notice: {escape(notice)}"))
+        changed = upgrade_schema(
+            database, force=force, patience=patience, tell=lambda notice: err.print(f"notice: {escape(notice)}")
+        )
         err.print(f"{'upgraded' if changed else 'nothing changed'}: {escape(database.place)}")
 
 
