@@ -1,4 +1,4 @@
-"""`ehrdb encoder export | verify | import | concatenate | list | activate | drop`."""
+"""`ehrdb encoder export | tune | verify | import | concatenate | list | activate | drop`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from ehrdb.cli.common import Json, current_database, err, out, print_json, setti
 from ehrdb.database import Database
 from ehrdb.encoder import registry
 from ehrdb.encoder.load import encoder_directory, load_encoder
-from ehrdb.encoder.manifest import Chunking, Manifest, Parity, Pooling, PromptPosition
+from ehrdb.encoder.manifest import Chunking, Manifest, Parity, Pooling, PromptPosition, Tuning
 from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
 
-app = typer.Typer(no_args_is_help=True, help="Export, verify, import, concatenate, list, activate and drop encoders.")
+app = typer.Typer(
+    no_args_is_help=True, help="Export, tune, verify, import, concatenate, list, activate and drop encoders."
+)
 _queries = Queries("ehrdb.encoder")
 Name = Annotated[str, typer.Argument(help="Encoder name, as in `ehrdb encoder list`")]
 NewName = Annotated[str, typer.Option("--name", help="Name to register under.")]
@@ -29,7 +31,9 @@ def export(
         str, typer.Argument(help="Model directory, GGUF file or hub id; all-MiniLM-L6-v2 comes with the export extra.")
     ] = "all-MiniLM-L6-v2",
     name: Annotated[str | None, typer.Option(help="Name to register under. Default: the model's own.")] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16, int8 or int4")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16, bf16, int8, int7, int4, or auto: the fastest here.")
+    ] = "fp32",
     text_format: Annotated[str, typer.Option("--format", help="Text format the encoder reads.")] = "list_recent",
     pooling: Annotated[
         Pooling | None, typer.Option(help="Token states to one vector. Default: as the model's own files say.")
@@ -82,8 +86,61 @@ def export(
     else:
         assert manifest.parity is not None
         err.print(describe(manifest.parity))
+        if manifest.tuning:
+            err.print(describe_tuning(manifest.tuning))
         serving = "serving" if registered.is_serving else f"not serving: `ehrdb encoder activate {registered.name}`"
         err.print(f"registered {registered.name} ({registered.dimension} dimensions, {serving})")
+
+
+@app.command()
+def tune(
+    name: Name,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Where the original model is now: directory, GGUF file or hub id. Default: its hub id."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Time an encoder against other precisions of its model on this machine; run it where the worker runs.
+
+    Where another one that passes the quality gate is faster, it is registered beside this one under a name of its
+    own: its vectors are its own. This encoder, its vectors and its heads stay as they are.
+
+    Example: `ehrdb encoder tune Qwen3-Embedding-0.6B-int8`
+    """
+    configured = settings()
+    exporter = _exporter()
+
+    def elsewhere(precision: str) -> tuple[str, Path]:
+        base = name.removesuffix(f"-{manifest.precision}").removesuffix("-auto")
+        other = f"{base}-{precision}"
+        return other, encoder_directory(configured, other)
+
+    with current_database() as database:
+        with database.transaction() as connection:
+            registered = registry.find(connection, name)
+        manifest = load_encoder(configured, registered).manifest
+
+        def register(made: Manifest) -> None:
+            with database.transaction() as connection:
+                registry.register(connection, made, registered.format)
+
+        tuned = exporter.tune(
+            model or manifest.source,
+            encoder_directory(configured, name),
+            manifest,
+            elsewhere=elsewhere,
+            providers=configured.provider_list,
+            threads=configured.threads,
+            sample_texts=_sample_texts(database, registered.format),
+            register=register,
+        )
+    if json:
+        print_json(tuned.model_dump(mode="json"))
+    else:
+        err.print(describe_tuning(tuned.tuning))
+        faster = f"registered {tuned.name}, which is faster here: `ehrdb encoder activate {tuned.name}`"
+        err.print(f"{name} is the fastest here" if tuned.name == name else faster)
 
 
 @app.command()
@@ -210,6 +267,15 @@ def describe(parity: Parity) -> str:
         f"{parity.min_cosine:.5f}, overlap@10 {parity.overlap_at_10:.3f}; {parity.tokens_per_second:,.0f} tokens/s, "
         f"PyTorch {parity.original_tokens_per_second:,.0f}{accepted}"
     )
+
+
+def describe_tuning(tuning: Tuning) -> str:
+    """The machine, and what was tried on it, a line each."""
+    lines = [f"{tuning.machine.processor}, {tuning.machine.cores} cores, {' '.join(tuning.machine.flags)}"]
+    for tried in tuning.candidates:
+        speed = f"{tried.tokens_per_second:,.0f} tokens/s" if tried.tokens_per_second else "misses the quality gate"
+        lines.append(f"  {tried.precision}: {speed}, mean cosine {tried.mean_cosine:.5f}")
+    return "\n".join(lines)
 
 
 def _sample_texts(database: Database, text_format: str) -> list[str]:

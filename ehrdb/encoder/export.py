@@ -6,23 +6,33 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from importlib.metadata import version
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
 
-from ehrdb.encoder.graph import write_graph, write_tokenizer
-from ehrdb.encoder.manifest import Chunking, Manifest, Parity, Pooling, Precision, PromptPosition, file_digest
+from ehrdb.encoder.candidates import Candidates, Export
+from ehrdb.encoder.machine import this_machine
+from ehrdb.encoder.manifest import (
+    Candidate,
+    Chunking,
+    Manifest,
+    Parity,
+    Pooling,
+    Precision,
+    PromptPosition,
+    Tuning,
+)
 from ehrdb.encoder.original import original_encoder
-from ehrdb.encoder.parity import measure, require_quality
-from ehrdb.encoder.runtime import open_encoder
+from ehrdb.encoder.parity import measure, passes, reference, require_quality
+from ehrdb.encoder.runtime import CPU, open_encoder
 from ehrdb.encoder.source import DEFAULT_MODEL as DEFAULT_MODEL
 from ehrdb.encoder.source import ModelSource, Usage, open_source
+from ehrdb.encoder.tuning import CANDIDATES, fastest, tokens_per_second
 from ehrdb.errors import DigestMismatch, ModelNotSupported
 
-TOOLS = ("onnxruntime", "optimum-onnx", "torch", "transformers")
+AUTO = "auto"
 
 
 def export(
@@ -43,39 +53,114 @@ def export(
     """Export `model` (folder, GGUF file or hub id) into `directory` and return its manifest.
 
     What is not said is read from the model's own files. `dimension` cuts the vectors of a Matryoshka model.
-    Works in a folder beside and renames at the end, after `register` has accepted the manifest: `directory` is
-    complete or untouched. Raises ModelNotSupported, ModelIncomplete or QualityGateFailed.
+    `precision` auto: the fastest on this machine of those that pass the gate. Works in a folder beside and renames
+    at the end, after `register` has accepted the manifest: `directory` is complete or untouched. Raises
+    ModelNotSupported, ModelIncomplete or QualityGateFailed.
     """
-    chosen = _precision(precision)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".export-") as temporary:
-        work = Path(temporary) / "encoder"
-        work.mkdir()
+    chosen = None if precision == AUTO else _precision(precision)
+    with _workshop(directory) as folder:
         with _quiet(), open_source(model) as source:
             usage = _adjusted(source.usage, pooling, chunking, max_tokens, dimension)
             usage = replace(usage, prompt_position=_prompt_position(source, usage, prompt_position))
-            write_tokenizer(source, work)
-            write_graph(source, work, chosen, shares_prefix=prompt_position == "last")
-            manifest = _describe(work, source, usage, name, chosen)
-            parity = _compare(source, work, manifest, sample_texts)
-        manifest = manifest.model_copy(update={"parity": require_quality(parity, chosen, accept_quality_loss)})
-        manifest.save(work)
-        register(manifest)
-        shutil.rmtree(directory, ignore_errors=True)
-        work.rename(directory)
+            candidates = Candidates(source, usage, name, folder, sample_texts)
+            if chosen:
+                made = candidates.make(chosen)
+                parity = require_quality(made.parity, chosen, accept_quality_loss)
+                manifest = made.manifest.model_copy(update={"parity": parity})
+            else:
+                made, manifest = _fastest(candidates, {}, (CPU,), 0)
+        _place(made.folder, directory, manifest, register)
     return manifest
+
+
+def tune(
+    model: str,
+    directory: Path,
+    manifest: Manifest,
+    *,
+    elsewhere: Callable[[Precision], tuple[str, Path]],
+    providers: Sequence[str] = (CPU,),
+    threads: int = 0,
+    sample_texts: Sequence[str] = (),
+    register: Callable[[Manifest], None] = lambda manifest: None,
+) -> Manifest:
+    """Time an encoder against other precisions of its model on this machine; return the fastest one's manifest.
+
+    If that is the encoder itself, the figures are written into its manifest. If not, the other one is another
+    encoder: it goes under the name and into the folder that `elsewhere` gives for its precision, and to `register`.
+    Raises DigestMismatch where `model` is not what the encoder was made of.
+    """
+    with _workshop(directory) as folder:
+        with _quiet(), open_source(model) as source:
+            _require_same_model(source, model, manifest)
+            usage = Usage(**{field.name: getattr(manifest, field.name) for field in fields(Usage)})
+            candidates = Candidates(source, usage, manifest.name, folder, sample_texts)
+            known = {manifest.precision: Export(directory, manifest, manifest.parity)} if manifest.parity else {}
+            made, tuned = _fastest(candidates, known, providers, threads)
+        if made.folder == directory:
+            tuned.save(directory)
+        else:
+            name, target = elsewhere(tuned.precision)
+            tuned = tuned.model_copy(update={"name": name})
+            _place(made.folder, target, tuned, register)
+    return tuned
 
 
 def verify(model: str, directory: Path, manifest: Manifest, sample_texts: Sequence[str] = ()) -> Parity:
     """Compare an encoder once more with the model it was made of; raises QualityGateFailed, DigestMismatch."""
     with _quiet(), open_source(model) as source:
-        if source.weights_digest != manifest.weights_digest:
-            raise DigestMismatch(
-                f"{model} is not the model that {manifest.name} was made of", hint="Name the original model."
-            )
-        parity = _compare(source, directory, manifest, sample_texts)
+        _require_same_model(source, model, manifest)
+        original = reference(original_encoder(source, directory, manifest), sample_texts)
+        parity = measure(open_encoder(directory, manifest), original)
     accepted = manifest.parity is not None and manifest.parity.is_accepted_loss
     return require_quality(parity, manifest.precision, accepted)
+
+
+def _fastest(
+    candidates: Candidates, known: Mapping[Precision, Export], providers: Sequence[str], threads: int
+) -> tuple[Export, Manifest]:
+    """The fastest export that passes the gate, and its manifest with the figures of all that were tried."""
+    precisions = dict.fromkeys((*CANDIDATES[providers[0]], *known))
+    exports = {precision: known.get(precision) or candidates.make(precision) for precision in precisions}
+    passing = {p: made for p, made in exports.items() if made.parity.is_accepted_loss or passes(made.parity, p)}
+    if not passing:
+        precision, made = next(iter(exports.items()))
+        require_quality(made.parity, precision, accept_loss=False)
+    encoders = {p: open_encoder(made.folder, made.manifest, providers, threads) for p, made in passing.items()}
+    speeds = tokens_per_second(encoders, candidates.reference.texts)
+    chosen = exports[fastest(speeds)]
+    figures = tuple(
+        Candidate(
+            precision=precision,
+            mean_cosine=made.parity.mean_cosine,
+            overlap_at_10=made.parity.overlap_at_10,
+            tokens_per_second=speeds.get(precision),
+        )
+        for precision, made in exports.items()
+    )
+    tuning = Tuning(machine=this_machine(), providers=tuple(providers), candidates=figures)
+    return chosen, chosen.manifest.model_copy(update={"parity": chosen.parity, "tuning": tuning})
+
+
+@contextmanager
+def _workshop(directory: Path) -> Iterator[Path]:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".export-") as folder:
+        yield Path(folder)
+
+
+def _place(work: Path, directory: Path, manifest: Manifest, register: Callable[[Manifest], None]) -> None:
+    manifest.save(work)
+    register(manifest)
+    shutil.rmtree(directory, ignore_errors=True)
+    work.rename(directory)
+
+
+def _require_same_model(source: ModelSource, model: str, manifest: Manifest) -> None:
+    if source.weights_digest != manifest.weights_digest:
+        raise DigestMismatch(
+            f"{model} is not the model that {manifest.name} was made of", hint="Name the original model."
+        )
 
 
 def _precision(precision: str) -> Precision:
@@ -83,7 +168,7 @@ def _precision(precision: str) -> Precision:
     for candidate in known:
         if candidate == precision:
             return candidate
-    raise ModelNotSupported(f"precision {precision} is not supported", hint=f"Choose of: {', '.join(known)}.")
+    raise ModelNotSupported(f"precision {precision} is not supported", hint=f"Choose of: {', '.join(known)}, {AUTO}.")
 
 
 def _adjusted(
@@ -118,24 +203,6 @@ def _prompt_position(source: ModelSource, usage: Usage, position: PromptPosition
             hint="Leave --prompt-position at first.",
         )
     return position
-
-
-def _describe(work: Path, source: ModelSource, usage: Usage, name: str, precision: Precision) -> Manifest:
-    return Manifest(
-        name=name,
-        source=source.name,
-        revision=source.revision,
-        weights_digest=source.weights_digest,
-        precision=precision,
-        parity=None,
-        versions={package: version(package) for package in TOOLS},
-        files={path.name: file_digest(path) for path in sorted(work.iterdir())},
-        **asdict(usage),
-    )
-
-
-def _compare(source: ModelSource, work: Path, manifest: Manifest, sample_texts: Sequence[str]) -> Parity:
-    return measure(open_encoder(work, manifest), original_encoder(source, work, manifest), sample_texts)
 
 
 @contextmanager
