@@ -38,7 +38,7 @@ def measure(exported: Encoder, original: Encoder, texts: Sequence[str] = ()) -> 
 
     They are cut to SAMPLE_CHARACTERS, the longest one to LONG_SAMPLE_CHARACTERS.
     """
-    texts = _shortened(list(texts) or made_up_texts())
+    texts = shortened(list(texts) or made_up_texts())
     got, seconds = _timed(exported, texts)
     wanted, original_seconds = _timed(original, texts)
     tokens = int(got.token_counts.sum())
@@ -87,7 +87,8 @@ def made_up_texts(count: int = 32) -> list[str]:
     return [_record(np.random.default_rng(seed), lines=1 + seed * 300 // count) for seed in range(count)]
 
 
-def _shortened(texts: list[str]) -> list[str]:
+def shortened(texts: list[str]) -> list[str]:
+    """Each text's first SAMPLE_CHARACTERS, the longest one's LONG_SAMPLE_CHARACTERS."""
     longest = max(range(len(texts)), key=lambda i: len(texts[i]))
     return [text[: LONG_SAMPLE_CHARACTERS if i == longest else SAMPLE_CHARACTERS] for i, text in enumerate(texts)]
 
