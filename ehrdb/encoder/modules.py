@@ -27,7 +27,7 @@ POOLINGS: dict[str, Pooling] = {
 ACTIVATIONS = {"Identity": "", "Tanh": "Tanh", "ReLU": "Relu", "Sigmoid": "Sigmoid"}
 """Of Dense modules: PyTorch's name and the ONNX operator's."""
 KINDS = ("Transformer", "Pooling", "Dense", "LayerNorm", "Dropout", "Normalize")
-_SIMILARITIES = ("cosine", "dot", "dot_score", "euclidean", "manhattan")
+_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 
 
 @dataclass(frozen=True)

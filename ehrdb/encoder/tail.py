@@ -57,7 +57,9 @@ def _layer(model: Any, vectors: str, layer: Layer, name: str) -> str:
     matrix = _constant(model, f"{name}_weight", np.ascontiguousarray(weights["linear.weight"].T))
     vectors = _node(model, "MatMul", [vectors, matrix], f"{name}_product")
     if "linear.bias" in weights:
-        vectors = _node(model, "Add", [vectors, _constant(model, f"{name}_bias", weights["linear.bias"])], f"{name}_sum")
+        vectors = _node(
+            model, "Add", [vectors, _constant(model, f"{name}_bias", weights["linear.bias"])], f"{name}_sum"
+        )
     return _node(model, layer.activation, [vectors], name) if layer.activation else vectors
 
 

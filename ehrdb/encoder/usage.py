@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ehrdb.encoder.families import Family
-from ehrdb.encoder.manifest import ChunkPrefix, Chunking, Pooling, PromptPosition
+from ehrdb.encoder.manifest import Chunking, ChunkPrefix, Pooling, PromptPosition
 from ehrdb.encoder.modules import Modules, read_json
 from ehrdb.encoder.prompts import START
 from ehrdb.errors import ModelNotSupported
