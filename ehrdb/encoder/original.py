@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -111,15 +112,15 @@ def _llm2vec(source: ModelSource, manifest: Manifest) -> Embed:
 
 def _states(source: ModelSource, manifest: Manifest) -> Callable[[str], torch.Tensor]:
     model = transformers.AutoModel.from_pretrained(source.folder, dtype=torch.float32).eval()
+    taken = set(signature(model.forward).parameters)
     _see_both_ways(model, source)
     tokenizer = load_tokenizer(source)
 
     def states_of(text: str) -> torch.Tensor:
         tokens = tokenizer(text, truncation=True, max_length=manifest.max_tokens, return_tensors="pt")
-        if source.is_decoder:
-            tokens.pop("token_type_ids", None)
+        given = {name: value for name, value in tokens.items() if name in taken}
         with torch.inference_mode():
-            states: torch.Tensor = model(**tokens).last_hidden_state[0]
+            states: torch.Tensor = model(**given).last_hidden_state[0]
         return states
 
     return states_of
@@ -133,8 +134,10 @@ def _see_both_ways(model: Any, source: ModelSource) -> None:
     if source.is_causal or source.usage.architecture not in LANGUAGE_MODELS or does_so_itself:
         return
 
-    def with_mask(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        tokens = named["input_ids"].shape[1]
-        return given, named | {"attention_mask": torch.zeros((1, 1, tokens, tokens))}
+    forward = model.forward  # sentence-transformers calls it by name, past any hook
 
-    model.register_forward_pre_hook(with_mask, with_kwargs=True)
+    def both_ways(input_ids: torch.Tensor, attention_mask: object = None, **others: Any) -> Any:
+        tokens = input_ids.shape[1]
+        return forward(input_ids=input_ids, attention_mask=torch.zeros((1, 1, tokens, tokens)), **others)
+
+    model.forward = both_ways

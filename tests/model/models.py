@@ -54,10 +54,14 @@ def tiny_bert(
     """A BERT of two layers as a sentence-transformers folder."""
     _save(BertModel, BertConfig(**SIZES, matryoshka_dimensions=matryoshka), folder)
     kinds = ["Transformer", "Pooling", *(["Normalize"] if normalize else [])]
-    modules = [{"idx": i, "type": f"sentence_transformers.models.{kind}"} for i, kind in enumerate(kinds)]
+    modules = [
+        {"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "", "type": f"sentence_transformers.models.{kind}"}
+        for i, kind in enumerate(kinds)
+    ]
     modes = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
     write(folder / "modules.json", modules)
-    write(folder / "1_Pooling" / "config.json", {mode: key == pooling for key, mode in modes.items()})
+    settings: dict[str, Any] = {mode: key == pooling for key, mode in modes.items()}
+    write(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": 32, **settings})
     if prompt:
         settings = {"prompts": {"query": prompt}, "default_prompt_name": "query"}
         write(folder / "config_sentence_transformers.json", settings)
