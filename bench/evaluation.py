@@ -24,8 +24,10 @@ from sklearn.preprocessing import MaxAbsScaler
 from sklearn.utils import resample
 from threadpoolctl import threadpool_limits
 
-from ehrdb.evaluation import ALL, SHOTS, Split, Target, evaluate, sample_shots
-from ehrdb.heads import C_GRID, Features, Labels
+from ehrdb.evaluation import evaluate
+from ehrdb.prediction.heads import C_GRID, Features, Labels
+from ehrdb.prediction.sampling import ALL, SHOTS, sample_shots
+from ehrdb.prediction.targets import Split, Target
 
 METRICS = {"auroc": roc_auc_score, "auprc": average_precision_score, "brier": brier_score_loss}
 REPLICATES = 5

@@ -17,9 +17,8 @@ import psycopg
 
 from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, open_database
-from ehrdb.encoder import registry
+from ehrdb.embedding import refresh, registry
 from ehrdb.queries import Queries
-from ehrdb.refresh import refresh
 from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
 
@@ -32,7 +31,7 @@ def main() -> None:
     options = arguments()
     with (
         tempfile.TemporaryDirectory(prefix="ehrdb-bench-") as home,
-        open_database(Settings(home=Path(home), database_url=None)) as database,
+        open_database(Settings(home=Path(home), database_url=None), create=True) as database,
     ):
         upgrade(database)
         build(database, options.patients)

@@ -23,9 +23,9 @@ import psycopg
 
 from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, open_database
+from ehrdb.events import load_ehrshot
 from ehrdb.queries import Queries
 from ehrdb.schema import upgrade
-from ehrdb.sources import load_ehrshot
 
 queries = Queries(Path(__file__).parent, "load.sql")
 CODES = 20_000
@@ -38,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ehrdb-bench-", dir=options.place) as place:
         folder = Path(place) / "ehrshot"
         write_folder(folder, options.patients)
-        with open_database(Settings(home=Path(place) / "home", database_url=None)) as database:
+        with open_database(Settings(home=Path(place) / "home", database_url=None), create=True) as database:
             upgrade(database)
             measure(database, folder, Path(place) / "rows", options.rounds)
     print(f"Python's peak memory             {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:8,.0f} MiB")

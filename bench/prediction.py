@@ -28,7 +28,7 @@ from sklearn.preprocessing import MaxAbsScaler
 
 from ehrdb.config import Settings
 from ehrdb.database import Connection, open_database
-from ehrdb.encoder.registry import RegisteredEncoder
+from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.queries import Queries
 from ehrdb.schema import upgrade
 
@@ -41,7 +41,7 @@ def main() -> None:
     options = arguments()
     with (
         tempfile.TemporaryDirectory(prefix="ehrdb-bench-") as home,
-        open_database(Settings(home=Path(home), database_url=None)) as database,
+        open_database(Settings(home=Path(home), database_url=None), create=True) as database,
     ):
         upgrade(database)
         encoder = build(database, clustered(options.patients, options.dimension))

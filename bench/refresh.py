@@ -21,11 +21,10 @@ import psycopg
 
 from ehrdb.config import Settings
 from ehrdb.database import Database, open_database
-from ehrdb.encoder import registry
-from ehrdb.encoder.load import encoder_directory, load_encoder
-from ehrdb.encoder.registry import RegisteredEncoder
+from ehrdb.embedding import Engine, refresh, registry
+from ehrdb.embedding.load import encoder_directory, load_encoder
+from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.queries import Queries
-from ehrdb.refresh import Engine, refresh
 from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
 
@@ -39,7 +38,7 @@ def main() -> None:
     for part in (checks, shares):
         with tempfile.TemporaryDirectory(prefix="ehrdb-bench-") as home:
             settings = Settings(home=Path(home), database_url=None)
-            with open_database(settings) as database:
+            with open_database(settings, create=True) as database:
                 upgrade(database)
                 part(database, settings, options)
 
@@ -82,7 +81,7 @@ def shares(database: Database, settings: Settings, options: argparse.Namespace) 
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(options.rounds):
         for name, run in contenders.items():
-            execute(database, queries.forget)
+            execute(database, queries.drop_vectors)
             taken[name].append(seconds(run))
     alone = median(taken["encoder alone (baseline)"])
     print(f"\nMiniLM, {len(texts)} patients of 300 events; two workers start two processes and load two models")

@@ -3,7 +3,7 @@
     python bench/search.py [--patients 100000 --dimension 1024 --queries 200]
     python bench/search.py --patients 20001 --dimension 4096 [--matryoshka 1024]
 
-Vectors are clustered, not uniform: 200 centres, noise around them. Hand-written queries know the vector, the index,
+Vectors are clustered, not uniform: 200 centroids, noise around them. Hand-written queries know the vector, the index,
 the encoder's partition and ef_search, and return ids and similarities; ours also find the patient's vector, decide how
 to search, complete the rows and say what is stale. `--matryoshka`: the encoder was trained to be cut there, and its
 dimensions matter less the later they come. All take turns on one connection; medians count.
@@ -30,10 +30,10 @@ from pgvector.psycopg import register_vector
 
 from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, open_database
-from ehrdb.encoder import registry
-from ehrdb.encoder.registry import RegisteredEncoder
+from ehrdb.embedding import registry
+from ehrdb.embedding.index import ensure_index
+from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.queries import Queries
-from ehrdb.refresh.index import ensure_index
 from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
 
@@ -47,7 +47,7 @@ def main() -> None:
     options = arguments()
     with (
         tempfile.TemporaryDirectory(prefix="ehrdb-bench-") as home,
-        open_database(Settings(home=Path(home), database_url=None)) as database,
+        open_database(Settings(home=Path(home), database_url=None), create=True) as database,
     ):
         upgrade(database)
         vectors = clustered(options.patients, options.dimension, options.matryoshka is not None)
@@ -196,11 +196,11 @@ def truth(vectors: Vectors, patient: int, cohort: list[int] | None) -> Answer:
 
 
 def clustered(patients: int, dimension: int, is_fading: bool = False) -> Vectors:
-    """Unit vectors around 200 centres, if asked for with a scale that fades by dimension; as a halfvec holds them."""
+    """Unit vectors around 200 centroids, if asked for with a scale that fades by dimension; as a halfvec holds them."""
     random = np.random.default_rng(5)
-    centres = random.normal(size=(200, dimension)).astype(np.float32)
+    centroids = random.normal(size=(200, dimension)).astype(np.float32)
     noise = random.normal(size=(patients, dimension)).astype(np.float32)
-    vectors = centres[random.integers(0, 200, patients)] + noise
+    vectors = centroids[random.integers(0, 200, patients)] + noise
     if is_fading:
         vectors *= np.arange(1, dimension + 1, dtype=np.float32) ** -0.5
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

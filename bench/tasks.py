@@ -21,7 +21,7 @@ from ehrdb.encoder.manifest import Manifest, PromptPosition
 from ehrdb.encoder.parity import made_up_texts
 from ehrdb.encoder.prompts import prompt_for
 from ehrdb.encoder.runtime import open_encoder
-from ehrdb.tasks import benchmark_tasks
+from ehrdb.prediction import benchmark_tasks
 
 
 def main() -> None:

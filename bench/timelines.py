@@ -172,7 +172,7 @@ def benchmark_database() -> Iterator[Database]:
     """An embedded server of the benchmark's own, removed afterwards."""
     with (
         tempfile.TemporaryDirectory(prefix="ehrdb-bench-") as home,
-        open_database(Settings(home=Path(home), database_url=None)) as database,
+        open_database(Settings(home=Path(home), database_url=None), create=True) as database,
     ):
         upgrade(database)
         yield database

@@ -66,7 +66,10 @@ def _body(comment: str) -> str:
 
 def main() -> None:
     """Write the page from a fresh database."""
-    with tempfile.TemporaryDirectory() as home, open_database(Settings(home=Path(home))) as database:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        open_database(Settings(home=Path(home), database_url=None), create=True) as database,
+    ):
         upgrade(database)
         with database.transaction() as connection:
             TARGET.write_text(document(connection), encoding="utf-8")

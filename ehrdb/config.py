@@ -1,27 +1,42 @@
-"""Settings, read from `EHRDB_*` environment variables (12-factor; no file of our own)."""
+"""Settings: from `EHRDB_*` environment variables, else from a settings file `ehrdb.toml`."""
 
 from __future__ import annotations
 
+import os
+import stat
+import tomllib
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from platformdirs import user_data_path
+from platformdirs import site_config_path, user_config_path, user_data_path
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from ehrdb.errors import ConfigError
+
+FILE = "ehrdb.toml"
+FILE_VARIABLE = "EHRDB_CONFIG"
 
 
 class Settings(BaseSettings):
-    """What a deployment decides.
+    """What a deployment decides. The environment wins over the settings file (see `settings_file`).
 
     Attributes:
-        database_url: a PostgreSQL server >= 15 with pgvector; unset: the embedded server under `home`.
+        database_url: a PostgreSQL server >= 15 with pgvector, as libpq reads it (`service=name` too); unset: the
+            embedded server under `home`, where there is one.
         home: where the embedded server and exported encoders live.
         encoder: name of the encoder to use; unset: the serving one.
         providers: ONNX Runtime execution providers, in order, comma-separated; all must be available.
         threads: threads of one ONNX Runtime session; 0 lets it use every core.
     """
 
-    model_config = SettingsConfigDict(env_prefix="EHRDB_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="EHRDB_", env_ignore_empty=True, extra="ignore")
 
     database_url: str | None = None
     home: Path = Field(default_factory=lambda: user_data_path("ehrdb"))
@@ -38,3 +53,46 @@ class Settings(BaseSettings):
     def provider_list(self) -> list[str]:
         """`providers`, split."""
         return [name.strip() for name in self.providers.split(",") if name.strip()]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the settings file."""
+        file = settings_file()
+        values = _read(file, set(cls.model_fields)) if file else {}
+        return init_settings, env_settings, InitSettingsSource(settings_cls, values)
+
+
+def settings_file() -> Path | None:
+    """The first of: EHRDB_CONFIG, `ehrdb.toml` here, in the user's, in the system's configuration folder."""
+    if named := os.environ.get(FILE_VARIABLE):
+        if not Path(named).is_file():
+            raise ConfigError(f"there is no settings file {named}", hint=f"--config or {FILE_VARIABLE} names it.")
+        return Path(named)
+    folders = (Path.cwd(), user_config_path("ehrdb"), site_config_path("ehrdb"))
+    return next((folder / FILE for folder in folders if (folder / FILE).is_file()), None)
+
+
+def _read(file: Path, known: set[str]) -> dict[str, Any]:
+    """What the file says. One that somebody else could have put there, or can change, is refused: it says where
+    records go."""
+    status = file.stat()
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & stat.S_IWOTH:
+        raise ConfigError(
+            f"the settings file {file} is another user's, or everybody may write to it",
+            hint=f"Make it yours: chown $USER {file}; chmod o-w {file}",
+        )
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"the settings file {file} cannot be read ({type(error).__name__})") from None
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(f"{file}: unknown setting {unknown[0]}", hint=f"There are: {', '.join(sorted(known))}.")
+    return values

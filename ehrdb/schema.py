@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,18 @@ import psycopg
 from alembic import command, op
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from psycopg.errors import Diagnostic
+from psycopg.sql import Identifier
+from psycopg.types.json import Jsonb
 from sqlalchemy import Connection as SqlalchemyConnection
 
-from ehrdb.database import Connection, Database, driver_connection
+from ehrdb.bootstrap import create_extension, require_server
+from ehrdb.database import Connection, Database, driver_connection, extension_schema
 from ehrdb.errors import DatabaseError, SchemaOutdated
 from ehrdb.queries import Queries
+from ehrdb.sql_files import in_order
 
-MINIMUM_SERVER = 150_000
+_EXTENSION_SCHEMA = re.compile(rb"\bpublic(?=\.\w|, pg_temp)")
 _LOCK = 0x65687264_62  # 'ehrdb': one upgrade at a time
 _queries = Queries("ehrdb", "schema.sql")
 
@@ -30,27 +36,34 @@ class SchemaState:
     sql_sha256: str | None
 
 
-def upgrade(database: Database) -> bool:
+def upgrade(database: Database, *, force: bool = False, tell: Callable[[str], None] = lambda notice: None) -> bool:
     """Apply missing migrations and, if they changed, all of sql/; one transaction, all or nothing.
 
-    Returns whether anything changed. Raises DatabaseError where the server cannot hold ehrdb.
+    With `force`, sql/ is applied in any case. Grants are made each time: a role may have come since. `tell` is called
+    with what the database has to say on the way. Returns whether anything changed. Raises DatabaseError where the
+    server cannot hold ehrdb or this role may not do that, with the SQL for who may.
     """
     with database.begin() as sqlalchemy_connection:
         connection = driver_connection(sqlalchemy_connection)
-        _require_server(connection)
+        connection.add_notice_handler(lambda diagnosis: _pass_on(diagnosis, tell))
+        require_server(connection)
         connection.execute(_queries.lock, {"key": _LOCK})
-        if state(connection) == wanted_state():
+        create_extension(connection)
+        if not force and state(connection) == wanted_state(connection):
+            connection.execute(sql_as_applied(_grants(), extension_schema(connection)))
             return False
         connection.execute(_queries.create_schemas)
         _migrate(sqlalchemy_connection)
         _apply_sql(connection)
-        connection.execute(_queries.write_state, {"sql_sha256": sql_digest()})
+        applied = {"sql_sha256": wanted_state(connection).sql_sha256, "objects": Jsonb(objects(connection))}
+        connection.execute(_queries.write_state, applied)
     return True
 
 
 def require_current(connection: Connection) -> None:
     """Raise SchemaOutdated unless the database is at this program's version."""
-    if state(connection) != wanted_state():
+    found = state(connection)
+    if found.revision is None or found != wanted_state(connection):
         raise SchemaOutdated(
             "the database's ehrdb schema is missing or of another version", hint="Run `ehrdb upgrade`."
         )
@@ -65,23 +78,60 @@ def state(connection: Connection) -> SchemaState:
     return SchemaState(*row) if row else SchemaState(None, None)
 
 
-def wanted_state() -> SchemaState:
-    """The schema state that this program needs."""
+def objects(connection: Connection) -> dict[str, str]:
+    """Everything in the two schemas by name, each with a digest of its definition; partitions left out."""
+    row = connection.execute(_queries.objects).fetchone()
+    return dict(row[0]) if row else {}
+
+
+def differences(connection: Connection) -> list[tuple[str, str]]:
+    """Objects that are missing or not as the last upgrade left them; each with which of the two."""
+    row = connection.execute(_queries.applied_objects).fetchone()
+    applied: dict[str, str] = row[0] if row else {}
+    found = objects(connection)
+    return [
+        (name, "missing" if name not in found else "differs")
+        for name, digest in sorted(applied.items())
+        if found.get(name) != digest
+    ]
+
+
+def wanted_state(connection: Connection) -> SchemaState:
+    """The schema state that this program needs in this database: another schema of the extension is another state."""
     head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
-    return SchemaState(head, sql_digest())
+    return SchemaState(head, sql_digest(extension_schema(connection)))
 
 
-def sql_digest() -> str:
-    """sha-256 over the names and contents of all sql/ files, in the order they are applied."""
+def sql_digest(schema: Identifier) -> str:
+    """sha-256 over the names and contents of all sql/ files, as they are applied."""
     digest = hashlib.sha256()
-    for path in sql_files():
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted(project_path("sql").rglob("*.sql")):
+        digest.update(path.name.encode() + b"\0" + sql_as_applied(path, schema) + b"\0")
     return digest.hexdigest()
 
 
-def sql_files() -> Iterator[Path]:
-    """All files of sql/ in the order they are applied: by path, numbered names first to last."""
-    return iter(sorted(project_path("sql").rglob("*.sql")))
+def sql_files() -> list[Path]:
+    """All files of sql/ in the order they are applied: grants last."""
+    grants = _grants()
+    return [*in_order(path for path in project_path("sql").rglob("*.sql") if path != grants), grants]
+
+
+def sql_as_applied(path: Path, schema: Identifier) -> bytes:
+    """A file of sql/ or migrations/ for a database where the extension vector lives in `schema`.
+
+    The files say `public`, where it is by default: as `public.halfvec` and at the end of a pinned search_path.
+    """
+    return _EXTENSION_SCHEMA.sub(schema.as_bytes().replace(b"\\", rb"\\"), path.read_bytes())
+
+
+def _grants() -> Path:
+    return project_path("sql") / "grants.sql"
+
+
+def _pass_on(diagnosis: Diagnostic, tell: Callable[[str], None]) -> None:
+    """Notices of our own and warnings; not what PostgreSQL says about each thing that is there already."""
+    if diagnosis.sqlstate == "00000" or diagnosis.severity_nonlocalized == "WARNING":
+        tell(diagnosis.message_primary or "")
 
 
 def project_path(name: str) -> Path:
@@ -93,34 +143,8 @@ def project_path(name: str) -> Path:
 
 def run_beside(python_file: str) -> None:
     """Run the .sql file beside a migration, through psycopg so that `:` and `%` mean nothing."""
-    sql = Path(python_file).with_suffix(".sql").read_bytes()
-    driver_connection(op.get_bind()).execute(sql)
-
-
-def _require_server(connection: Connection) -> None:
-    version = connection.info.server_version
-    if version < MINIMUM_SERVER:
-        raise DatabaseError(
-            f"the server is PostgreSQL {version // 10_000}; ehrdb needs 15 or later",
-            hint="Upgrade the server or point EHRDB_DATABASE_URL at another.",
-        )
-    row = connection.execute(_queries.vector_extension).fetchone()
-    available, schema, may_create = row if row else (False, None, False)
-    if schema not in (None, "public"):
-        raise DatabaseError(
-            f"the extension vector lives in schema {schema}, ehrdb expects public",
-            hint="Run: alter extension vector set schema public;",
-        )
-    if schema is None and not available:
-        raise DatabaseError(
-            "the server has no pgvector",
-            hint="Install it (Debian: postgresql-NN-pgvector; see pgvector's README), then run this again.",
-        )
-    if schema is None and not may_create:
-        raise DatabaseError(
-            "this user may not create the extension vector",
-            hint="As a superuser of this database, run: create extension vector schema public;",
-        )
+    connection = driver_connection(op.get_bind())
+    connection.execute(sql_as_applied(Path(python_file).with_suffix(".sql"), extension_schema(connection)))
 
 
 def _migrate(connection: SqlalchemyConnection) -> None:
@@ -136,8 +160,9 @@ def _alembic_config() -> Config:
 
 
 def _apply_sql(connection: Connection) -> None:
+    schema = extension_schema(connection)
     for path in sql_files():
         try:
-            connection.execute(path.read_bytes())
+            connection.execute(sql_as_applied(path, schema))
         except psycopg.Error as error:
             raise DatabaseError(f"{path.name} could not be applied: {error}") from error

@@ -1,4 +1,5 @@
--- timeline: one patient's text at one moment, and how many lines were cut
+-- name: timeline
+-- one patient's text at one moment, and how many lines were cut
 select t.text, t.lines_cut
   from ehrdb.require_patient(%(patient_id)s)
  cross join lateral ehr.timelines(array[%(patient_id)s::bigint], array[%(as_of)s::timestamp], %(format)s,

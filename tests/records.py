@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ehrdb.database import Connection
-from ehrdb.encoder import registry
-from ehrdb.encoder.registry import RegisteredEncoder
+from ehrdb.embedding import registry
+from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.testing import FakeEncoder
 
 

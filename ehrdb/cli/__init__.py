@@ -2,94 +2,130 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
 
-import psycopg
-import sqlalchemy.exc
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from ehrdb.cli import database as database_commands
-from ehrdb.cli import (
-    demo,
-    encoder,
-    evaluate,
-    index,
-    label,
-    load,
-    map,
-    match,
-    predict,
-    records,
-    refresh,
-    search,
-    task,
-    timeline,
-    train,
-)
-from ehrdb.cli.common import err
-from ehrdb.errors import EhrdbError
+from ehrdb import __version__
+
+# Each command with its place and its line in `ehrdb --help`: only the one that runs is imported, so that help and
+# shell completion wait for no library. A test holds the lines to the docstrings.
+COMMANDS = {
+    "demo": ("demo:demo", "The whole story on 316 synthetic patients, in an embedded PostgreSQL."),
+    "upgrade": ("database:upgrade", "Bring the database's ehrdb schema to this version, in one transaction."),
+    "status": ("database:status", "Show what is loaded and how far each encoder's embeddings have come."),
+    "doctor": ("database:doctor", "Check everything that ehrdb needs, and say who must do what about each fault."),
+    "sql": ("database:sql_app", "SQL for a database administrator."),
+    "psql": ("database:psql", "Open psql on the configured database."),
+    "load": ("load:app", "Load records from OMOP, MEDS or EHRSHOT; again and again."),
+    "export": ("records:export_app", "Write records in a standard form."),
+    "purge": ("records:purge", "Remove everything of patients, everywhere, and prove it by counting."),
+    "encoder": ("encoder:app", "Export, verify, import, concatenate, list, activate and drop encoders."),
+    "refresh": ("refresh:refresh", "Embed every patient whose text is new or changed; nothing else is touched."),
+    "worker": ("refresh:worker", "Keep the serving encoder's embeddings up to date until stopped."),
+    "retry": ("refresh:retry", "Give contents that failed a new chance at the next refresh."),
+    "index": ("index:app", "The HNSW index that search uses."),
+    "task": ("task:app", "Tasks: the benchmark's 15 and your own."),
+    "label": ("label:label", "Label tasks in SQL: who, when, with what outcome."),
+    "train": ("train:train", "Label, embed as of each prediction time, and train heads that SQL can score."),
+    "evaluate": ("evaluate:evaluate", "Evaluate an encoder by the paper's protocol."),
+    "timeline": ("timeline:timeline", "Show a patient's record as text, as an encoder reads it."),
+    "nearest": ("search:nearest", "Show the patients most similar to one."),
+    "search": ("search:search", "Show the patients whose records are most like a description in words."),
+    "match": ("match:match", "Match each case with its most similar patients."),
+    "map": ("map:map_", "Draw the patients in two dimensions, alike ones close together."),
+    "predict": ("predict:predict", "Show how probable a task's outcome is for a patient, or keep everybody's."),
+}
+
+
+class Commands(TyperGroup):
+    """The table above as a group of commands."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Their names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        """A command's name and line, which is all that the help shows."""
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name][1]) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        """The command that is to run, imported."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, imported(name), rest
+
+
+def imported(name: str | None) -> Any:
+    """A command with everything that it needs; None stays None."""
+    if name not in COMMANDS:
+        return None
+    module, attribute = COMMANDS[name][0].split(":")
+    found = getattr(import_module(f"ehrdb.cli.{module}"), attribute)
+    if not isinstance(found, typer.Typer):
+        alone = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+        alone.command(name, context_settings={"ignore_unknown_options": name == "psql"})(found)
+        found = alone
+    return typer.main.get_command(found)
+
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Patient timelines, LLM embeddings, similarity and prediction as features of PostgreSQL.",
-    epilog="Settings: EHRDB_DATABASE_URL (unset: an embedded PostgreSQL), EHRDB_HOME, EHRDB_ENCODER, "
-    "EHRDB_PROVIDERS, EHRDB_THREADS.",
+    epilog="Settings: EHRDB_DATABASE_URL, EHRDB_HOME, EHRDB_ENCODER, EHRDB_PROVIDERS, EHRDB_THREADS, or the same in "
+    "lower case in a file ehrdb.toml: here, in the user's or in the system's configuration folder. "
+    "Exit status: 2 for an error, which `--json` prints as {error, hint}.",
 )
 
-app.command()(demo.demo)
-app.command()(database_commands.upgrade)
-app.command()(database_commands.status)
-app.command()(database_commands.doctor)
-app.command(context_settings={"ignore_unknown_options": True})(database_commands.psql)
-app.add_typer(load.app, name="load")
-app.add_typer(records.export_app, name="export")
-app.command()(records.purge)
-app.add_typer(encoder.app, name="encoder")
-app.command()(refresh.refresh)
-app.command()(refresh.worker)
-app.command()(refresh.retry)
-app.add_typer(index.app, name="index")
-app.add_typer(task.app, name="task")
-app.command()(label.label)
-app.command()(train.train)
-app.command()(evaluate.evaluate)
-app.command()(timeline.timeline)
-app.command()(search.nearest)
-app.command()(search.search)
-app.command()(match.match)
-app.command("map")(map.map_)
-app.command()(predict.predict)
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback(help="Patient timelines, LLM embeddings, similarity and prediction as features of PostgreSQL.")
+def _settings(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+    config: Annotated[Path | None, typer.Option(help="Settings file. Default: ehrdb.toml, see below.")] = None,
+) -> None:
+    if config is not None:
+        os.environ["EHRDB_CONFIG"] = str(config)
 
 
 def main() -> None:
     """Run the command line; every error that is ours ends in one message and a truthful exit status."""
     try:
         app()
-    except EhrdbError as error:
-        _fail(error.message, error.hint)
-    except sqlalchemy.exc.DBAPIError as error:
-        if not isinstance(error.orig, psycopg.Error):
+    except Exception as error:
+        from ehrdb.cli.failure import explain
+
+        explained = explain(error)
+        if explained is None:
             raise
-        _fail(*_describe(error.orig))
-    except psycopg.Error as error:
-        _fail(*_describe(error))
-
-
-def _describe(error: psycopg.Error) -> tuple[str, str | None]:
-    """A database error in words. Only what ehrdb itself raised is quoted: others may carry a record's values."""
-    diagnosis = error.diag
-    if diagnosis.sqlstate and diagnosis.sqlstate.startswith("EH"):
-        return diagnosis.message_primary or "", diagnosis.message_hint
-    return f"the database reports {type(error).__name__} ({diagnosis.sqlstate or 'no SQLSTATE'})", (
-        "The server's log has the details; `ehrdb doctor` tests the connection."
-    )
+        _fail(*explained)
 
 
 def _fail(message: str, hint: str | None) -> None:
-    err.print(f"[bold red]error:[/] {message}", soft_wrap=True)
+    """To standard error for people, and with `--json` to standard output for programs."""
+    import json
+
+    from rich.markup import escape
+
+    from ehrdb.cli.common import err
+
+    if "--json" in sys.argv:
+        typer.echo(json.dumps({"error": message, "hint": hint}, ensure_ascii=False))
+    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
     if hint:
-        err.print(f"[dim]hint:[/]  {hint}", soft_wrap=True)
+        err.print(f"[dim]hint:[/]  {escape(hint)}", soft_wrap=True)
     sys.exit(2)

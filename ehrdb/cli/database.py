@@ -4,28 +4,96 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from rich.markup import escape
 from rich.table import Table
 
-from ehrdb import doctor as checks
 from ehrdb.cli.common import Json, current_database, err, out, print_json, settings
-from ehrdb.database import open_database
+from ehrdb.database import Database, open_database, session_environment
 from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
-from ehrdb.schema import upgrade as upgrade_schema
 
+if TYPE_CHECKING:
+    from ehrdb.doctor import Finding
+
+sql_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="SQL for a database administrator.")
 _queries = Queries("ehrdb.cli")
 
 
-def upgrade() -> None:
-    """Bring the database's ehrdb schema to this version: tables, views and functions, in one transaction."""
+def upgrade(
+    force: Annotated[
+        bool, typer.Option("--force", help="Apply all views and functions anew, whatever is there.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done, and what a superuser must do before.")
+    ] = False,
+) -> None:
+    """Bring the database's ehrdb schema to this version: tables, views and functions, in one transaction.
+
+    Grants are made anew each time. Needs no superuser where `ehrdb sql bootstrap` has been run.
+
+    Example: `ehrdb upgrade --dry-run`
+    """
+    from ehrdb.schema import upgrade as upgrade_schema
+
     with open_database(settings()) as database:
-        changed = upgrade_schema(database)
-        err.print(f"{'upgraded' if changed else 'nothing changed'}: {database.place}")
+        if dry_run:
+            _foretell(database)
+            return
+        changed = upgrade_schema(database, force=force, tell=lambda notice: err.print(f"notice: {escape(notice)}"))
+        err.print(f"{'upgraded' if changed else 'nothing changed'}: {escape(database.place)}")
+
+
+def _foretell(database: Database) -> None:
+    from ehrdb.bootstrap import faults, standing
+    from ehrdb.schema import state, wanted_state
+
+    with database.transaction() as connection:
+        found = standing(connection)
+        obstacles = faults(found, connection.info.server_version)
+        for obstacle in obstacles:
+            out.print(f"{escape(obstacle.message)}\n  {escape(obstacle.hint or '')}", soft_wrap=True)
+        if found.extension_schema is None:
+            who = (
+                f"{found.role} may create it"
+                if found.can_create_extension
+                else "a superuser must: `ehrdb sql bootstrap`"
+            )
+            out.print(f"the extension vector is missing; {escape(who)}")
+        elif not obstacles:
+            has, wants = state(connection), wanted_state(connection)
+            out.print(f"tables: {has.revision or 'none'} -> {wants.revision}")
+            out.print(f"views and functions: {'as they are' if has == wants else 'applied anew'}; grants: made anew")
+
+
+@sql_app.command()
+def bootstrap(
+    owner: Annotated[str | None, typer.Option(help="Role that will own ehrdb. Default: that of the URL.")] = None,
+    database: Annotated[str | None, typer.Option(help="Database. Default: that of the URL.")] = None,
+    schema: Annotated[str, typer.Option(help="Schema for the extension vector, where it is not there yet.")] = "public",
+) -> None:
+    """Print what a superuser runs once so that an ordinary role can do the rest; connects to nothing.
+
+    Example: `ehrdb sql bootstrap | psql -d hospital -U postgres`
+    """
+    from ehrdb.bootstrap import bootstrap_sql
+
+    parts = conninfo_to_dict(settings().database_url or "")
+    names = (owner or parts.get("user"), database or parts.get("dbname"))
+    if None in names:
+        raise ConfigError("for whom, and where?", hint="Name --owner and --database, or set EHRDB_DATABASE_URL.")
+    typer.echo(bootstrap_sql(str(names[0]), str(names[1]), schema), nl=False)
+
+
+@sql_app.callback()
+def _sql() -> None:
+    """SQL for a database administrator."""
 
 
 def status(json: Json = False) -> None:
@@ -46,19 +114,30 @@ def status(json: Json = False) -> None:
 
 
 def doctor(json: Json = False) -> None:
-    """Check server, pgvector, schema, encoder, providers and disk, and say what to do about each fault.
+    """Check everything that ehrdb needs, and say who must do what about each fault: exact commands and SQL.
 
-    Exits with 1 where something is wrong.
+    Settings, disk, runtime, connection, server, rights, pgvector, every table, view and function, grants, encoders,
+    embeddings and heads; for readers too. Exits with 1 where something is wrong; warnings do not count.
+
+    Example: `ehrdb doctor --json`
     """
+    from ehrdb import doctor as checks
+
     findings = checks.examine(settings())
     if json:
         print_json(findings)
     else:
         for finding in findings:
-            out.print(f"{'[green]ok[/]  ' if finding.ok else '[red]FAIL[/]'} {finding.check}: {finding.found}")
-            if not finding.ok:
-                out.print(f"     [dim]{finding.advice}[/]")
-    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+            _print_finding(finding)
+    raise typer.Exit(1 if any(finding.status == "fault" for finding in findings) else 0)
+
+
+def _print_finding(finding: Finding) -> None:
+    mark = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "fault": "[red]FAULT[/]  "}[finding.status]
+    out.print(f"{mark} {finding.check}: {escape(finding.found)}", soft_wrap=True)
+    if finding.status != "ok":
+        who = "you" if finding.who == "you" else f"the {finding.who}"
+        out.print(f"        [dim]{who}:[/] {escape(finding.advice)}", soft_wrap=True)
 
 
 def psql(
@@ -70,7 +149,13 @@ def psql(
     """
     with open_database(settings()) as database:
         program = _psql_program()
-        raise typer.Exit(os.spawnv(os.P_WAIT, program, [program, database.url, *(arguments or [])]))
+        parts = {name: str(value) for name, value in conninfo_to_dict(database.url).items()}
+        with database.session() as connection:
+            pinned = session_environment(connection)
+        # The password travels in the environment: everybody on the machine can read a command line.
+        secret = {"PGPASSWORD": parts.pop("password")} if "password" in parts else {}
+        command = [program, "--dbname", make_conninfo(**parts), *(arguments or [])]
+        raise typer.Exit(os.spawnve(os.P_WAIT, program, command, {**os.environ, **pinned, **secret}))
 
 
 def _psql_program() -> str:
@@ -83,6 +168,23 @@ def _psql_program() -> str:
     return program
 
 
+def _readable(name: str, value: object) -> str:
+    """Figures as people write them: no more digits than mean something."""
+    if value is None:
+        return "-"
+    if name == "coverage":
+        return f"{value:.1%}"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, timedelta):
+        return str(timedelta(seconds=round(value.total_seconds())))
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "seconds")
+    return escape(str(value))
+
+
 def _print_rows(title: str, rows: list[dict[str, object]], nothing: str) -> None:
     """Rows as records, one line a column: some have more columns than a terminal has room for."""
     if not rows:
@@ -92,5 +194,5 @@ def _print_rows(title: str, rows: list[dict[str, object]], nothing: str) -> None
     for row in rows:
         table = Table(show_header=False, show_edge=False, box=None)
         for name, value in row.items():
-            table.add_row(f"  [dim]{name}[/]", "-" if value is None else str(value))
+            table.add_row(f"  [dim]{name}[/]", _readable(name, value))
         out.print(table)

@@ -28,7 +28,7 @@ def demo() -> None:
     """
     configured = settings()
     started = time.monotonic()
-    with open_database(configured) as database:
+    with open_database(configured, create=True) as database:
         with _step("Schema and 316 synthetic patients (Synthea, OMOP tables)"):
             loaded = story.prepare(database)
         out.print(f"  {loaded.new} new, {loaded.changed} changed, {loaded.unchanged} unchanged patients")
@@ -56,7 +56,7 @@ def _show(database: Database) -> None:
     with database.transaction() as connection:
         row = connection.execute(_queries.timeline, {"patient_id": patient_id}).fetchone()
         nearest = connection.execute(
-            _queries.nearest, {"patient_id": patient_id, "k": 1, "as_of": "infinity", "encoder": None}
+            _queries.nearest, {"patient_id": patient_id, "k": 1, "cohort": None, "as_of": "infinity", "encoder": None}
         ).fetchone()
     assert row is not None
     assert nearest is not None

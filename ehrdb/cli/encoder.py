@@ -11,14 +11,14 @@ from rich.table import Table
 
 from ehrdb.cli.common import Json, current_database, err, out, print_json, settings
 from ehrdb.database import Database
-from ehrdb.encoder import registry
-from ehrdb.encoder.load import encoder_directory, load_encoder
+from ehrdb.embedding import registry
+from ehrdb.embedding.load import encoder_directory, load_encoder
 from ehrdb.encoder.manifest import Chunking, Manifest, Parity, Pooling, PromptPosition
 from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
 
 app = typer.Typer(no_args_is_help=True, help="Export, verify, import, concatenate, list, activate and drop encoders.")
-_queries = Queries("ehrdb.encoder")
+_queries = Queries("ehrdb.embedding", "registry.sql")
 Name = Annotated[str, typer.Argument(help="Encoder name, as in `ehrdb encoder list`")]
 NewName = Annotated[str, typer.Option("--name", help="Name to register under.")]
 
@@ -143,7 +143,7 @@ def import_(
     Example: `ehrdb encoder import clmbr.parquet --name CLMBR-T-Base`
     """
     # Imported here: scikit-learn takes a second that other commands need not wait for.
-    from ehrdb.encoder.vectors import import_vectors
+    from ehrdb.embedding.vectors import import_vectors
 
     with current_database() as database:
         result = import_vectors(database, file, name)

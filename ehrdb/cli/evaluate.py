@@ -18,15 +18,16 @@ from rich.table import Table
 
 from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, settings
 from ehrdb.cli.refresh import progress_bar
-from ehrdb.encoder import registry
-from ehrdb.encoder.load import load_encoder
+from ehrdb.embedding import registry
+from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import ConfigError
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from ehrdb.evaluation import PairedTest, Run, Target
+    from ehrdb.evaluation import PairedTest, Run
     from ehrdb.evaluation.question import Question
+    from ehrdb.prediction.targets import Target
 
 FEW_PATIENTS = 30
 """Fewer validation or test patients than this are worth a warning."""
@@ -92,10 +93,10 @@ def evaluate(
     Example: `ehrdb evaluate --embeddings vectors.parquet --labels labels.parquet --k 8 --k -1`
     """
     # Imported here: scikit-learn takes a second that other commands need not wait for.
-    from ehrdb import evaluation
     from ehrdb.evaluation.question import from_files
+    from ehrdb.prediction.sampling import ALL, SHOTS
 
-    shots = _shots(k or [*evaluation.SHOTS, evaluation.ALL])
+    shots = _shots(k or [*SHOTS, ALL])
     _check_folders(probabilities, report)
     if report:
         _require_report()
@@ -126,7 +127,7 @@ def _from_database(
     tasks: list[str], encoder: str | None, others: Sequence[str], baselines: Sequence[Baseline]
 ) -> Question:
     from ehrdb.evaluation.question import from_database
-    from ehrdb.training import embed_labels
+    from ehrdb.prediction.training import embed_labels
 
     load = partial(load_encoder, settings())
     with current_database() as database:
@@ -142,9 +143,10 @@ def _from_database(
 
 def _run(question: Question, name: str, shots: list[int], replicates: int, workers: int) -> list[Run]:
     from ehrdb import evaluation
+    from ehrdb.prediction.sampling import ALL
 
     targets, trainer = question.targets[name], question.trainers[name]
-    total = len(targets) * sum(1 if k == evaluation.ALL else replicates for k in shots)
+    total = len(targets) * sum(1 if k == ALL else replicates for k in shots)
     runs = evaluation.evaluate(targets, shots, replicates=replicates, workers=workers, trainer=trainer)
     done = []
     with progress_bar(f"heads on {name}") as bar:
@@ -189,7 +191,7 @@ def _compare(targets: list[Target], runs: dict[str, list[Run]]) -> list[tuple[st
 
 def _require_report() -> None:
     try:
-        import ehrdb.report  # noqa: F401
+        import ehrdb.evaluation.report  # noqa: F401
     except ImportError as error:
         raise ConfigError(f"{error.name} is not installed", hint="pip install 'ehrdb[report]'") from None
 
@@ -201,7 +203,7 @@ def _page(
     patients: pl.DataFrame | None,
     provenance: dict[str, str],
 ) -> str:
-    from ehrdb import report
+    from ehrdb.evaluation import report
 
     models = [report.Model(name, of_model) for name, of_model in runs.items()]
     title = f"Evaluation of {models[0].name}"

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, settings
-from ehrdb.encoder import registry
+from ehrdb.embedding import registry
+from ehrdb.embedding.index import ensure_index
 from ehrdb.queries import Queries
-from ehrdb.refresh.index import ensure_index
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="The HNSW index that search uses.")
-_queries = Queries("ehrdb.refresh")
+_queries = Queries("ehrdb.embedding")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import typer
 from rich.table import Table
 
 from ehrdb.cli.common import Json, current_database, err, out, print_json
-from ehrdb.tasks import LabelResult, benchmark_tasks
-from ehrdb.tasks import label as label_tasks
+from ehrdb.prediction import LabelResult, benchmark_tasks
+from ehrdb.prediction import label as label_tasks
 
 
 def label(

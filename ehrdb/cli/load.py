@@ -11,18 +11,18 @@ from rich.table import Table
 from ehrdb.cli.common import Json, current_database, err, out, print_json
 from ehrdb.cli.label import show_labels
 from ehrdb.errors import ConfigError
-from ehrdb.sources import (
+from ehrdb.events import (
     ConceptField,
     DatePolicy,
     LoadResult,
     MedsOptions,
     OmopOptions,
     load_ehrshot,
-    load_labels,
     load_meds,
     load_omop,
     load_omop_schema,
 )
+from ehrdb.prediction.label_files import load_labels
 
 app = typer.Typer(no_args_is_help=True, help="Load records from OMOP, MEDS or EHRSHOT; again and again.")
 Directory = Annotated[Path, typer.Argument(help="Folder with the files")]
@@ -113,7 +113,7 @@ def labels(
 ) -> None:
     """Load labels made elsewhere (MEDS's label schema, EHRSHOT's CSV) in the place of what rules give.
 
-    `ehrdb task remove TASK` forgets them; a task of the benchmark then has its own rule again.
+    `ehrdb task remove TASK` removes them; a task of the benchmark then has its own rule again.
 
     Example: `ehrdb load labels mortality.parquet --task mortality`
     """

@@ -10,7 +10,7 @@ import typer
 from pgvector.psycopg import register_vector
 
 from ehrdb.cli.common import EncoderName, current_database, err, select_cohort, settings
-from ehrdb.encoder import registry
+from ehrdb.embedding import registry
 from ehrdb.errors import ConfigError, NotFound
 from ehrdb.queries import Queries
 
@@ -36,7 +36,7 @@ def map_(
     """
     if task and code:
         raise ConfigError("--task and --code exclude each other", hint="One colour a picture.")
-    from ehrdb.report.map import Point, draw
+    from ehrdb.search.map import Point, draw
 
     with current_database() as database, database.transaction() as connection:
         register_vector(connection)

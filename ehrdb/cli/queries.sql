@@ -1,39 +1,48 @@
--- loaded: what each source has brought
+-- name: loaded
+-- what each source has brought
 select p.source, count(*) as patients, sum(n.events)::bigint as events, max(p.loaded_at) as loaded_at
   from ehrdb.patient p
   left join lateral (select count(*) as events from ehrdb.event e where e.patient_id = p.patient_id) n on true
  group by p.source order by p.source;
 
--- embedding_status: per encoder, how far its vectors have come
+-- name: embedding_status
+-- per encoder, how far its vectors have come
 select encoder, is_serving, patients, embedded, coverage, stale, missing, unchecked, pending, leased, retrying, dead,
        reasons, truncated, oldest_pending, oldest_pending_age, per_minute, time_left,
        last_run, last_run_embedded, last_run_failed, last_run_error, digest
   from ehr.embedding_status order by encoder;
 
--- nearest: the patients nearest to one
+-- name: nearest
+-- the patients nearest to one
 select rank, patient_id, similarity, as_of, is_stale
-  from ehr.nearest_patients(%(patient_id)s, %(k)s, null, %(as_of)s, %(encoder)s);
+  from ehr.nearest_patients(%(patient_id)s, %(k)s, %(cohort)s::bigint[], %(as_of)s, %(encoder)s);
 
--- predict_one: the probability for one patient; says why where there is none
+-- name: predict_one
+-- the probability for one patient; says why where there is none
 select ehr.predict(%(task)s, %(patient_id)s, %(as_of)s, %(encoder)s);
 
--- timeline: a patient's current record as text
+-- name: timeline
+-- a patient's current record as text
 select ehr.timeline(%(patient_id)s);
 
--- nearest_to_vector: the patients nearest to a description in words
+-- name: nearest_to_vector
+-- the patients nearest to a description in words
 select rank, patient_id, similarity, as_of, is_stale
   from ehr.nearest_patients(%(vector)s, %(k)s, %(cohort)s::bigint[], %(encoder)s);
 
--- match_cohort: controls for cases
+-- name: match_cohort
+-- controls for cases
 select case_id, control_id, similarity
   from ehr.match_cohort(%(cohort)s, %(candidates)s::bigint[], %(ratio)s, %(caliper)s, %(same_sex)s, %(age_band)s,
                         %(as_of)s, %(encoder)s);
 
--- cohort_balance: how alike cases and controls are
+-- name: cohort_balance
+-- how alike cases and controls are
 select covariate, mean_cohort, mean_controls, standardized_difference
   from ehr.cohort_balance(%(cohort)s, %(controls)s::bigint[], %(as_of)s);
 
--- create_cohort_table: as the OMOP CDM defines it
+-- name: create_cohort_table
+-- as the OMOP CDM defines it
 create table if not exists {table} (
     cohort_definition_id integer not null,
     subject_id           bigint not null,
@@ -41,14 +50,16 @@ create table if not exists {table} (
     cohort_end_date      date not null
 );
 
--- insert_cohort: the controls, from their first event to their last at or before as_of
+-- name: insert_cohort
+-- the controls, from their first event to their last at or before as_of
 insert into {table} (cohort_definition_id, subject_id, cohort_start_date, cohort_end_date)
 select %(definition_id)s, e.patient_id, min(e.time)::date, max(e.time)::date
   from ehr.event e
  where e.patient_id = any (%(controls)s) and isfinite(e.time) and e.time <= %(as_of)s
  group by e.patient_id;
 
--- map_points: current vectors of a fixed sample, and what to colour them by
+-- name: map_points
+-- current vectors of a fixed sample, and what to colour them by
 select s.patient_id, s.embedding,
        case when %(task)s::text is not null
             then (select case when bool_or(l.value > 0) then 'positive' else 'negative' end
@@ -65,5 +76,6 @@ select s.patient_id, s.embedding,
  order by hashint8(s.patient_id), s.patient_id
  limit %(sample)s;
 
--- store_predictions: everybody's probabilities, kept
+-- name: store_predictions
+-- everybody's probabilities, kept
 select heads, predicted, written, removed from ehrdb.store_predictions(%(tasks)s::text[], %(encoder)s);

@@ -9,10 +9,11 @@ import typer
 from rich.table import Table
 
 from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, settings
-from ehrdb.encoder import registry
+from ehrdb.embedding import registry
 from ehrdb.errors import ConfigError, RefreshError
-from ehrdb.purge import purge as purge_patients
-from ehrdb.sources import export_labels, export_meds, export_predictions
+from ehrdb.events import export_meds
+from ehrdb.events.purge import purge as purge_patients
+from ehrdb.prediction.label_files import export_labels, export_predictions
 
 export_app = typer.Typer(no_args_is_help=True, help="Write records in a standard form.")
 
@@ -72,13 +73,13 @@ def predictions(
 
 
 def purge(
-    patient_ids: Annotated[list[int], typer.Argument(help="Patients to forget")],
+    patient_ids: Annotated[list[int], typer.Argument(help="Patients to purge")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
     """Remove everything of patients, everywhere, and prove it by counting.
 
-    A later load brings them back unless their source forgets them too.
+    A later load brings them back unless their source removes them too.
 
     Example: `ehrdb purge 17 18 --yes`
     """

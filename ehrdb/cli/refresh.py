@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from threading import Event
@@ -13,12 +15,11 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ehrdb.cli.common import EncoderName, Json, current_database, err, print_json, select_cohort, settings
-from ehrdb.encoder import registry
-from ehrdb.encoder.load import load_encoder
+from ehrdb.embedding import Engine, Queue, RefreshResult, Snapshot, refresh_all, registry
+from ehrdb.embedding.load import load_encoder
+from ehrdb.embedding.metrics import serve_metrics
 from ehrdb.errors import ConfigError
-from ehrdb.refresh import Engine, Queue, RefreshResult, Snapshot, refresh_all
-from ehrdb.refresh.metrics import serve_metrics
-from ehrdb.refresh.worker import work
+from ehrdb.worker import work
 
 
 def refresh(
@@ -56,7 +57,7 @@ def refresh(
         with database.transaction() as connection:
             registered = registry.find(connection, encoder or configured.encoder)
             snapshot = Snapshot(as_of, select_cohort(connection, cohort)) if as_of else None
-        with progress_bar(f"embedding with {registered.name}") as report:
+        with progress_bar(f"embedding with {registered.name}") as report, _told_when_interrupted(report):
             result = refresh_all(
                 database,
                 registered,
@@ -70,6 +71,19 @@ def refresh(
     else:
         err.print(describe(result))
     raise typer.Exit(result.exit_code)
+
+
+@contextmanager
+def _told_when_interrupted(report: progress_bar) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        report.__exit__()
+        err.print(
+            f"interrupted: {report.done} texts were embedded and are kept, what was claimed is free again; "
+            "`ehrdb refresh` goes on from there"
+        )
+        raise typer.Exit(130) from None
 
 
 def worker(
@@ -116,7 +130,7 @@ def describe(result: RefreshResult) -> str:
 
 
 class progress_bar:  # noqa: N801 - used as a with-statement's verb
-    """A progress bar on a terminal, silence elsewhere; appears with the first batch."""
+    """A progress bar on a terminal, silence elsewhere; moves without figures until they are known."""
 
     def __init__(self, label: str) -> None:
         self._bar = Progress(
@@ -127,7 +141,8 @@ class progress_bar:  # noqa: N801 - used as a with-statement's verb
             console=err,
             transient=True,
         )
-        self._task = self._bar.add_task(label, total=None, visible=False)
+        self.done = 0
+        self._task = self._bar.add_task(label, total=None)
 
     def __enter__(self) -> progress_bar:
         if err.is_terminal:
@@ -140,4 +155,5 @@ class progress_bar:  # noqa: N801 - used as a with-statement's verb
 
     def update(self, done: int, total: int) -> None:
         """Show that `done` of `total` contents are embedded."""
-        self._bar.update(self._task, completed=done, total=total, visible=True)
+        self.done = done
+        self._bar.update(self._task, completed=done, total=total)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -10,19 +9,21 @@ from pgvector.psycopg import register_vector
 from rich.table import Table
 
 from ehrdb.cli.common import AsOf, EncoderName, Json, current_database, out, print_json, select_cohort, settings
-from ehrdb.encoder import registry
-from ehrdb.encoder.load import load_encoder
+from ehrdb.embedding import registry
+from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
-from ehrdb.refresh.answer import embed_query
+from ehrdb.search.answer import embed_query
 
 _queries = Queries("ehrdb.cli")
+Cohort = Annotated[str | None, typer.Option(help="Only the patient ids that this SQL query selects.")]
 PatientId = Annotated[int, typer.Argument(help="patient_id, as in ehr.patient")]
 
 
 def nearest(
     patient_id: PatientId,
     k: Annotated[int, typer.Option(help="How many neighbours.", min=1)] = 10,
+    cohort: Cohort = None,
     as_of: AsOf = None,
     encoder: EncoderName = None,
     json: Json = False,
@@ -30,9 +31,17 @@ def nearest(
     """Show the patients most similar to one.
 
     Example: `ehrdb nearest 1 --k 5 --as-of 2020-01-01`
+
+    Example: `ehrdb nearest 1 --cohort "select patient_id from ehr.patient where sex = 'F'"`
     """
-    values = {**_question(patient_id, as_of, encoder), "k": k}
     with current_database() as database, database.transaction() as connection:
+        values = {
+            "patient_id": patient_id,
+            "k": k,
+            "cohort": select_cohort(connection, cohort),
+            "as_of": as_of or "infinity",
+            "encoder": encoder or settings().encoder,
+        }
         rows = connection.execute(_queries.nearest, values).fetchall()
     _show(rows, json)
 
@@ -40,7 +49,7 @@ def nearest(
 def search(
     text: Annotated[str, typer.Argument(help="A description of a patient in words.")],
     k: Annotated[int, typer.Option(help="How many patients.", min=1)] = 10,
-    cohort: Annotated[str | None, typer.Option(help="Only the patient ids that this SQL query selects.")] = None,
+    cohort: Cohort = None,
     encoder: EncoderName = None,
     json: Json = False,
 ) -> None:
@@ -71,11 +80,3 @@ def _show(rows: list[tuple[Any, ...]], json: bool) -> None:
     for rank, neighbour, similarity, known, stale in rows:
         table.add_row(str(rank), str(neighbour), f"{similarity:.4f}", str(known), "yes" if stale else "no")
     out.print(table)
-
-
-def _question(patient_id: int, as_of: datetime | None, encoder: str | None) -> dict[str, object]:
-    return {
-        "patient_id": patient_id,
-        "as_of": as_of or "infinity",
-        "encoder": encoder or settings().encoder,
-    }

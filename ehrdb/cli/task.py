@@ -12,11 +12,11 @@ from rich.table import Table
 
 from ehrdb.cli.common import Json, current_database, err, out, print_json
 from ehrdb.errors import InputError
+from ehrdb.prediction import add_task, benchmark_tasks, declared, find_task, read_task, remove_task
 from ehrdb.queries import Queries
-from ehrdb.tasks import add_task, benchmark_tasks, declared, find_task, read_task, remove_task
 
 app = typer.Typer(no_args_is_help=True, help="Tasks: the benchmark's 15 and your own.")
-_queries = Queries("ehrdb.tasks")
+_queries = Queries("ehrdb.prediction", "tasks.sql")
 TaskName = Annotated[str, typer.Argument(help="Name of a task")]
 
 

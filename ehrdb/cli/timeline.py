@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ehrdb.cli.common import AsOf, Json, current_database, out, print_json
+from ehrdb.cli.common import AsOf, Json, current_database, err, out, print_json
 from ehrdb.timeline import Timeline
 from ehrdb.timeline import timeline as read_timeline
 
@@ -38,6 +38,10 @@ def timeline(
         found = read_timeline(connection, patient_id, as_of, format, time_window=window, max_chars=max_chars)
     if json:
         print_json({"patient_id": patient_id, "as_of": as_of, "format": format, **vars(found)})
+    elif not found.text:
+        when = f"at or before {as_of}" if as_of else "at all"
+        when += f", within {days:g} days" if days is not None else ""
+        err.print(f"patient {patient_id} has nothing {when} that {format} shows")
     else:
         _show(found, coloured=format.startswith("markdown"))
 

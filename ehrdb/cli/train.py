@@ -10,12 +10,12 @@ from rich.table import Table
 
 from ehrdb.cli.common import EncoderName, Json, current_database, out, print_json, settings
 from ehrdb.cli.refresh import progress_bar
-from ehrdb.encoder import registry
-from ehrdb.encoder.load import load_encoder
+from ehrdb.embedding import registry
+from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ehrdb.training import TrainResult
+    from ehrdb.prediction.training import TrainResult
 
 
 def train(
@@ -35,7 +35,7 @@ def train(
     Example: `ehrdb train guo_los`, then `select * from ehr.predict_cohort('guo_los')`
     """
     # Imported here: scikit-learn takes a second that other commands need not wait for.
-    from ehrdb.training import train as train_task
+    from ehrdb.prediction.training import train as train_task
 
     if k < 1 and k != -1:
         raise ConfigError("--k must be 1 or more, or -1 for every row")

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 
 from ehrdb.config import Settings
 from ehrdb.database import Database
-from ehrdb.encoder import registry
-from ehrdb.encoder.load import encoder_directory, load_encoder
+from ehrdb.embedding import Progress, RefreshResult, refresh, registry
+from ehrdb.embedding.load import encoder_directory, load_encoder
 from ehrdb.errors import DatabaseError
+from ehrdb.events import LoadResult, load_omop
 from ehrdb.queries import Queries
-from ehrdb.refresh import Progress, RefreshResult, refresh
 from ehrdb.schema import upgrade
-from ehrdb.sources import LoadResult, load_omop
 
 if TYPE_CHECKING:
-    from ehrdb.training import TrainResult
+    from ehrdb.prediction.training import TrainResult
 
 SOURCE = "demo"
 TASK = "guo_los"
@@ -74,7 +73,7 @@ def learn(
     database: Database, settings: Settings, encoder: registry.RegisteredEncoder, progress: Progress
 ) -> TrainResult:
     """Train the demo's task on embeddings as of each prediction time."""
-    from ehrdb.training import train
+    from ehrdb.prediction.training import train
 
     return train(database, encoder, partial(load_encoder, settings), TASK, calibrate=True, progress=progress)[0]
 

@@ -1,10 +1,13 @@
--- others: patients that are not the demo's
+-- name: others
+-- patients that are not the demo's
 select count(*) from ehrdb.patient where source <> %(source)s;
 
--- sample_texts: a few timelines to compare the export with its original
+-- name: sample_texts
+-- a few timelines to compare the export with its original
 select text from ehr.current_timeline where patient_id <= 32 order by patient_id;
 
--- example_patient: with an inpatient stay, two diagnoses in the last year, and a text of moderate length
+-- name: example_patient
+-- with an inpatient stay, two diagnoses in the last year, and a text of moderate length
 select v.patient_id
   from ehr.visit v
   join ehr.current_timeline t using (patient_id)

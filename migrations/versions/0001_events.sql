@@ -73,11 +73,14 @@ create index event_current on ehrdb.event (patient_id, time desc, ordinal)
 create index event_by_code on ehrdb.event (patient_id, code_id, time);
 create index event_visit on ehrdb.event (patient_id, time) where visit_class is not null;
 
--- Patients whose events changed since the last refresh looked at them.
+-- Patients whose events changed since the last refresh looked at them. Rows are only added, as often as a patient is
+-- marked, and taken away by the refresh that looks: a row per patient would be locked by whoever marks it, and a
+-- refresh and a writer could wait for each other.
 create table ehrdb.changed_patient (
-    patient_id bigint primary key,
+    patient_id bigint not null,
     changed_at timestamptz not null default now()
 );
+create index changed_patient_by_patient on ehrdb.changed_patient (patient_id);
 
 -- One row per load and source table: what came in, what did not and why.
 create table ehrdb.load_report (
@@ -91,6 +94,15 @@ create table ehrdb.load_report (
     reasons        jsonb not null default '{}',
     loaded_at      timestamptz not null default now(),
     primary key (load_id, source_table)
+);
+
+-- The last load of each source: a digest of its files and settings (null: not from files) and how many patients it
+-- left. The same digest with as many patients still there is a load that would change nothing.
+
+create table ehrdb.source (
+    source   text primary key,
+    digest   bytea,
+    patients bigint not null
 );
 
 -- Care sites that are intensive care units: the 25 of EHRSHOT's ICU task. A site adds its own codes.

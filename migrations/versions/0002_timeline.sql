@@ -223,8 +223,8 @@ select 'corrected', position, unit, factor, shift
        unnest(positions) as position, unnest(units) as unit;
 
 -- Kept, because it is the same for every event of a concept: what timelines call it and which category it has.
--- Filled by triggers and by every upgrade from the views ehrdb.concept_text and ehrdb.concept_rule.
-create table ehrdb.concept_label (
+-- Filled by triggers and by every upgrade from the views ehrdb.defined_text and ehrdb.defined_category.
+create table ehrdb.concept_text (
     code_id  integer primary key references ehrdb.concept on delete cascade,
     text     text collate "C" not null,
     is_birth boolean not null

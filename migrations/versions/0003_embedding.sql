@@ -6,22 +6,29 @@ create table ehrdb.prompt (
 );
 insert into ehrdb.prompt (prompt) values ('');
 
--- `prompt_id` is the neutral prompt: the one under which patients are compared.
+-- `prompt_id` is the neutral prompt: the one under which patients are compared. `kind`: a model that is run here,
+-- imported vectors, or the concatenation of two other encoders.
 create table ehrdb.encoder (
     encoder_id     integer generated always as identity primary key,
     name           text not null unique,
+    kind           text not null default 'model' check (kind in ('model', 'import', 'concatenation')),
     digest         text not null,
     dimension      integer not null check (dimension between 1 and 16000),
-    max_tokens     integer not null check (max_tokens > 0),
-    pooling        text not null,
-    precision      text not null,
-    format         text not null,
-    format_version integer not null,
+    max_tokens     integer check (max_tokens > 0),
+    pooling        text,
+    precision      text,
+    format         text,
+    format_version integer,
     prompt_id      integer not null references ehrdb.prompt,
+    first_part_id  integer references ehrdb.encoder,
+    second_part_id integer references ehrdb.encoder,
     manifest       jsonb not null,
     is_serving     boolean not null default false,
     created_at     timestamptz not null default now(),
-    unique (digest, format, format_version)
+    unique (digest, format, format_version),
+    constraint parts check ((kind = 'concatenation') = (first_part_id is not null)
+                        and (first_part_id is null) = (second_part_id is null)),
+    constraint model check (kind <> 'model' or (max_tokens, pooling, precision, format, format_version) is not null)
 );
 create unique index encoder_serving on ehrdb.encoder (is_serving) where is_serving;
 
@@ -35,6 +42,12 @@ create table ehrdb.embedding (
     embedding      public.halfvec not null,
     primary key (encoder_id, content_sha256)
 ) partition by list (encoder_id);
+-- A row with its vector inline is long enough that the server would move the digest out of line: three pages more to
+-- read whenever digests are compared.
+alter table ehrdb.embedding alter column content_sha256 set storage plain;
+-- Rates and truncation are counted from the vectors themselves, at each look.
+create index embedding_by_age on ehrdb.embedding using brin (embedded_at);
+create index embedding_truncated on ehrdb.embedding (encoder_id) where is_truncated;
 
 -- Which patient at which moment shows which content. `is_current`: the patient's newest moment.
 create table ehrdb.embedding_point (
@@ -60,6 +73,14 @@ create table ehrdb.patient_embedding (
     embedding      public.halfvec not null,
     primary key (encoder_id, patient_id)
 ) partition by list (encoder_id);
+alter table ehrdb.patient_embedding alter column content_sha256 set storage plain;
+
+-- Moments at which patients' texts are embedded, so that a search as of then has vectors to compare. A record that
+-- arrives late is embedded again at these moments.
+create table ehrdb.snapshot (
+    as_of   timestamp primary key check (isfinite(as_of)),
+    made_at timestamptz not null default now()
+);
 
 -- Contents that wait for a vector. One point stands for the content: the text is made from it, never stored.
 create table ehrdb.embedding_job (
@@ -81,13 +102,16 @@ create table ehrdb.embedding_job (
 create index embedding_job_next on ehrdb.embedding_job (encoder_id, characters) where not is_dead;
 create index embedding_job_by_patient on ehrdb.embedding_job (patient_id);
 
--- In how many patients a concept occurs: what makes it rare, for explanations.
+-- In how many patients a concept occurs: what makes it rare, for explanations. Not clinical are demographics, visits
+-- and their like, which explain no likeness; the few of them are read as a set, instead of looking every concept up.
 create table ehrdb.concept_frequency (
-    code_id  integer primary key,
-    patients integer not null
+    code_id     integer primary key,
+    patients    integer not null,
+    is_clinical boolean not null default true
 );
+create index concept_frequency_not_clinical on ehrdb.concept_frequency (code_id) where not is_clinical;
 
--- One row per refresh: figures and ids only.
+-- One row per refresh: figures and ids only. `error`: the kind of error that ended it early, never its words.
 create table ehrdb.refresh_run (
     run_id      bigint generated always as identity primary key,
     encoder_id  integer references ehrdb.encoder on delete set null,
@@ -98,10 +122,6 @@ create table ehrdb.refresh_run (
     embedded    integer not null default 0,
     failed      integer not null default 0,
     tokens      bigint not null default 0,
-    seconds     float8 not null default 0
-);
-
--- What a search returns. Named, because a function may not call an argument and a result column alike.
-create type ehrdb.neighbour as (
-    rank integer, patient_id bigint, similarity float8, as_of timestamp, is_stale boolean
+    seconds     float8 not null default 0,
+    error       text
 );

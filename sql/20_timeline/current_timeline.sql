@@ -1,4 +1,4 @@
--- Labels and units are looked up one by one and remembered: a join of whole tables would lose the index's order.
+-- Texts and units are looked up one by one and remembered: a join of whole tables would lose the index's order.
 create or replace view ehr.current_timeline with (security_invoker = true) as
 select t.patient_id, coalesce(t.text, '') as text, sha256(convert_to(coalesce(t.text, ''), 'UTF8')) as text_sha256,
        t.last_event_time
@@ -8,7 +8,7 @@ select t.patient_id, coalesce(t.text, '') as text, sha256(convert_to(coalesce(t.
                                             where t.patient_id = e.patient_id and t.ordinal = e.ordinal) end),
                           E'\n' order by e.time desc, e.ordinal) as text
           from ehrdb.event e
-          left join lateral (select l.text from ehrdb.concept_label l where l.code_id = e.code_id limit 1) l on true
+          left join lateral (select l.text from ehrdb.concept_text l where l.code_id = e.code_id limit 1) l on true
           left join lateral (select u.unit from ehrdb.unit u where u.unit_id = e.unit_id limit 1) u
             on e.numeric_value is not null
          where e.valid_to = 'infinity'

@@ -5,17 +5,13 @@ language plpgsql stable parallel safe
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
+    for_encoder_id constant integer := ehrdb.encoder_id(encoder);
     found vector;
 begin
     select e.embedding::vector into found
-      from ehrdb.encoder n
-      join ehrdb.embedding_point p on p.encoder_id = n.encoder_id and p.prompt_id = n.prompt_id
-      join ehrdb.embedding e on e.encoder_id = p.encoder_id and e.content_sha256 = p.content_sha256
-     where n.encoder_id = ehrdb.encoder_id(embedding.encoder)
-       and p.patient_id = embedding.patient_id
-       and p.as_of <= embedding.as_of
-     order by p.as_of desc
-     limit 1;
+      from ehrdb.encoder n,
+           ehrdb.newest_vector(for_encoder_id, n.prompt_id, embedding.as_of) e
+     where n.encoder_id = for_encoder_id and e.patient_id = embedding.patient_id;
     if found is null then
         perform ehrdb.raise_no_embedding(patient_id, as_of);
     end if;

@@ -15,15 +15,7 @@ select e.name as encoder, e.is_serving, e.digest,
  cross join lateral (
     select count(*) as embedded from ehrdb.patient_embedding s where s.encoder_id = e.encoder_id) served
  cross join lateral (
-    select count(*) as stale
-      from ehrdb.patient_embedding s
-      join ehrdb.embedding_point p
-        on p.encoder_id = s.encoder_id and p.patient_id = s.patient_id and p.prompt_id = e.prompt_id
-       and p.is_current
-     where s.encoder_id = e.encoder_id
-       and (s.content_sha256 <> p.content_sha256
-            or e.kind <> 'model' and exists (select from ehrdb.event v
-                                              where v.patient_id = s.patient_id and v.time > s.as_of))) point
+    select count(*) as stale from ehrdb.served_embedding s where s.encoder_id = e.encoder_id and s.is_outdated) point
  cross join lateral (
     select count(*) filter (where not j.is_dead) as pending,
            count(*) filter (where not j.is_dead and j.attempts > 0) as retrying,

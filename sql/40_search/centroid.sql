@@ -3,7 +3,7 @@ language plpgsql stable parallel safe
 set search_path = pg_catalog, public, pg_temp
 as $$
 declare
-    middle constant vector := ehrdb.centre(ehrdb.encoder_id(encoder), cohort);
+    middle constant vector := ehrdb.centroid(ehrdb.encoder_id(encoder), cohort);
 begin
     if middle is null then
         raise exception using errcode = 'EH004', message = 'no member of the cohort has an embedding',

@@ -26,17 +26,17 @@ begin atomic
          order by 2
          limit concepts
     ), valued (place, covariate, is_case, value) as (
-        select -5, 'age at the last event (years)', h.is_case,
+        select -5 as place, 'age at the last event (years)' as covariate, h.is_case,
                extract(epoch from h.last_time - h.birth_time) / (365.25 * 86400) from history h where isfinite(h.last_time)
         union all
-        select -4, 'female', h.is_case, (upper(left(h.sex, 1)) = 'F')::integer from history h
+        select -4 as place, 'female' as covariate, h.is_case, (upper(left(h.sex, 1)) = 'F')::integer from history h
         union all
-        select -3, 'years of record', h.is_case,
+        select -3 as place, 'years of record' as covariate, h.is_case,
                extract(epoch from h.last_time - h.first_time) / (365.25 * 86400) from history h where isfinite(h.last_time)
         union all
-        select -2, 'events (logarithm)', h.is_case, ln(1 + h.events) from history h
+        select -2 as place, 'events (logarithm)' as covariate, h.is_case, ln(1 + h.events) from history h
         union all
-        select -1, 'inpatient visits', h.is_case, h.inpatient from history h
+        select -1 as place, 'inpatient visits' as covariate, h.is_case, h.inpatient from history h
         union all
         select f.place, coalesce(f.description, f.code), m.is_case,
                exists (select from ehrdb.event e

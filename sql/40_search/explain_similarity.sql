@@ -44,7 +44,7 @@ begin atomic
          where c.code_id not in (select r.code_id_a from related r union all select r.code_id_b from related r)
         union all
         -- As rare as the commoner of the two.
-        select 'related', r.ancestor_id, greatest(coalesce(fa.patients, 1), coalesce(fb.patients, 1)),
+        select 'related' as relation, r.ancestor_id, greatest(coalesce(fa.patients, 1), coalesce(fb.patients, 1)),
                ca.description, cb.description
           from related r
           left join ehrdb.concept_frequency fa on fa.code_id = r.code_id_a

@@ -14,3 +14,16 @@ which each neighbour''s vector knows the record, and whether it is stale. cohort
 patients; always k rows where it has them. With as_of, nobody''s later record is looked at.
 Example: select * from ehr.nearest_patients(1, 5);
 Example: select * from ehr.nearest_patients(1, 5, array(select patient_id from ehr.patient where sex = ''F''));';
+
+create or replace function ehr.nearest_patients(
+    query_vector public.vector, k integer default 10, cohort bigint[] default null, encoder text default null
+) returns setof ehrdb.neighbour
+language sql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+    select * from ehrdb.nearest(ehrdb.encoder_id($4), $1::halfvec, $2, $3, 'infinity', null)
+$$;
+
+comment on function ehr.nearest_patients(public.vector, integer, bigint[], text) is
+'The k patients most similar to a vector of the same encoder, nearest first.
+Example: select * from ehr.nearest_patients(ehr.embedding(1), 5);';

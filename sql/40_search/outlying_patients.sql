@@ -4,18 +4,18 @@ create or replace function ehr.outlying_patients(
 language sql stable parallel safe
 set search_path = pg_catalog, public, pg_temp
 as $$
-    with middle as materialized (select ehrdb.encoder_id($3) as encoder_id, ehr.centroid($2, $3)::halfvec as centre),
+    with chosen as materialized (select ehrdb.encoder_id($3) as encoder_id, ehr.centroid($2, $3)::halfvec as centroid),
     far as (
-        select s, 1 - (s.embedding <=> m.centre) as similarity
-          from middle m
+        select s.encoder_id, s.patient_id, 1 - (s.embedding <=> c.centroid) as similarity
+          from chosen c
           join ehrdb.patient_embedding s using (encoder_id)
          where $2 is null or s.patient_id = any ($2)
-         order by s.embedding <=> m.centre desc, s.patient_id
+         order by s.embedding <=> c.centroid desc, s.patient_id
          limit $1
     )
-    select row_number() over (order by f.similarity, (f.s).patient_id)::integer,
-           (f.s).patient_id, f.similarity, (f.s).as_of, ehrdb.is_stale(f.s)
+    select row_number() over (order by f.similarity, f.patient_id)::integer, f.patient_id, f.similarity, s.as_of, s.is_stale
       from far f
+      join ehrdb.served_embedding s using (encoder_id, patient_id)
      order by 1
 $$;
 

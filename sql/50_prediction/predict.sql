@@ -10,13 +10,8 @@ declare
 begin
     select ehrdb.head_probability(head.weights, head.intercept, head.calibration_slope, head.calibration_shift,
                                   e.embedding::vector) into found
-      from ehrdb.embedding_point p
-      join ehrdb.embedding e on e.encoder_id = p.encoder_id and e.content_sha256 = p.content_sha256
-     where p.encoder_id = head.encoder_id and p.prompt_id = head.prompt_id
-       and p.patient_id = predict.patient_id
-       and p.as_of <= predict.as_of
-     order by p.as_of desc
-     limit 1;
+      from ehrdb.newest_vector(head.encoder_id, head.prompt_id, predict.as_of) e
+     where e.patient_id = predict.patient_id;
     if found is null then
         perform ehrdb.raise_no_embedding(patient_id, as_of);
     end if;

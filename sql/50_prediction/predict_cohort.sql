@@ -22,16 +22,13 @@ begin atomic
                                                     s.vector) as probability
               from head h where h.is_served offset 0) x
     union all
-    select x.target, s.patient_id, x.probability, s.as_of,
-           exists (select from ehrdb.event v
-                    where v.patient_id = s.patient_id and v.time > s.as_of and v.time <= $3)
-      from (select distinct on (p.prompt_id, p.patient_id) p.prompt_id, p.patient_id, p.as_of,
-                   e.embedding::public.vector as vector
-              from ehrdb.embedding_point p
-              join ehrdb.embedding e on e.encoder_id = p.encoder_id and e.content_sha256 = p.content_sha256
-             where p.encoder_id = ehrdb.encoder_id($4) and p.as_of <= $3 and ($2 is null or p.patient_id = any ($2))
-               and p.prompt_id in (select h.prompt_id from head h where not h.is_served)
-             order by p.prompt_id, p.patient_id, p.as_of desc) s
+    select x.target, s.patient_id, x.probability, s.as_of, g.is_stale
+      from (select h.prompt_id, v.patient_id, v.as_of, v.embedding::public.vector as vector
+              from (select distinct h.prompt_id from head h where not h.is_served) h,
+                   ehrdb.newest_vector(ehrdb.encoder_id($4), h.prompt_id, $3) v
+             where $2 is null or v.patient_id = any ($2)
+            offset 0) s
+     cross join lateral ehrdb.record_goes_on(s.patient_id, s.as_of, $3) g
      cross join lateral (
             select h.target, ehrdb.head_probability(h.weights, h.intercept, h.calibration_slope, h.calibration_shift,
                                                     s.vector) as probability
@@ -42,3 +39,17 @@ comment on function ehr.predict_cohort(text[], bigint[], timestamp, text) is
 'Probabilities of many tasks'' outcomes for every embedded member of a cohort (null: all patients), in one pass over
 the vectors, with the moment up to which the record was known and whether it changed since.
 Example: select * from ehr.predict_cohort(array[''guo_los'', ''guo_icu'']) where probability > 0.5;';
+
+create or replace function ehr.predict_cohort(
+    task text, cohort bigint[] default null, as_of timestamp default 'infinity', encoder text default null
+) returns setof ehrdb.prediction
+language sql stable
+begin atomic
+    select p.patient_id, p.probability, p.as_of, p.is_stale
+      from ehr.predict_cohort(array[$1], $2, $3, $4) p;
+end;
+
+comment on function ehr.predict_cohort(text, bigint[], timestamp, text) is
+'Probability of the task''s outcome for every embedded member of a cohort (null: all patients), in one pass,
+with the moment up to which the record was known and whether it changed since.
+Example: select * from ehr.predict_cohort(''guo_readmission'') order by probability desc limit 10;';

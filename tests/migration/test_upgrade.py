@@ -75,32 +75,45 @@ def test_every_view_obeys_the_rights_of_who_asks(database: Database) -> None:
     assert rows == []
 
 
-def definitions(database: Database) -> list[tuple[str, ...]]:
-    """Columns, indexes, constraints, functions, views, comments and rights, as the catalogue words them."""
+def definitions(database: Database, *, with_rights: bool = True) -> list[tuple[str, str, str]]:
+    """Columns, indexes, constraints, triggers, functions, views, comments and rights, as the catalogue words them."""
+    rights = "" if with_rights else "where kind <> 'rights'"
     with database.transaction() as connection:
-        return connection.execute(CATALOGUE.encode()).fetchall()
+        return connection.execute(f"select * from ({CATALOGUE}) found {rights} order by 1, 2, 3".encode()).fetchall()  # noqa: S608
 
 
 CATALOGUE = """
-select 'column', attrelid::regclass::text || '.' || attname, format_type(atttypid, atttypmod) || attnotnull::text
-  from pg_attribute a join pg_class c on c.oid = attrelid
- where relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and attnum > 0 and relkind in ('r', 'p', 'v')
+select 'column' as kind, attrelid::regclass::text || '.' || attname as name,
+       concat_ws(' ', format_type(atttypid, atttypmod), attnotnull, attidentity, attgenerated, attstorage,
+                 attcollation::regcollation, pg_get_expr(adbin, adrelid)) as definition
+  from pg_attribute a
+  join pg_class c on c.oid = attrelid
+  left join pg_attrdef d on adrelid = attrelid and adnum = attnum
+ where relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and attnum > 0 and not attisdropped
+   and relkind in ('r', 'p', 'v')
 union all
 select 'index', indexname, indexdef from pg_indexes where schemaname = 'ehrdb'
 union all
 select 'constraint', conrelid::regclass::text || '.' || conname, pg_get_constraintdef(oid)
   from pg_constraint where connamespace = 'ehrdb'::regnamespace
 union all
-select 'function', oid::regprocedure::text, pg_get_functiondef(oid) || coalesce(proacl::text, '')
+select 'trigger', tgrelid::regclass || '.' || tgname, pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
+union all
+select 'function', oid::regprocedure::text, pg_get_functiondef(oid)
   from pg_proc where pronamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)
 union all
-select 'view', oid::regclass::text, pg_get_viewdef(oid) || coalesce(relacl::text, '')
+select 'view', oid::regclass::text, pg_get_viewdef(oid) || coalesce(reloptions::text, '')
   from pg_class where relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and relkind = 'v'
+union all
+select 'rights', oid::regprocedure::text, proacl::text
+  from pg_proc where pronamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)
+union all
+select 'rights', oid::regclass::text, relacl::text
+  from pg_class where relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and relkind in ('r', 'p', 'v')
 union all
 select 'comment', d.classoid::regclass || coalesce(p.oid::regprocedure::text, c.oid::regclass::text), d.description
   from pg_description d
   left join pg_proc p on p.oid = d.objoid and p.pronamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)
   left join pg_class c on c.oid = d.objoid and c.relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)
  where coalesce(p.oid, c.oid) is not null
- order by 1, 2, 3
 """

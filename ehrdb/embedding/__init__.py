@@ -1,0 +1,8 @@
+"""Bringing embeddings up to date: what is stale is decided in SQL, vectors are computed here."""
+
+from ehrdb.embedding.drain import Progress, RefreshResult
+from ehrdb.embedding.engine import Engine
+from ehrdb.embedding.queue import Outlook, Queue
+from ehrdb.embedding.run import Snapshot, refresh, refresh_all
+
+__all__ = ["Engine", "Outlook", "Progress", "Queue", "RefreshResult", "Snapshot", "refresh", "refresh_all"]

@@ -1,0 +1,92 @@
+"""The HNSW index that search uses: built after the vectors are there, without blocking anybody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg import ClientCursor, sql
+
+from ehrdb.database import Connection, Database, extension_schema, is_pooled
+from ehrdb.embedding.registry import RegisteredEncoder
+from ehrdb.patience import patiently
+from ehrdb.queries import Queries
+
+_LOOK_SECONDS = 0.2
+MAX_HALFVEC_DIMENSION = 4000  # of an HNSW index in pgvector
+_queries = Queries("ehrdb.embedding")
+
+# {vector} is the schema of the extension: behind a pooler a session has no search_path of its own.
+_BY_VALUE = "(embedding::{vector}.halfvec({dimension})) {vector}.halfvec_cosine_ops"
+_BY_PREFIX = (
+    "({vector}.subvector(embedding, 1, {dimension})::{vector}.halfvec({dimension})) {vector}.halfvec_cosine_ops"
+)
+_BY_SIGN = "({vector}.binary_quantize(embedding)::bit({dimension})) {vector}.bit_hamming_ops"
+
+
+@patiently
+def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: bool = False) -> bool:
+    """Build the encoder's index where search would use it and it is missing or half-built; analyze the table.
+
+    Small sets are searched exactly and have none. Of more than 1,024 dimensions the index holds the first ones where
+    the encoder was trained for that, and signs above 4,000; search ranks what it finds by the vectors themselves.
+    Returns whether an index was built. One session builds at a time.
+    """
+    with _alone(database, encoder), database.session() as connection:
+        if not is_pooled(connection):
+            connection.execute(_queries.unhurried_session)
+        connection.execute(sql.SQL("analyze {}").format(_table(encoder)))
+        row = connection.execute(_queries.index_state, {"encoder_id": encoder.encoder_id}).fetchone()
+        is_wanted, is_there, is_valid = row or (False, False, False)
+        if is_there and (rebuild or not is_valid):
+            connection.execute(sql.SQL("drop index concurrently {}").format(_index(encoder)))
+        builds = is_wanted and (rebuild or not is_valid)
+        if builds:
+            _build(connection, encoder)
+        return builds
+
+
+@contextmanager
+def _alone(database: Database, encoder: RegisteredEncoder) -> Iterator[None]:
+    """One session looks after an encoder's index at a time.
+
+    The lock belongs to a transaction of its own, which a pooler leaves alone. A concurrent build waits for all
+    snapshots: so the lock is tried, not waited for, and by a client-side cursor, whose statements leave no portal open.
+    """
+    with database.transaction() as connection:
+        cursor = ClientCursor(connection)
+        while cursor.execute(_queries.try_lock_index, {"encoder_id": encoder.encoder_id}).fetchone() != (True,):
+            time.sleep(_LOOK_SECONDS)
+        yield
+
+
+def _build(connection: Connection, encoder: RegisteredEncoder) -> None:
+    dimension = _indexed_dimension(connection, encoder)
+    by_number = _BY_VALUE if dimension == encoder.dimension else _BY_PREFIX
+    expression = by_number if dimension <= MAX_HALFVEC_DIMENSION else _BY_SIGN
+    connection.execute(
+        sql.SQL("create index concurrently {} on {} using hnsw ({})").format(
+            sql.Identifier(_name(encoder) + "_hnsw"),
+            _table(encoder),
+            sql.SQL(expression).format(dimension=sql.Literal(dimension), vector=extension_schema(connection)),
+        )
+    )
+
+
+def _indexed_dimension(connection: Connection, encoder: RegisteredEncoder) -> int:
+    row = connection.execute(_queries.indexed_dimension, {"encoder_id": encoder.encoder_id}).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _name(encoder: RegisteredEncoder) -> str:
+    return f"patient_embedding_{encoder.encoder_id}"
+
+
+def _table(encoder: RegisteredEncoder) -> sql.Identifier:
+    return sql.Identifier("ehrdb", _name(encoder))
+
+
+def _index(encoder: RegisteredEncoder) -> sql.Identifier:
+    return sql.Identifier("ehrdb", _name(encoder) + "_hnsw")

@@ -1,0 +1,151 @@
+-- name: unhurried
+-- no time limit for this transaction
+set local statement_timeout = 0;
+
+-- name: plan
+-- what is stale; returns patients looked at and contents queued
+select patients, queued from ehrdb.plan_refresh();
+
+-- name: concatenate_all
+-- bring concatenations up to date with their parts
+select ehrdb.concatenate_all();
+
+-- name: plan_snapshot
+-- queue the cohort's timelines as of a moment
+select ehrdb.plan_snapshot(%(encoder_id)s, %(as_of)s, %(cohort)s);
+
+-- name: start_run
+-- a row for this run; those of a month ago go
+with gone as (delete from ehrdb.refresh_run where started_at < now() - interval '30 days')
+insert into ehrdb.refresh_run (encoder_id, worker, planned) values (%(encoder_id)s, %(worker)s, %(planned)s)
+returning run_id;
+
+-- name: finish_run
+-- its figures
+update ehrdb.refresh_run
+   set finished_at = clock_timestamp(), embedded = %(embedded)s, failed = %(failed)s, tokens = %(tokens)s,
+       seconds = %(seconds)s, error = %(error)s
+ where run_id = %(run_id)s;
+
+-- name: outlook
+-- contents that could be claimed now, are leased by others, wait for a retry, are dead
+select count(*) filter (where state = 'ready'), count(*) filter (where state = 'leased'),
+       count(*) filter (where state = 'waiting'), count(*) filter (where state = 'dead')
+  from (select ehrdb.job_state(j, make_interval(secs => %(lease_seconds)s)) as state
+          from ehrdb.embedding_job j where encoder_id = %(encoder_id)s) job;
+
+-- name: claim
+-- lease the longest waiting contents, all questions about a timeline together, passing over what others hold
+with next as (
+    select encoder_id, content_sha256
+      from ehrdb.embedding_job
+     where encoder_id = %(encoder_id)s and not is_dead
+       and ehrdb.job_state(embedding_job, make_interval(secs => %(lease_seconds)s)) = 'ready'
+     order by characters desc, patient_id, as_of, content_sha256
+     limit %(jobs)s
+       for update skip locked
+)
+update ehrdb.embedding_job j
+   set worker = %(worker)s, leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
+  from next
+ where (j.encoder_id, j.content_sha256) = (next.encoder_id, next.content_sha256)
+returning j.content_sha256, j.prompt_id, j.patient_id, j.as_of;
+
+-- name: texts
+-- prompt and text of claimed contents, made anew from the record; null where the record has changed
+select job.content_sha256,
+       case when ehrdb.content_sha256(p.prompt, t.text) = job.content_sha256 then p.prompt || t.text end
+  from unnest(%(contents)s::bytea[], %(prompt_ids)s::integer[]) with ordinality
+       as job (content_sha256, prompt_id, position)
+  join ehrdb.prompt p using (prompt_id)
+  join ehr.timelines(%(patient_ids)s::bigint[], %(as_ofs)s::timestamp[], %(format)s) t on t.position = job.position
+ order by job.position;
+
+-- name: discard
+-- take contents off the queue that no record shows any more; their patients are marked, so nothing is lost
+delete from ehrdb.embedding_job
+ where encoder_id = %(encoder_id)s and content_sha256 = any (%(contents)s);
+
+-- name: vector_table
+-- where a batch lands
+create temp table vectors (
+    content_sha256 bytea, token_count integer, is_truncated boolean, embedding halfvec
+) on commit drop;
+
+-- name: copy_vectors
+-- the batch, in binary
+copy pg_temp.vectors from stdin (format binary);
+
+-- name: store
+-- keep the batch, serve it, take its jobs off the queue
+with kept as (
+    insert into ehrdb.embedding (encoder_id, content_sha256, token_count, is_truncated, embedding)
+    select %(encoder_id)s, content_sha256, token_count, is_truncated, embedding from pg_temp.vectors
+        on conflict do nothing
+)
+delete from ehrdb.embedding_job
+ where encoder_id = %(encoder_id)s and content_sha256 in (select content_sha256 from pg_temp.vectors);
+
+-- name: serve
+-- hand the batch's vectors to search
+select ehrdb.serve_current(%(encoder_id)s, array(select content_sha256 from pg_temp.vectors));
+
+-- name: renew
+-- hold on to what is still to do
+update ehrdb.embedding_job
+   set leased_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
+ where encoder_id = %(encoder_id)s and worker = %(worker)s and leased_until > '-infinity';
+
+-- name: fail
+-- one more attempt, the reason, and when to try again (1, 4, 16, ... minutes; dead after five)
+update ehrdb.embedding_job
+   set attempts = attempts + 1, reason = %(reason)s, is_dead = attempts + 1 >= 5,
+       not_before = clock_timestamp() + interval '1 minute' * 4 ^ attempts,
+       worker = null, leased_until = '-infinity'
+ where encoder_id = %(encoder_id)s and content_sha256 = %(content)s;
+
+-- name: release
+-- give back what this worker holds, untried
+update ehrdb.embedding_job
+   set worker = null, leased_until = '-infinity'
+ where encoder_id = %(encoder_id)s and worker = %(worker)s;
+
+-- name: retry
+-- give failed contents a new chance at once
+update ehrdb.embedding_job
+   set attempts = 0, reason = null, is_dead = false, not_before = '-infinity'
+ where encoder_id = %(encoder_id)s and attempts > 0;
+
+-- name: unhurried_session
+-- no time limit for this session's next statements
+set statement_timeout = 0;
+
+-- name: try_lock_index
+-- whether this transaction is now the one that looks after an encoder's index
+select pg_try_advisory_xact_lock(hashtext('ehrdb.ensure_index'), %(encoder_id)s);
+
+-- name: index_state
+-- whether search would use an index, whether there is one, whether it is whole
+select served.patients > ehrdb.exact_search_bound(), i.indexrelid is not null, coalesce(i.indisvalid, false)
+  from (select count(*) as patients from ehrdb.patient_embedding where encoder_id = %(encoder_id)s) served
+  left join pg_index i
+    on i.indexrelid = to_regclass('ehrdb.patient_embedding_' || %(encoder_id)s || '_hnsw');
+
+-- name: indexed_dimension
+-- how many leading dimensions the index holds
+select ehrdb.indexed_dimension(%(encoder_id)s);
+
+-- name: metrics
+-- encoder, digest, then the gauges of ehrdb.embedding.metrics in their order
+select encoder, digest, patients, embedded, stale, unchecked, pending, leased, dead, truncated, coalesce(per_minute, 0),
+       coalesce(extract(epoch from oldest_pending_age), 0)::float8, coalesce(extract(epoch from last_run), 0)::float8,
+       coalesce(last_run_failed, 0), is_serving::integer
+  from ehr.embedding_status order by encoder;
+
+-- name: failure_reasons
+-- how many contents failed for which kind of error
+select encoder, reason, count(*) from ehr.failed_embedding group by encoder, reason order by encoder, reason;
+
+-- name: search_recall
+-- how the index does against comparing all
+select is_indexed, queries, recall, worst from ehr.search_recall(%(k)s, %(sample)s, %(encoder)s);

@@ -1,0 +1,123 @@
+-- name: register
+-- a new encoder and its partitions; the first one serves
+with added as (
+    insert into ehrdb.encoder (name, digest, dimension, max_tokens, pooling, precision, format, format_version,
+                               prompt_id, manifest, is_serving)
+    values (%(name)s, %(digest)s, %(dimension)s, %(max_tokens)s, %(pooling)s, %(precision)s, %(format)s,
+            (select version from ehr.format where name = %(format)s),
+            %(prompt_id)s, %(manifest)s, not exists (select from ehrdb.encoder))
+    returning encoder_id, dimension
+)
+select ehrdb.create_partitions(encoder_id, dimension) from added;
+
+-- name: register_import
+-- an encoder whose vectors come in files, and its partitions
+with added as (
+    insert into ehrdb.encoder (name, kind, digest, dimension, prompt_id, manifest, is_serving)
+    values (%(name)s, 'import', %(digest)s, %(dimension)s, %(prompt_id)s, %(manifest)s,
+            not exists (select from ehrdb.encoder))
+    returning encoder_id, dimension
+)
+select ehrdb.create_partitions(encoder_id, dimension) from added;
+
+-- name: register_concatenation
+-- two encoders side by side; format and neutral prompt are those of the part with prompts
+with part as (
+    select p.*, (p.manifest ->> 'prompt_template')::boolean as has_prompts, i.position
+      from unnest(array[%(first_id)s, %(second_id)s]::integer[]) with ordinality as i (encoder_id, position)
+      join ehrdb.encoder p using (encoder_id)
+), reader as (
+    select * from part order by has_prompts desc, position limit 1
+), added as (
+    insert into ehrdb.encoder (name, kind, digest, dimension, format, format_version, prompt_id, manifest,
+                               first_part_id, second_part_id)
+    select %(name)s, 'concatenation', %(digest)s, (select sum(dimension) from part), reader.format,
+           reader.format_version, reader.prompt_id,
+           jsonb_build_object('prompt_template', reader.has_prompts,
+                              'parts', (select jsonb_agg(digest order by position) from part)),
+           %(first_id)s, %(second_id)s
+      from reader
+    returning encoder_id, dimension
+)
+select ehrdb.create_partitions(encoder_id, dimension) from added;
+
+-- name: concatenate
+-- bring a concatenation up to date with its parts
+select ehrdb.concatenate(%(encoder_id)s);
+
+-- name: models
+-- the encoders to run for this one: itself, or the parts of a concatenation, where they are models
+select encoder_id, name, kind, digest, dimension, coalesce(format, ''), prompt_id, is_serving
+  from ehrdb.encoder p
+ where p.kind = 'model'
+   and exists (select from ehrdb.encoder e
+                where e.encoder_id = %(encoder_id)s
+                  and p.encoder_id in (e.encoder_id, e.first_part_id, e.second_part_id))
+ order by p.encoder_id;
+
+-- name: used_by
+-- a concatenation that needs this encoder
+select name from ehrdb.encoder where %(encoder_id)s in (first_part_id, second_part_id) order by name limit 1;
+
+-- name: prompt_forms
+-- how many text formats the prompts of two encoders speak of
+select count(distinct format)
+  from ehrdb.encoder
+ where encoder_id in (%(first_id)s, %(second_id)s) and (manifest ->> 'prompt_template')::boolean;
+
+-- name: imported_table
+-- where imported vectors land
+create temp table imported (
+    patient_id bigint, as_of timestamp, embedding halfvec, row bigint
+) on commit drop;
+
+-- name: copy_imported
+-- the rows of a file, in binary
+copy pg_temp.imported from stdin (format binary);
+
+-- name: unknown_patient
+-- the first imported row of a patient who is not here, and how many rows are such
+select min(v.row), (array_agg(v.patient_id order by v.row))[1], count(*)
+  from pg_temp.imported v
+ where not exists (select from ehrdb.patient p where p.patient_id = v.patient_id);
+
+-- name: import_vectors
+-- take them; returns how many are new or changed
+select ehrdb.import_vectors(%(encoder_id)s);
+
+-- name: find
+-- the encoder of that name, or the serving one where no name is given
+select encoder_id, name, kind, digest, dimension, coalesce(format, ''), prompt_id, is_serving
+  from ehrdb.encoder
+ where case when %(name)s::text is null then is_serving else name = %(name)s end;
+
+-- name: list_encoders
+-- all of them, oldest first
+select encoder_id, name, kind, digest, dimension, coalesce(format, ''), prompt_id, is_serving
+  from ehrdb.encoder order by encoder_id;
+
+-- name: activate
+-- one encoder serves, the others do not
+select ehrdb.activate_encoder(%(encoder_id)s);
+
+-- name: drop
+-- an encoder with its vectors, heads and jobs
+select ehrdb.drop_encoder(%(encoder_id)s);
+
+-- name: prompt_id
+-- key of a prompt, remembered on first use
+with added as (
+    insert into ehrdb.prompt (prompt) values (%(prompt)s) on conflict do nothing returning prompt_id
+)
+select prompt_id from added
+union all
+select prompt_id from ehrdb.prompt where prompt = %(prompt)s
+limit 1;
+
+-- name: sample_texts
+-- timelines of 32 patients picked by hash, to compare an export with its original
+select c.text
+  from ehr.current_timelines(%(format)s, array(
+           select patient_id from ehrdb.patient order by sha256(patient_id::text::bytea) limit 32)) c
+ where c.text <> ''
+ order by c.patient_id;

@@ -1,0 +1,147 @@
+"""One refresh: plan, embed what is queued, see to the index; leave a row that says how it went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from ehrdb.database import Connection, Database
+from ehrdb.embedding import registry
+from ehrdb.embedding.drain import Progress, RefreshResult, add_up, drain, worker_name
+from ehrdb.embedding.engine import Engine
+from ehrdb.embedding.index import ensure_index
+from ehrdb.embedding.queue import Queue
+from ehrdb.embedding.registry import RegisteredEncoder
+from ehrdb.encoder import Encoder
+from ehrdb.patience import patiently
+from ehrdb.queries import Queries
+
+_queries = Queries("ehrdb.embedding")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A moment (finite, inclusive) at which the cohort's records (None: everybody's) are to be embedded too."""
+
+    as_of: datetime
+    cohort: Sequence[int] | None = None
+
+
+def refresh(
+    database: Database,
+    encoder: RegisteredEncoder,
+    load_encoder: Callable[[], Encoder],
+    *,
+    snapshot: Snapshot | None = None,
+    engine: Engine | None = None,
+    progress: Progress = lambda done, total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> RefreshResult:
+    """Bring the encoder's vectors up to date and see that the search index exists.
+
+    The model is loaded only when there is something to embed. Interrupted at any moment, nothing is lost:
+    stored batches stay, leased contents become free again. `should_stop` is asked after every batch. A `snapshot`
+    is embedded as well as what is current. An `engine` embeds in processes of its own (None: here). Faults of the
+    database are waited for, up to two minutes.
+    """
+    queue = Queue(database, encoder, worker_name())
+    result = _plan(database, encoder, snapshot)
+    with _recorded(queue, result):
+        if queue.outlook().ready:
+            if engine:
+                _drain_by(engine, database, encoder, result, progress)
+            else:
+                drain(queue, load_encoder, result=result, progress=progress, should_stop=should_stop)
+            ensure_index(database, encoder)
+        _concatenate_all(database)
+        left = queue.outlook()
+        result.leased, result.waiting, result.dead = left.leased, left.waiting, left.dead
+    return result
+
+
+def _drain_by(
+    engine: Engine, database: Database, encoder: RegisteredEncoder, result: RefreshResult, progress: Progress
+) -> None:
+    def counted(done: int, total: int) -> None:
+        result.embedded = done
+        progress(done, total)
+
+    done = engine.drain(database, encoder, counted)
+    result.embedded, result.failed, result.tokens = done.embedded, done.failed, done.tokens
+
+
+def refresh_all(
+    database: Database,
+    encoder: RegisteredEncoder,
+    load_encoder: Callable[[RegisteredEncoder], Encoder],
+    *,
+    snapshot: Snapshot | None = None,
+    engine: Engine | None = None,
+    progress: Progress = lambda done, total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> RefreshResult:
+    """Refresh whatever models fill this encoder: its own, the parts' of a concatenation, none for an import."""
+    with database.transaction() as connection:
+        models = registry.models(connection, encoder)
+    results = [
+        refresh(
+            database,
+            model,
+            partial(load_encoder, model),
+            snapshot=snapshot,
+            engine=engine,
+            progress=progress,
+            should_stop=should_stop,
+        )
+        for model in models
+    ]
+    total = add_up(results)
+    total.patients = max((result.patients for result in results), default=0)
+    return total
+
+
+@patiently
+def _plan(database: Database, encoder: RegisteredEncoder, snapshot: Snapshot | None) -> RefreshResult:
+    """Compare texts with what was embedded; a site's statement_timeout does not apply: it takes what it takes."""
+    with database.transaction() as connection:
+        connection.execute(_queries.unhurried)
+        row = connection.execute(_queries.plan).fetchone()
+        assert row is not None
+        patients, queued = row
+        if snapshot:
+            queued += _plan_snapshot(connection, encoder, snapshot)
+    return RefreshResult(patients=patients, queued=queued)
+
+
+def _plan_snapshot(connection: Connection, encoder: RegisteredEncoder, snapshot: Snapshot) -> int:
+    cohort = None if snapshot.cohort is None else list(snapshot.cohort)
+    values = {"encoder_id": encoder.encoder_id, "as_of": snapshot.as_of, "cohort": cohort}
+    row = connection.execute(_queries.plan_snapshot, values).fetchone()
+    return int(row[0]) if row else 0
+
+
+@patiently
+def _concatenate_all(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute(_queries.unhurried)
+        connection.execute(_queries.concatenate_all)
+
+
+@contextmanager
+def _recorded(queue: Queue, result: RefreshResult) -> Iterator[None]:
+    """A row for this run: begun, and how it ended; one that never ended was killed."""
+    started = time.monotonic()
+    run_id = queue.start_run(result.queued)
+    error: str | None = None
+    try:
+        yield
+    except BaseException as failure:
+        error = type(failure).__name__
+        raise
+    finally:
+        result.seconds = time.monotonic() - started
+        queue.finish_run(run_id, result.embedded, result.failed, result.tokens, result.seconds, error)

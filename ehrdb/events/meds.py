@@ -1,0 +1,318 @@
+"""MEDS data sets (Medical Event Data Standard 0.3.3 and 0.4): parquet in, parquet out."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+import polars as pl
+
+from ehrdb import __version__
+from ehrdb.database import Connection, Database
+from ehrdb.errors import ConfigError, InputError
+from ehrdb.events.files import digest_files
+from ehrdb.events.merge import LoadResult, TableReport, load, number_events
+from ehrdb.queries import Queries
+
+_queries = Queries("ehrdb.events", "meds.sql")
+_BATCH = 200_000
+LONGEST_CODE = 2000
+"""Bytes of a code: what the server's index takes."""
+_SPLITS = {"train": "train", "tuning": "val", "held_out": "test"}
+_KNOWN = {"subject_id", "time", "code", "numeric_value", "text_value"}
+_EVENT_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "subject_id": pl.Int64,
+    "time": pl.Datetime("us"),
+    "code": pl.String,
+    "numeric_value": pl.Float32,
+    "text_value": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class MedsOptions:
+    """What MEDS leaves to the data set.
+
+    Attributes:
+        visit_column: column that names the visit of an event (MIMIC: hadm_id).
+        unit_column: column that holds the unit of a number.
+        admission, discharge: prefixes of the codes that start and end an inpatient visit.
+        icu_admission, icu_discharge: the same for intensive care.
+    """
+
+    visit_column: str | None = None
+    unit_column: str = "unit"
+    admission: str = "HOSPITAL_ADMISSION"
+    discharge: str = "HOSPITAL_DISCHARGE"
+    icu_admission: str = "ICU_ADMISSION"
+    icu_discharge: str = "ICU_DISCHARGE"
+
+
+def load_meds(
+    database: Database,
+    directory: Path,
+    options: MedsOptions | None = None,
+    *,
+    source: str = "meds",
+    keep_missing: bool = False,
+) -> LoadResult:
+    """Load `data/**/*.parquet` with `metadata/codes.parquet` and `subject_splits.parquet` where present.
+
+    Events without time are static: known always. Columns that MEDS does not name are kept. Raises InputError
+    naming the file and column; nothing is written then.
+    """
+    chosen = options or MedsOptions()
+    return load(
+        database,
+        source,
+        lambda connection: _stage(connection, directory, chosen),
+        digest=digest_files(directory, chosen, keep_missing),
+        keep_missing=keep_missing,
+    )
+
+
+def export_meds(database: Database, directory: Path, *, visit_column: str = "visit_id") -> int:
+    """Write all events as a MEDS 0.4 data set into a new folder; returns their number.
+
+    Written beside and renamed at the end. Raises InputError where the folder exists, ConfigError for the name of
+    another column.
+    """
+    if not find_spec("pyarrow"):
+        raise ConfigError("pyarrow is not installed", hint="pip install 'ehrdb[meds]'")
+    if directory.exists():
+        raise InputError("exists already", file=directory, hint="Name a new folder.")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent) as temporary, database.transaction() as connection:
+        work = Path(temporary) / "meds"
+        (work / "data").mkdir(parents=True)
+        (work / "metadata").mkdir()
+        events = _export_events(connection, work, visit_column)
+        _export_codes(connection, work)
+        _export_splits(connection, work)
+        _write_dataset(work)
+        shutil.move(work, directory)
+    return events
+
+
+def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Iterator[TableReport]:
+    files = sorted((directory / "data").rglob("*.parquet"))
+    if not files:
+        raise InputError("has no data/**/*.parquet", file=directory, hint="Name the root of a MEDS data set.")
+    rows = 0
+    for file in files:
+        read = 0
+        for batch in _batches(file):
+            _check_rows(file, batch, read)
+            _copy(connection, _queries.copy_events, _as_staged(batch, options, rows))
+            read += len(batch)
+            rows += len(batch)
+    connection.execute(_queries.mark_visits, vars(options))
+    number_events(connection)
+    _stage_codes(connection, directory / "metadata" / "codes.parquet")
+    _stage_splits(connection, directory / "metadata" / "subject_splits.parquet")
+    connection.execute(_queries.stage_patients)
+    yield TableReport("data", rows_read=rows, rows_loaded=rows)
+
+
+def _batches(file: Path) -> Iterator[pl.DataFrame]:
+    try:
+        frame = pl.scan_parquet(file)
+        schema = frame.collect_schema()
+        _check_columns(file, schema)
+        yield from frame.collect_batches(chunk_size=_BATCH, maintain_order=True)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"is not readable parquet ({type(error).__name__})", file=file) from None
+
+
+def _check_columns(file: Path, schema: pl.Schema) -> None:
+    for name in ("subject_id", "time", "code"):
+        if name not in schema:
+            raise InputError("is missing", file=file, column=name)
+    if not schema["subject_id"].is_integer():
+        raise InputError("does not hold whole numbers", file=file, column="subject_id")
+    time = schema["time"]
+    if not isinstance(time, pl.Datetime) or time.time_zone is not None:
+        raise InputError(
+            "does not hold timestamps without time zone",
+            file=file,
+            column="time",
+            hint="MEDS times are local; drop the zone when you write the file.",
+        )
+    if "numeric_value" in schema and not schema["numeric_value"].is_numeric():
+        raise InputError("does not hold numbers", file=file, column="numeric_value")
+
+
+def _check_rows(file: Path, batch: pl.DataFrame, first_row: int) -> None:
+    """Raise InputError for the first row that no event can be made of."""
+    code, time = pl.col("code").cast(pl.String), pl.col("time")
+    rules = (
+        ("subject_id", pl.col("subject_id").cast(pl.Int64, strict=False).is_null(), "is not a 64-bit whole number"),
+        ("code", code.is_null() | (code == ""), "is empty"),
+        ("code", code.str.len_bytes() > LONGEST_CODE, f"is longer than {LONGEST_CODE} bytes"),
+        ("code", code.str.contains("\x00", literal=True), "holds a zero byte"),
+        ("time", ~time.is_between(datetime(1, 1, 1), datetime(9999, 12, 31)), "is outside the years 1 to 9999"),
+    )
+    for column, broken, problem in rules:
+        found = batch.select(broken.fill_null(False)).to_series()
+        if found.any():
+            raise InputError(problem, file=file, row=first_row + int(found.arg_max() or 0) + 1, column=column)
+
+
+def _as_staged(batch: pl.DataFrame, options: MedsOptions, first_row: int) -> pl.DataFrame:
+    """A batch in the columns of event_staging that COPY fills."""
+    optional = {"numeric_value": pl.Float32, "text_value": pl.String}
+    batch = batch.with_columns(
+        *(pl.lit(None, kind).alias(name) for name, kind in optional.items() if name not in batch.columns)
+    )
+    # PostgreSQL's text has no zero bytes; nothing else of a text is changed.
+    batch = batch.with_columns(pl.col(pl.String).str.replace_all("\x00", "", literal=True))
+    named = {options.unit_column, options.visit_column}
+    others = [name for name in batch.columns if name not in _KNOWN | named]
+    return batch.select(
+        pl.col("subject_id").cast(pl.Int64),
+        pl.int_range(first_row, first_row + pl.len()),
+        pl.col("time").dt.to_string("%Y-%m-%d %H:%M:%S%.6f").fill_null("-infinity"),
+        pl.col("code").cast(pl.String),
+        pl.col("numeric_value").cast(pl.Float32),
+        pl.col("text_value").cast(pl.String),
+        _column(batch, options.unit_column),
+        _column(batch, options.visit_column).alias("visit"),
+        (pl.struct(others).struct.json_encode() if others else pl.lit(None, pl.String)).alias("extra"),
+    )
+
+
+def _column(batch: pl.DataFrame, name: str | None) -> pl.Expr:
+    return pl.col(name).cast(pl.String) if name in batch.columns else pl.lit(None, pl.String).alias("none")
+
+
+def _copy(connection: Connection, statement: bytes, frame: pl.DataFrame) -> None:
+    buffer = io.BytesIO()
+    frame.write_csv(buffer, include_header=False)
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(buffer.getvalue())
+
+
+def _stage_codes(connection: Connection, file: Path) -> None:
+    if not file.exists():
+        return
+    codes = _read_metadata(file, "code")
+    for name in ("description", "parent_codes"):
+        if name not in codes.columns:
+            codes = codes.with_columns(pl.lit(None).alias(name))
+    described = codes.select("code", pl.col("description").cast(pl.String))
+    _copy(connection, _queries.copy_codes, described)
+    parents = codes.select("code", pl.col("parent_codes").cast(pl.List(pl.String))).explode("parent_codes")
+    _copy(connection, _queries.copy_parents, parents.drop_nulls())
+
+
+def _stage_splits(connection: Connection, file: Path) -> None:
+    connection.execute(_queries.split_table)
+    if file.exists():
+        splits = _read_metadata(file, "subject_id", "split").select("subject_id", pl.col("split").replace(_SPLITS))
+        _copy(connection, _queries.copy_splits, splits)
+
+
+def _read_metadata(file: Path, *required: str) -> pl.DataFrame:
+    try:
+        frame = pl.read_parquet(file)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"is not readable parquet ({type(error).__name__})", file=file) from None
+    for name in required:
+        if name not in frame.columns:
+            raise InputError("is missing", file=file, column=name)
+    key = required[0]
+    bad = frame.select(pl.col(key).is_null() | pl.col(key).is_duplicated()).to_series()
+    if bad.any():
+        raise InputError("is empty or stands twice", file=file, row=int(bad.arg_max() or 0) + 1, column=key)
+    return frame
+
+
+def _export_events(connection: Connection, work: Path, visit_column: str) -> int:
+    extra = _extra_columns(connection)
+    if visit_column in {*_EVENT_TYPES, "unit", *extra}:
+        raise ConfigError(
+            f"--visit-column {visit_column} is a column of its own in this data",
+            hint="Name the visits' column otherwise.",
+        )
+    buffered = work / "events.csv"
+    with buffered.open("wb") as stream, connection.cursor() as cursor, cursor.copy(_queries.export_events) as copy:
+        for chunk in copy:
+            stream.write(chunk)
+    frame = pl.scan_csv(
+        buffered, schema={**_EVENT_TYPES, "time": pl.String, "unit": pl.String, "visit": pl.String, "extra": pl.String}
+    ).with_columns(pl.col("time").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us"))
+    if extra:
+        frame = frame.with_columns(pl.col("extra").str.json_decode(pl.Struct(extra))).unnest("extra")
+    else:
+        frame = frame.drop("extra")
+    frame.rename({"visit": visit_column}).sink_parquet(work / "data" / "0.parquet")
+    buffered.unlink()
+    return _with_plain_strings(work / "data" / "0.parquet")
+
+
+def _extra_columns(connection: Connection) -> dict[str, pl.DataType]:
+    kinds: dict[str, pl.DataType] = {"number": pl.Float64(), "boolean": pl.Boolean(), "integer": pl.Int64()}
+    rows = connection.execute(_queries.extra_columns)
+    return {name: kinds.get(kind, pl.String()) for name, kind in rows}
+
+
+def _export_codes(connection: Connection, work: Path) -> None:
+    rows = connection.execute(_queries.export_codes).fetchall()
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
+        "code": pl.String,
+        "description": pl.String,
+        "parent_codes": pl.List(pl.String),
+    }
+    pl.DataFrame(rows, schema, orient="row").write_parquet(work / "metadata" / "codes.parquet")
+    _with_plain_strings(work / "metadata" / "codes.parquet")
+
+
+def _export_splits(connection: Connection, work: Path) -> None:
+    names = {ours: theirs for theirs, ours in _SPLITS.items()}
+    rows = [(patient, names.get(split, split)) for patient, split in connection.execute(_queries.export_splits)]
+    frame = pl.DataFrame(rows, {"subject_id": pl.Int64, "split": pl.String}, orient="row")
+    frame.write_parquet(work / "metadata" / "subject_splits.parquet")
+    _with_plain_strings(work / "metadata" / "subject_splits.parquet")
+
+
+def _with_plain_strings(file: Path) -> int:
+    """Rewrite a file that polars wrote: MEDS's schemas want Arrow's plain strings and lists, all but for text_value.
+
+    Returns the number of rows.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def plain(kind: pa.DataType) -> pa.DataType:
+        if pa.types.is_large_list(kind):
+            return pa.list_(plain(kind.value_type))
+        return pa.string() if pa.types.is_large_string(kind) else kind
+
+    part = file.with_suffix(".part")
+    with pq.ParquetFile(file) as source:
+        fields = [f if f.name == "text_value" else f.with_type(plain(f.type)) for f in source.schema_arrow]
+        schema = pa.schema(fields)
+        with pq.ParquetWriter(part, schema) as writer:
+            for batch in source.iter_batches():
+                writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+        rows = source.metadata.num_rows
+    part.replace(file)
+    return int(rows)
+
+
+def _write_dataset(work: Path) -> None:
+    metadata = {
+        "dataset_name": "ehrdb export",
+        "etl_name": "ehrdb",
+        "etl_version": __version__,
+        "meds_version": "0.4.0",
+        "created_at": datetime.now().isoformat(timespec="seconds"),
+    }
+    (work / "metadata" / "dataset.json").write_text(json.dumps(metadata, indent=1), encoding="utf-8")

@@ -1,0 +1,79 @@
+-- name: copy_events
+-- a batch into the common stream
+copy pg_temp.event_staging (patient_id, row, time, code, numeric_value, text_value, unit, visit_id, extra)
+from stdin (format csv);
+
+-- name: mark_visits
+-- admissions are visits that last until the next discharge of the same visit
+with boundary as materialized (
+    select e.patient_id, e.row, e.time, e.visit_id, kind.visit_class, starts_with(e.code, kind.admission) as is_start
+      from pg_temp.event_staging e
+      join (values ('inpatient', %(admission)s, %(discharge)s),
+                   ('icu', %(icu_admission)s, %(icu_discharge)s)) as kind (visit_class, admission, discharge)
+        on starts_with(e.code, kind.admission) or starts_with(e.code, kind.discharge)
+), visit as materialized (
+    select s.row, s.visit_class, min(d.time) as end_time
+      from boundary s
+      left join boundary d
+        on not d.is_start and d.visit_class = s.visit_class and d.patient_id = s.patient_id and d.time >= s.time
+       and (s.visit_id is null or d.visit_id = s.visit_id)
+     where s.is_start
+     group by s.row, s.visit_class
+)
+update pg_temp.event_staging e
+   set visit_class = visit.visit_class, end_time = visit.end_time
+  from visit
+ where e.row = visit.row;
+
+-- name: copy_codes
+-- descriptions
+copy pg_temp.concept_staging (code, description) from stdin (format csv);
+
+-- name: copy_parents
+-- parents of codes
+copy pg_temp.concept_parent_staging (child_code, parent_code) from stdin (format csv);
+
+-- name: split_table
+-- split per patient
+create temp table split_staging (patient_id bigint primary key, split text) on commit drop;
+
+-- name: copy_splits
+-- as the data set has them
+copy pg_temp.split_staging (patient_id, split) from stdin (format csv);
+
+-- name: stage_patients
+-- demographics from MEDS's own codes
+insert into pg_temp.patient_staging (patient_id, birth_time, death_time, sex, race, split)
+select e.patient_id, min(e.time) filter (where e.code = 'MEDS_BIRTH'), min(e.time) filter (where e.code = 'MEDS_DEATH'),
+       min(substr(e.code, 9)) filter (where starts_with(e.code, 'GENDER//')),
+       min(substr(e.code, 7)) filter (where starts_with(e.code, 'RACE//')),
+       min(s.split)
+  from pg_temp.event_staging e
+  left join pg_temp.split_staging s on s.patient_id = e.patient_id
+ group by e.patient_id;
+
+-- name: export_events
+-- everything, patient by patient in order
+copy (select e.patient_id as subject_id, nullif(e.time, '-infinity') as time, c.code, e.numeric_value, e.text_value,
+             u.unit, e.visit_id as visit, e.extra
+        from ehrdb.event e
+        join ehrdb.concept c using (code_id)
+        left join ehrdb.unit u using (unit_id)
+       order by e.patient_id, e.time, e.ordinal)
+  to stdout (format csv, header);
+
+-- name: extra_columns
+-- columns that MEDS does not name, with the kind of value they hold
+select k.key, min(case when jsonb_typeof(k.value) <> 'number' then jsonb_typeof(k.value)
+                       when k.value::text ~ '^-?\d+$' then 'integer' else 'number' end)
+  from ehrdb.event e cross join jsonb_each(e.extra) k
+ where jsonb_typeof(k.value) <> 'null'
+ group by k.key order by k.key;
+
+-- name: export_codes
+-- descriptions and parents
+select code, description, nullif(parents, '{}') from ehr.concept order by code;
+
+-- name: export_splits
+-- splits that patients have
+select patient_id, split from ehrdb.patient where split is not null order by patient_id;

@@ -1,0 +1,264 @@
+-- name: columns_of
+-- columns of a table of the source schema, in any letter case
+select column_name from information_schema.columns
+ where table_schema = %(schema)s and lower(table_name) = %(table)s order by ordinal_position;
+
+-- name: columns_of_raw
+-- columns that a copied table has
+select attname::text from pg_attribute
+ where attrelid = to_regclass('pg_temp.' || %(table)s) and attnum > 0 and not attisdropped;
+
+-- name: schema_standing
+-- whether one may look into a schema; no row where there is none
+select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = %(schema)s;
+
+-- name: omop_tables
+-- the shapes that CDM tables are brought into; `faults` names columns that could not be read
+create temp table omop_person (
+    row bigint, faults text[], person_id bigint, birth_time timestamp, gender_concept_id bigint,
+    race_concept_id bigint, ethnicity_concept_id bigint
+) on commit drop;
+create temp table omop_code (
+    row bigint, faults text[], concept_id bigint, code text, name text, standard_concept text
+) on commit drop;
+create temp table omop_death (row bigint, faults text[], person_id bigint, time timestamp) on commit drop;
+create temp table omop_event (
+    table_number integer, source_table text, row bigint, faults text[], key bigint, person_id bigint,
+    concept_id bigint, source_concept_id bigint, source_value text, time timestamp, end_time timestamp,
+    visit_id text, numeric_value real, value_as_concept_id bigint, text_value text, unit_concept_id bigint,
+    unit text, care_site_id text
+) on commit drop;
+
+-- name: read_person
+-- year, month and day of birth, or the time where it is known
+insert into pg_temp.omop_person
+select row, array_remove(array[
+           case when cast_person_id is null then 'person_id' end,
+           case when birth_datetime is not null and cast_birth_datetime is null then 'birth_datetime' end,
+           case when cast_birth_datetime is null and cast_birth_date is null then 'year_of_birth' end], null),
+       cast_person_id, coalesce(cast_birth_datetime, cast_birth_date), ehrdb.to_bigint(gender_concept_id),
+       ehrdb.to_bigint(race_concept_id), ehrdb.to_bigint(ethnicity_concept_id)
+  from (select r.*, ehrdb.to_bigint(person_id) as cast_person_id, ehrdb.to_time(birth_datetime) as cast_birth_datetime,
+               ehrdb.to_time(concat_ws('-', lpad(split_part(year_of_birth, '.', 1), 4, '0'),
+                                       lpad(split_part(coalesce(month_of_birth, '1'), '.', 1), 2, '0'),
+                                       lpad(split_part(coalesce(day_of_birth, '1'), '.', 1), 2, '0'))) as cast_birth_date
+          from {raw} r offset 0) r;
+
+-- name: read_concept
+-- VOCABULARY/CODE by concept id; concept 0 means none
+insert into pg_temp.omop_code
+select row, case when cast_concept_id is null then array['concept_id'] else array[]::text[] end, cast_concept_id,
+       vocabulary_id || '/' || concept_code, concept_name, standard_concept
+  from (select r.*, ehrdb.to_bigint(concept_id) as cast_concept_id from {raw} r offset 0) r
+ where cast_concept_id is distinct from 0;
+
+-- name: read_death
+-- the time of death
+insert into pg_temp.omop_death
+select row, array_remove(array[case when cast_person_id is null then 'person_id' end,
+                               case when cast_time is null then 'death_date' end], null),
+       cast_person_id, cast_time
+  from (select r.*, ehrdb.to_bigint(person_id) as cast_person_id,
+               coalesce(ehrdb.to_time(death_datetime), ehrdb.to_time(death_date)) as cast_time
+          from {raw} r offset 0) r;
+
+-- name: read_events
+-- a clinical table in the one shape that all events have
+insert into pg_temp.omop_event
+select {number}, {table}, row, array_remove(array[
+           case when cast_key is null then {table} || '_id' end,
+           case when cast_person_id is null then 'person_id' end,
+           case when concept_id is not null and cast_concept_id is null then 'concept_id' end,
+           case when start_datetime is not null and cast_start_datetime is null then 'start datetime' end,
+           case when cast_start_datetime is null and cast_start_date is null then 'start date' end,
+           case when end_datetime is not null and cast_end_datetime is null then 'end datetime' end,
+           case when end_date is not null and cast_end_date is null then 'end date' end,
+           case when value_as_number is not null and cast_value is null then 'value_as_number' end], null),
+       cast_key, cast_person_id, cast_concept_id, ehrdb.to_bigint(source_concept_id), source_value,
+       coalesce(cast_start_datetime, cast_start_date), coalesce(cast_end_datetime, cast_end_date), visit_id,
+       cast_value, ehrdb.to_bigint(value_as_concept_id), coalesce(value_as_string, value_source_value),
+       ehrdb.to_bigint(unit_concept_id), unit_source_value, care_site_id
+  from (select r.*, ehrdb.to_bigint(key) as cast_key, ehrdb.to_bigint(person_id) as cast_person_id,
+               ehrdb.to_bigint(concept_id) as cast_concept_id, ehrdb.to_value(value_as_number) as cast_value,
+               ehrdb.to_time(start_date) as cast_start_date, ehrdb.to_time(start_datetime) as cast_start_datetime,
+               ehrdb.to_time(end_date) as cast_end_date, ehrdb.to_time(end_datetime) as cast_end_datetime
+          from {raw} r offset 0) r;
+
+-- name: index_tables
+-- events look up their person and their codes
+create index on pg_temp.omop_person (person_id);
+create index on pg_temp.omop_code (concept_id);
+analyze pg_temp.omop_person;
+analyze pg_temp.omop_code;
+analyze pg_temp.omop_event;
+
+-- name: left_out
+-- rows that COPY could not take
+insert into pg_temp.load_problem (source_table, row, column_name, problem) values (%s, %s, 'row', %s);
+
+-- name: check
+-- rows that cannot be loaded
+insert into pg_temp.load_problem (source_table, row, column_name, problem)
+with faulty (source_table, row, faults) as (
+    select 'person', row, faults from pg_temp.omop_person
+    union all select 'concept', row, faults from pg_temp.omop_code
+    union all select 'death', row, faults from pg_temp.omop_death
+    union all select source_table, row, faults from pg_temp.omop_event
+), keyed (source_table, column_name, key, row) as (
+    select 'person', 'person_id', person_id, row from pg_temp.omop_person
+    union all select 'concept', 'concept_id', concept_id, row from pg_temp.omop_code
+    union all select source_table, source_table || '_id', key, row from pg_temp.omop_event
+), referring (source_table, row, person_id) as (
+    select source_table, row, person_id from pg_temp.omop_event
+    union all select 'death', row, person_id from pg_temp.omop_death
+)
+select f.source_table, f.row, name,
+       'is ' || case when name like '%_id' then 'not a whole number' when name like '%number' then 'not a number'
+                    else 'missing or impossible' end
+  from faulty f cross join unnest(f.faults) name where cardinality(f.faults) > 0
+union all
+select source_table, max(row), column_name, 'stands twice (' || key || ')'
+  from keyed where key is not null group by source_table, column_name, key having count(*) > 1
+union all
+select r.source_table, r.row, 'person_id', 'is not in person (' || r.person_id || ')'
+  from referring r left join pg_temp.omop_person p using (person_id)
+ where r.person_id is not null and p.person_id is null;
+
+-- name: name_file
+-- say which file a problem is in
+update pg_temp.load_problem set file = %(file)s where source_table = %(table)s;
+
+-- name: reject
+-- leave the rows with problems out
+delete from pg_temp.omop_person p using pg_temp.load_problem b where b.source_table = 'person' and b.row = p.row;
+delete from pg_temp.omop_code c using pg_temp.load_problem b where b.source_table = 'concept' and b.row = c.row;
+delete from pg_temp.omop_death d using pg_temp.load_problem b where b.source_table = 'death' and b.row = d.row;
+delete from pg_temp.omop_event e using pg_temp.load_problem b where b.source_table = e.source_table and b.row = e.row;
+insert into pg_temp.load_problem (source_table, row, column_name, problem)
+select r.source_table, r.row, 'person_id', 'is of a rejected person'
+  from (select source_table, row, person_id from pg_temp.omop_event
+        union all select 'death', row, person_id from pg_temp.omop_death) r
+ where not exists (select from pg_temp.omop_person p where p.person_id = r.person_id);
+delete from pg_temp.omop_event e where not exists (select from pg_temp.omop_person p where p.person_id = e.person_id);
+delete from pg_temp.omop_death d where not exists (select from pg_temp.omop_person p where p.person_id = d.person_id);
+
+-- name: stage_events
+-- clinical rows as events; ties within a second go by table, then key
+insert into pg_temp.event_staging (patient_id, row, time, end_time, code, numeric_value, text_value, unit, visit_id,
+                                   visit_class, source_table)
+select e.person_id, row_number() over (order by e.table_number, e.key),
+       case when %(end_of_day)s and e.time = date_trunc('day', e.time) then e.time + interval '23:59' else e.time end,
+       case when %(end_of_day)s and e.end_time = date_trunc('day', e.end_time) then e.end_time + interval '23:59'
+            else e.end_time end,
+       coalesce(
+           case %(first)s when 'standard' then standard.code when 'source' then source.code else local.code end,
+           case %(second)s when 'standard' then standard.code when 'source' then source.code else local.code end,
+           case %(third)s when 'standard' then standard.code when 'source' then source.code else local.code end,
+           local.code, 'OMOP/' || e.source_table || ':' || coalesce(e.concept_id::text, 'unknown')),
+       e.numeric_value, case when e.numeric_value is null then coalesce(value.name, e.text_value) end,
+       coalesce(e.unit, unit.name), e.visit_id,
+       case when e.source_table = 'visit_occurrence' then
+                case when e.concept_id = any (%(inpatient)s::bigint[]) then 'inpatient'
+                     when e.concept_id = 9203 then 'emergency'
+                     when e.concept_id = 9202 then 'outpatient' else 'other' end
+            when e.source_table = 'visit_detail' and (
+                     e.concept_id = any (%(icu)s::bigint[])
+                  or exists (select from ehrdb.icu_care_site s where s.code = 'CARE_SITE/' || e.care_site_id))
+                then 'icu' end,
+       e.source_table
+  from pg_temp.omop_event e
+  left join pg_temp.omop_code standard on standard.concept_id = e.concept_id
+  left join pg_temp.omop_code source on source.concept_id = e.source_concept_id
+  left join pg_temp.omop_code value on value.concept_id = e.value_as_concept_id
+  left join pg_temp.omop_code unit on unit.concept_id = e.unit_concept_id
+ cross join lateral (select 'OMOP/' || e.source_table || ':' || e.source_value as code) local;
+
+-- name: stage_persons
+-- birth first, demographics at the end of that day
+insert into pg_temp.event_staging (patient_id, row, time, code, source_table)
+select p.person_id, fact.row - 10,
+       case when fact.row > 0 and %(end_of_day)s and p.birth_time = date_trunc('day', p.birth_time)
+            then p.birth_time + interval '23:59' else p.birth_time end,
+       fact.code, 'person'
+  from pg_temp.omop_person p
+  left join pg_temp.omop_code sex on sex.concept_id = p.gender_concept_id
+  left join pg_temp.omop_code race on race.concept_id = p.race_concept_id
+  left join pg_temp.omop_code ethnicity on ethnicity.concept_id = p.ethnicity_concept_id
+ cross join lateral (values (0, 'SNOMED/3950001'), (1, race.code), (2, sex.code), (3, ethnicity.code)) as fact (row, code)
+ where fact.code is not null;
+
+-- name: stage_deaths
+-- death as an event
+insert into pg_temp.event_staging (patient_id, row, time, code, source_table)
+select d.person_id, 9223372036854775807,
+       case when %(end_of_day)s and d.time = date_trunc('day', d.time) then d.time + interval '23:59' else d.time end,
+       'SNOMED/419620001', 'death'
+  from pg_temp.omop_death d;
+
+-- name: stage_patients
+-- one row per person
+insert into pg_temp.patient_staging (patient_id, birth_time, death_time, sex, race, ethnicity)
+select e.patient_id, min(e.time) filter (where e.code = 'SNOMED/3950001' and e.source_table = 'person'),
+       min(e.time) filter (where e.source_table = 'death'),
+       min(substr(e.code, 8)) filter (where starts_with(e.code, 'Gender/') and e.source_table = 'person'),
+       min(c.name) filter (where starts_with(e.code, 'Race/') and e.source_table = 'person'),
+       min(c.name) filter (where starts_with(e.code, 'Ethnicity/') and e.source_table = 'person')
+  from pg_temp.event_staging e
+  left join pg_temp.omop_code c on c.code = e.code and e.source_table = 'person'
+ group by e.patient_id;
+
+-- name: stage_concepts
+-- descriptions of the codes that occur; birth and death have the names that EHRSHOT gives them
+insert into pg_temp.concept_staging (code, concept_id, description, standard_concept)
+select distinct on (used.code) used.code, c.concept_id,
+       case used.code when 'SNOMED/3950001' then 'Birth' when 'SNOMED/419620001' then 'Death'
+            else coalesce(c.name, substr(used.code, strpos(used.code, ':') + 1)) end,
+       c.standard_concept
+  from (select distinct code from pg_temp.event_staging) used
+  left join pg_temp.omop_code c on c.code = used.code
+ order by used.code, c.standard_concept nulls last, c.concept_id;
+
+-- name: stage_parents_from_concept_relationship
+-- FEMR's rule: of each concept only the best parents, standard ones
+-- first, then by kind of relationship (spec of tasks, section on ontology expansion)
+with recursive edge as (
+    select child.code as child_code, parent.code as parent_code, child.concept_id as child_id, parent.concept_id as parent_id,
+           rank() over (partition by child.concept_id
+                        order by nullif(parent.standard_concept, '') is null, kind.position) as place
+      from pg_temp.raw_concept_relationship r
+      join unnest(array['Has precise ingredient', 'RxNorm has ing', 'Quantified form of', 'Has ingredient', 'Form of',
+                        'Consists of', 'Is a']) with ordinality as kind (name, position) on kind.name = r.relationship_id
+      join pg_temp.omop_code child on child.concept_id = ehrdb.to_bigint(r.concept_id_1)
+      join pg_temp.omop_code parent on parent.concept_id = ehrdb.to_bigint(r.concept_id_2)
+     where coalesce(to_jsonb(r) ->> 'invalid_reason', '') = '' and child.concept_id <> parent.concept_id
+), best as materialized (
+    select distinct child_code, parent_code from edge where place = 1
+), reached (code) as (
+    select distinct code from pg_temp.event_staging
+    union
+    select b.parent_code from reached r join best b on b.child_code = r.code
+)
+insert into pg_temp.concept_parent_staging (child_code, parent_code)
+select b.child_code, b.parent_code from best b where b.child_code in (select code from reached);
+
+-- name: stage_parents_from_concept_ancestor
+-- direct parents, where only the closure is there
+insert into pg_temp.concept_parent_staging (child_code, parent_code)
+select distinct child.code, parent.code
+  from pg_temp.raw_concept_ancestor a
+  join pg_temp.omop_code child on child.concept_id = ehrdb.to_bigint(a.descendant_concept_id)
+  join pg_temp.omop_code parent on parent.concept_id = ehrdb.to_bigint(a.ancestor_concept_id)
+ where coalesce(to_jsonb(a) ->> 'min_levels_of_separation', '1') = '1' and child.concept_id <> parent.concept_id;
+
+-- name: reports
+-- what became of each table's rows; a person is one row, whatever facts it becomes
+select coalesce(s.source_table, b.source_table), (coalesce(s.loaded, 0) + coalesce(b.rejected, 0))::bigint, coalesce(s.loaded, 0),
+       coalesce(s.unmapped, 0), coalesce(b.rejected, 0)::bigint, coalesce(b.reasons, '{}')
+  from (select source_table, count(*) filter (where source_table <> 'person' or code = 'SNOMED/3950001') as loaded,
+               count(*) filter (where starts_with(code, 'OMOP/')) as unmapped
+          from pg_temp.event_staging group by source_table) s
+  full join (select source_table, sum(rows) as rejected, jsonb_object_agg(problem, rows) as reasons
+               from (select source_table, column_name || ' ' || split_part(problem, ' (', 1) as problem, count(*) as rows
+                       from pg_temp.load_problem group by 1, 2) p
+              group by source_table) b using (source_table)
+ order by 1;

@@ -1,0 +1,40 @@
+"""Forgetting patients, and proving it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg import sql
+
+from ehrdb.database import Connection, Database
+from ehrdb.errors import NotFound
+from ehrdb.queries import Queries
+
+_queries = Queries("ehrdb.events", "purge.sql")
+
+
+def purge(database: Database, patient_ids: Sequence[int]) -> dict[str, tuple[int, int]]:
+    """Remove everything of these patients; rows of theirs before and after, per table.
+
+    Vectors that no other patient shows go as well. Raises NotFound for an unknown patient; nothing is removed
+    then.
+    """
+    ids = {"patient_ids": list(patient_ids)}
+    with database.transaction() as connection:
+        unknown = connection.execute(_queries.unknown, ids).fetchone()
+        if unknown:
+            raise NotFound(f"unknown patient {unknown[0]}", hint="See: select patient_id from ehr.patient;")
+        before = _count(connection, patient_ids)
+        connection.execute(_queries.purge_patients, ids)
+        after = _count(connection, patient_ids)
+    return {table: (count, after[table]) for table, count in before.items()}
+
+
+def _count(connection: Connection, patient_ids: Sequence[int]) -> dict[str, int]:
+    """Rows of these patients in every table that knows patients."""
+    counts = {}
+    for (table,) in connection.execute(_queries.patient_tables).fetchall():
+        statement = sql.SQL("select count(*) from ehrdb.{} where patient_id = any (%s)").format(sql.Identifier(table))
+        row = connection.execute(statement, [list(patient_ids)]).fetchone()
+        counts[table] = int(row[0]) if row else 0
+    return counts

@@ -1,0 +1,16 @@
+-- name: unknown
+-- the first of these patients that is not here
+select id from unnest(%(patient_ids)s::bigint[]) id
+ where not exists (select from ehrdb.patient p where p.patient_id = id) order by id limit 1;
+
+-- name: purge_patients
+-- everything of these patients
+select ehrdb.purge_patients(%(patient_ids)s::bigint[]);
+
+-- name: patient_tables
+-- every table with a patient_id
+select c.relname
+  from pg_class c join pg_attribute a on a.attrelid = c.oid
+ where c.relnamespace = 'ehrdb'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
+   and a.attname = 'patient_id'
+ order by c.relname;

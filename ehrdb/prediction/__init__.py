@@ -1,0 +1,16 @@
+"""Prediction: tasks (declared in YAML, labelled in SQL), their labels in files, and heads trained on them."""
+
+from ehrdb.prediction.site import add_task, declared, read_task, remove_task
+from ehrdb.prediction.tasks import LabelResult, Task, benchmark_tasks, find_task, label
+
+__all__ = [
+    "LabelResult",
+    "Task",
+    "add_task",
+    "benchmark_tasks",
+    "declared",
+    "find_task",
+    "label",
+    "read_task",
+    "remove_task",
+]

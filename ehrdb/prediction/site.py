@@ -1,0 +1,155 @@
+"""A site's own tasks: a YAML file, checked, that SQL turns into labels (`ehrdb.labels_outcome_in_window`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from ehrdb.database import Connection
+from ehrdb.errors import ConfigError, InputError
+from ehrdb.prediction.tasks import Task, benchmark_tasks, put_task
+from ehrdb.queries import Queries
+
+_queries = Queries("ehrdb.prediction", "tasks.sql")
+SHAPE = "outcome_in_window"
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Value(_Part):
+    """Which values an event must have; every bound that is given holds. Units are compared, never converted."""
+
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+    unit: Text | None = None
+    texts: list[Text] | None = Field(default=None, min_length=1)
+
+
+class Selector(_Part):
+    """Events: one of the moments that every source has, or codes (`ICD10CM/E11*` is all that start so)."""
+
+    event: Literal["admission", "discharge", "icu", "death"] | None = None
+    codes: list[Text] | None = Field(default=None, min_length=1)
+    descendants: bool = True
+    value: Value | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Selector:
+        if (self.event is None) == (self.codes is None):
+            raise ValueError("name either an event or codes")
+        if self.event and self.value:
+            raise ValueError("value goes with codes")
+        return self
+
+
+class PredictionTime(Selector):
+    """When to predict: at each such event, moved by hours, then at the end of that day if so asked."""
+
+    offset_hours: float = 0
+    end_of_day: bool = False
+    first: bool = False
+
+
+class Outcome(Selector):
+    """What to predict: whether it happens after `from_hours`, within `days` or until discharge."""
+
+    days: int | None = Field(default=None, gt=0)
+    until: Literal["discharge"] | None = None
+    from_hours: float = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Outcome:
+        if (self.days is None) == (self.until is None):
+            raise ValueError("name either days or until: discharge")
+        return self
+
+
+class Exclusion(Selector):
+    """Who is left out: those with such an event up to the prediction time, in the last `days` if given."""
+
+    days: int | None = Field(default=None, gt=0)
+
+
+class Declaration(_Part):
+    """One task of a site, as its YAML file says it (docs/tasks.md)."""
+
+    task: Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,62}$")]
+    description: Text
+    group: Text = "site"
+    question: Text | None = None
+    prediction_time: PredictionTime
+    outcome: Outcome
+    exclude: list[Exclusion] = []
+    min_age: int | None = Field(default=None, ge=0)
+    censoring: Literal["follow_up", "negative"] = "follow_up"
+
+    def codes(self) -> list[str]:
+        """Every code that the declaration names."""
+        selectors = [self.prediction_time, self.outcome, *self.exclude]
+        return [code for selector in selectors for code in selector.codes or []]
+
+    def as_task(self) -> Task:
+        """The task that SQL labels."""
+        rule = self.model_dump(exclude={"task", "group", "description"}, exclude_none=True)
+        return Task(self.task, self.group, self.description, {"shape": SHAPE, **rule})
+
+
+def declared(task: Task) -> dict[str, Any]:
+    """A task as its file would say it; of a site's task, what `ehrdb task add` takes."""
+    fields = {"task": task.name, "group": task.group, "description": task.description, **task.rule}
+    if fields.pop("shape") != SHAPE:
+        return {**fields, "shape": task.rule["shape"]}
+    return Declaration.model_validate(fields).model_dump(exclude_defaults=True)
+
+
+def read_task(file: Path) -> Declaration:
+    """A task's declaration. Raises InputError with the place and the fault of everything that is wrong."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(error.strerror or "cannot be read", file=file) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or "not UTF-8 text"
+        raise InputError(f"is not YAML: {problem}", file=file, row=mark.line + 1 if mark else None) from None
+    try:
+        return Declaration.model_validate(content)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors()]
+        raise InputError("; ".join(faults), file=file, hint="See docs/tasks.md, or `ehrdb task add --help`.") from None
+
+
+def add_task(connection: Connection, declaration: Declaration, *, replace: bool = False) -> list[str]:
+    """Remember a site's task; returns those of its codes that the records here do not have.
+
+    Raises ConfigError for the name of another task, unless `replace`: its labels and heads go then, for they were
+    of another question.
+    """
+    if declaration.task in benchmark_tasks():
+        raise ConfigError(f"{declaration.task} is a task of the benchmark", hint="Choose another name.")
+    if replace:
+        connection.execute(_queries.drop_task, {"task": declaration.task})
+    elif connection.execute(_queries.find_task, {"task": declaration.task}).fetchone():
+        raise ConfigError(
+            f"there is a task {declaration.task} already",
+            hint="Choose another name, or --replace it: its labels and heads are removed then.",
+        )
+    put_task(connection, declaration.as_task())
+    return [code for (code,) in connection.execute(_queries.missing_codes, {"codes": declaration.codes()})]
+
+
+def remove_task(connection: Connection, name: str) -> None:
+    """Forget a task with its labels and heads (one of the benchmark then has its own rule again).
+
+    Raises ConfigError where there is nothing of it.
+    """
+    if not connection.execute(_queries.drop_task, {"task": name}).rowcount:
+        raise ConfigError(f"there is nothing of a task {name} here", hint="See `ehrdb task list`.")

@@ -1,0 +1,100 @@
+"""The 15 tasks of the benchmark and a site's own; labelling them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+
+from ehrdb.database import Connection, Database
+from ehrdb.errors import NotFound
+from ehrdb.queries import Queries
+
+_queries = Queries("ehrdb.prediction", "tasks.sql")
+IMPORTED = "imported"
+"""Shape of a task whose labels came from a file and stay as they are."""
+Kind = Literal["binary", "multiclass", "multilabel"]
+_KINDS: dict[str, Kind] = {"lab_class": "multiclass", "radiology_findings": "multilabel"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task's declaration. `rule` holds its shape and parameters; kind decides what a label's value means."""
+
+    name: str
+    group: str
+    description: str
+    rule: dict[str, Any]
+
+    @property
+    def question(self) -> str | None:
+        """What encoders that follow instructions are asked, where a site's task says so."""
+        return self.rule.get("question")
+
+    @property
+    def kind(self) -> Kind:
+        """binary: 0 or 1; multiclass: 0 to 3, positive from 1; multilabel: 14 bits."""
+        imported: Kind | None = self.rule.get("kind")
+        return imported or _KINDS.get(self.rule["shape"], "binary")
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """How many labels a task got, and how many of them are positive."""
+
+    task: str
+    labels: int
+    positives: int
+
+
+@cache
+def benchmark_tasks() -> dict[str, Task]:
+    """The 15 tasks of EHRSHOT, by name."""
+    declared = yaml.safe_load((files("ehrdb.prediction") / "tasks.yaml").read_text(encoding="utf-8"))
+    return {
+        name: Task(name, fields.pop("group"), fields.pop("description"), fields) for name, fields in declared.items()
+    }
+
+
+def find_task(connection: Connection, name: str) -> Task:
+    """The task of that name, of the benchmark or the site's own. Raises NotFound with the names there are."""
+    row = connection.execute(_queries.find_task, {"task": name}).fetchone()
+    stored = Task(name, *row) if row else None
+    if stored and (stored.rule["shape"] == IMPORTED or name not in benchmark_tasks()):
+        return stored
+    if name in benchmark_tasks():
+        return benchmark_tasks()[name]
+    own = [task for (task,) in connection.execute(_queries.site_tasks)]
+    raise NotFound(
+        f"there is no task {name}",
+        hint=f"Tasks: {', '.join([*benchmark_tasks(), *own])}. A task of your own: `ehrdb task add`.",
+    )
+
+
+def label(database: Database, names: Sequence[str]) -> list[LabelResult]:
+    """Replace the labels of these tasks by what their rules give now; all or nothing."""
+    with database.transaction() as connection:
+        results = []
+        for task in [find_task(connection, name) for name in names]:
+            put_task(connection, task)
+            row = connection.execute(_queries.label, {"task": task.name}).fetchone()
+            assert row is not None
+            results.append(LabelResult(task.name, *row))
+    return results
+
+
+def put_task(connection: Connection, task: Task) -> None:
+    """Remember what a task is; labels and heads stay as they are."""
+    values = {
+        "task": task.name,
+        "task_group": task.group,
+        "kind": task.kind,
+        "description": task.description,
+        "declaration": json.dumps(task.rule),
+    }
+    connection.execute(_queries.put_task, values)

@@ -1,0 +1,1 @@
+"""Search: questions in words answered for SQL, and a cohort drawn as a map."""

@@ -1,0 +1,22 @@
+-- name: take_request
+-- the oldest question that nobody works on
+update ehrdb.search_request r
+   set taken_at = clock_timestamp()
+  from (select q.request_id, e.name
+          from ehrdb.search_request q
+          join ehrdb.encoder e using (encoder_id)
+         where q.embedding is null and q.error is null
+           and (q.taken_at is null or q.taken_at < clock_timestamp() - interval '30 seconds')
+         order by q.request_id
+         limit 1
+           for update of q skip locked) next
+ where r.request_id = next.request_id
+returning r.request_id, next.name, r.query;
+
+-- name: give_answer
+-- a vector, or the kind of error
+update ehrdb.search_request set embedding = %(embedding)s, error = %(error)s where request_id = %(request_id)s;
+
+-- name: neutral_prompt
+-- what stands in front of patients' texts
+select p.prompt from ehrdb.encoder e join ehrdb.prompt p using (prompt_id) where e.encoder_id = %(encoder_id)s;

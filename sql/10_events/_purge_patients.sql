@@ -1,0 +1,31 @@
+create or replace function ehrdb.purge_patients(gone bigint[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Not while a refresh plans: both rewrite the same points, in different order.
+    perform pg_advisory_xact_lock(hashtext('ehrdb.plan_refresh'));
+    create temp table orphan on commit drop as
+    select distinct p.encoder_id, p.content_sha256 from ehrdb.embedding_point p where p.patient_id = any (gone);
+    delete from ehrdb.embedding_point p where p.patient_id = any (gone);
+    delete from ehrdb.patient_embedding s where s.patient_id = any (gone);
+    delete from pg_temp.orphan o
+     where exists (select from ehrdb.embedding_point p
+                    where p.encoder_id = o.encoder_id and p.content_sha256 = o.content_sha256);
+    delete from ehrdb.embedding e using pg_temp.orphan o
+     where e.encoder_id = o.encoder_id and e.content_sha256 = o.content_sha256;
+    delete from ehrdb.embedding_job j using pg_temp.orphan o
+     where j.encoder_id = o.encoder_id and j.content_sha256 = o.content_sha256;
+    delete from ehrdb.embedding_job j where j.patient_id = any (gone);
+    drop table pg_temp.orphan;
+    delete from ehrdb.label l where l.patient_id = any (gone);
+    delete from ehrdb.patient_prediction s where s.patient_id = any (gone);
+    delete from ehrdb.radiology_report r where r.patient_id = any (gone);
+    delete from ehrdb.event e where e.patient_id = any (gone);
+    delete from ehrdb.patient p where p.patient_id = any (gone);
+    delete from ehrdb.changed_patient c where c.patient_id = any (gone);
+end
+$$;
+
+comment on function ehrdb.purge_patients(bigint[]) is
+'Removes everything of these patients: events, labels, points, jobs, and vectors that no other patient shows.';

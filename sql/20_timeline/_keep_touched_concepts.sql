@@ -1,0 +1,18 @@
+-- New and changed concepts get their texts and categories; a foreign key takes those of deleted ones away.
+create or replace function ehrdb.keep_touched_concepts() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from touched) then
+        perform ehrdb.refresh_texts(array(select t.code_id from touched t));
+        perform ehrdb.refresh_categories();
+    end if;
+    return null;
+end
+$$;
+
+create or replace trigger keep_insert after insert on ehrdb.concept
+    referencing new table as touched for each statement execute function ehrdb.keep_touched_concepts();
+create or replace trigger keep_update after update on ehrdb.concept
+    referencing new table as touched for each statement execute function ehrdb.keep_touched_concepts();

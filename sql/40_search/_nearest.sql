@@ -1,0 +1,41 @@
+create or replace function ehrdb.nearest(
+    for_encoder_id integer, query public.halfvec, k integer, cohort bigint[], as_of timestamp, excluded bigint
+) returns setof ehrdb.neighbour
+language plpgsql stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    found bigint[];
+    past integer;
+begin
+    if k is null or k < 1 then
+        raise exception using errcode = 'EH010', message = 'k must be at least 1',
+            hint = 'k is how many neighbours you want.';
+    end if;
+    if as_of <> 'infinity' then
+        return query select * from ehrdb.nearest_past(for_encoder_id, query, k, cohort, as_of, excluded);
+        get diagnostics past = row_count;
+        if past < k then
+            perform ehrdb.require_snapshot(for_encoder_id, cohort, as_of, excluded);
+        end if;
+        return;
+    end if;
+    if ehrdb.search_by_index(for_encoder_id, cardinality(cohort)) then
+        found := ehrdb.nearest_by_index(for_encoder_id, query, k, cohort, excluded);
+    end if;
+    -- An index scan may stop before it has met k members of the cohort; then every member is compared.
+    if found is null or cardinality(found) < k then
+        found := ehrdb.nearest_exact(for_encoder_id, query, k, cohort, excluded);
+    end if;
+    return query
+    select row_number() over (order by s.embedding <=> query, s.patient_id)::integer,
+           s.patient_id, 1 - (s.embedding <=> query), s.as_of, s.is_stale
+      from ehrdb.served_embedding s
+     where s.encoder_id = for_encoder_id and s.patient_id = any (found)
+     order by 1;
+end
+$$;
+
+comment on function ehrdb.nearest(integer, public.halfvec, integer, bigint[], timestamp, bigint) is
+'The k members of the cohort (null: all patients) most similar to a vector, whatever way is fastest: always k
+rows where the cohort has them.';

@@ -1,0 +1,16 @@
+create or replace function ehrdb.vectors_as_of(for_encoder_id integer, patient_ids bigint[], as_of timestamp)
+returns table (patient_id bigint, embedding public.halfvec)
+language sql stable parallel safe
+set search_path = pg_catalog, public, pg_temp
+begin atomic
+    select s.patient_id, s.embedding
+      from ehrdb.patient_embedding s
+     where s.encoder_id = for_encoder_id and s.patient_id = any (patient_ids) and vectors_as_of.as_of = 'infinity'
+    union all
+    select v.patient_id, v.embedding
+      from ehrdb.encoder n, ehrdb.newest_vector(for_encoder_id, n.prompt_id, vectors_as_of.as_of) v
+     where n.encoder_id = for_encoder_id and v.patient_id = any (patient_ids) and vectors_as_of.as_of < 'infinity';
+end;
+
+comment on function ehrdb.vectors_as_of(integer, bigint[], timestamp) is
+'The newest vector of each patient at or before as_of, under the encoder''s neutral prompt.';

@@ -1,0 +1,239 @@
+"""Decoders against the paper's own way in PyTorch: left padding, last token or mean, unit length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxscript", reason="needs the export extra")
+
+import onnx
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from ehrdb.encoder.export import export
+from ehrdb.encoder.manifest import GRAPH, load_manifest
+from ehrdb.encoder.pooling import Floats
+from ehrdb.encoder.prompts import prompt_for, split_prompt
+from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
+from ehrdb.encoder.sharing import groups
+from ehrdb.errors import EmptyText, ModelNotSupported
+from tests.encoder.models import tiny_gte_qwen2, tiny_llama, tiny_llm2vec, tiny_mistral, tiny_qwen3, without_end_token
+
+pytestmark = pytest.mark.export
+PROMPT = prompt_for("new_lupus", "list_recent")
+TEXTS = ["Asthma", "Creatinine (mg/dL): 1.1\nHeart failure", "Lupus\n" * 30]
+Make = Callable[[Path], Path]
+
+
+class Exports:
+    """Tiny models and their exports, each made once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, make: Make, **options: Any) -> tuple[Path, BatchingEncoder]:
+        """The model's folder and its encoder."""
+        model = self._folder / make.__name__
+        directory = self._folder / "_".join([make.__name__, "encoder", *map(str, options.values())])
+        if not directory.exists():
+            export(str(make(model)), directory, name="tiny", accept_quality_loss=True, **options)
+        return model, open_encoder(directory, load_manifest(directory))
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
+    return Exports(tmp_path_factory.mktemp("decoders"))
+
+
+@pytest.mark.parametrize("make", [tiny_qwen3, tiny_llama, tiny_mistral])
+def test_causal_decoders_equal_left_padded_last_token_pooling(make: Make, exports: Exports) -> None:
+    model, encoder = exports(make)
+
+    np.testing.assert_allclose(encoder.encode(prompted()).vectors, last_token(model, prompted()), atol=1e-5)
+
+
+def test_gte_sees_both_ways(exports: Exports) -> None:
+    model, encoder = exports(tiny_gte_qwen2)
+
+    expected = last_token(model, prompted(), sees_both_ways=True)
+
+    np.testing.assert_allclose(encoder.encode(prompted()).vectors, expected, atol=1e-5)
+    assert np.abs(expected - last_token(model, prompted())).max() > 0.01
+
+
+def test_llm2vec_averages_the_text_without_its_instruction(exports: Exports) -> None:
+    model, encoder = exports(tiny_llm2vec)
+
+    np.testing.assert_allclose(encoder.encode(prompted()).vectors, llm2vec(model, TEXTS), atol=1e-5)
+
+
+def test_an_end_token_that_only_the_settings_ask_for_is_appended(tmp_path: Path, exports: Exports) -> None:
+    model = without_end_token(tiny_gte_qwen2(tmp_path / "model"))
+
+    export(str(model), tmp_path / "encoder", name="tiny")
+
+    encoder = open_encoder(tmp_path / "encoder", load_manifest(tmp_path / "encoder"))
+    _, with_template = exports(tiny_gte_qwen2)
+    assert encoder._tokenizer(TEXTS) == with_template._tokenizer(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("make", "precision"),
+    [(tiny_qwen3, "fp32"), (tiny_qwen3, "int8"), (tiny_gte_qwen2, "fp32"), (tiny_llm2vec, "fp32")],
+)
+def test_padding_changes_nothing(make: Make, precision: str, exports: Exports) -> None:
+    options = {} if precision == "fp32" else {"precision": precision}
+    _, encoder = exports(make, **options)
+    padded = BatchingEncoder(encoder.manifest, encoder._tokenizer, encoder._forward, run_tokens=8192, parallel=1)
+
+    alone = np.concatenate([encoder.encode([text]).vectors for text in TEXTS])
+
+    np.testing.assert_allclose(padded.encode(TEXTS).vectors, alone, atol=1e-5)
+
+
+def test_the_end_of_a_long_text_is_cut_and_prompt_and_end_token_stay(exports: Exports) -> None:
+    _, encoder = exports(tiny_qwen3, max_tokens=300)
+    long = PROMPT + "Asthma\n" * 100
+
+    encoded = encoder.encode([long, long[:299]])
+
+    assert encoded.truncated.tolist() == [True, False]
+    assert encoded.token_counts.tolist() == [300, 300]
+    np.testing.assert_allclose(encoded.vectors[0], encoded.vectors[1], atol=1e-6)
+
+
+def test_the_instruction_last_equals_a_pass_of_its_own_for_every_task(exports: Exports) -> None:
+    model, encoder = exports(tiny_qwen3, prompt_position="last")
+    tasks = [prompt_for(task, "list_recent") + text for text in TEXTS for task in ("new_lupus", "guo_los", None)]
+
+    behind = [text + "\n" + prompt.removesuffix("\nQuery:\n") for prompt, text in map(split_prompt, tasks)]
+
+    np.testing.assert_allclose(encoder.encode(tasks).vectors, last_token(model, behind), atol=1e-5)
+
+
+def test_the_instruction_last_survives_where_a_long_text_is_cut(exports: Exports) -> None:
+    _, encoder = exports(tiny_qwen3, prompt_position="last", max_tokens=300)
+    long = "Asthma\n" * 100
+
+    encoded = encoder.encode(
+        [prompt_for("new_lupus", "list_recent") + long, prompt_for("guo_icu", "list_recent") + long]
+    )
+
+    assert encoded.truncated.tolist() == [True, True]
+    assert encoded.token_counts.max() <= 300
+    assert np.abs(encoded.vectors[0] - encoded.vectors[1]).max() > 0.01
+
+
+def test_all_tasks_of_a_timeline_share_one_row_however_long_it_is(exports: Exports) -> None:
+    _, encoder = exports(tiny_qwen3, prompt_position="last")
+    asked = [prompt_for(task, "list_recent") + "Asthma\n" * 200 for task in ("new_lupus", "new_celiac", "lab_anemia")]
+
+    chunks = [text.chunks[0] for text in encoder._tokenizer(asked)]
+
+    (group,) = groups(chunks)
+    assert group.rows == [0, 1, 2]
+    assert len(group.beginning) > chunks[0].shared  # the instruction's beginning is common, too
+    assert max(map(len, group.ends)) < 80
+
+
+def test_a_bidirectional_model_cannot_read_the_instruction_last(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotSupported, match="causal"):
+        export(str(tiny_llm2vec(tmp_path / "m")), tmp_path / "e", name="tiny", prompt_position="last")
+
+
+def test_a_prompt_without_a_text_is_empty(exports: Exports) -> None:
+    with pytest.raises(EmptyText):
+        exports(tiny_qwen3)[1].encode([PROMPT])
+
+
+@pytest.mark.parametrize(
+    ("precision", "cosine"),
+    [
+        ("int8", 0.99),
+        pytest.param("bf16", 0.999, marks=pytest.mark.slow),
+        pytest.param("fp16", 0.9999, marks=pytest.mark.slow),
+    ],
+)
+def test_smaller_weights_stay_near(precision: str, cosine: float, exports: Exports) -> None:
+    parity = exports(tiny_qwen3, precision=precision)[1].manifest.parity
+
+    assert parity is not None
+    assert parity.mean_cosine >= cosine
+
+
+@pytest.mark.slow
+def test_int4_keeps_the_sensitive_products_at_8_bits(tmp_path: Path) -> None:
+    manifest = export(
+        str(tiny_qwen3(tmp_path / "m", num_hidden_layers=8, intermediate_size=96)),
+        tmp_path / "e",
+        name="tiny",
+        precision="int4",
+    )
+
+    nodes = onnx.load(tmp_path / "e" / GRAPH, load_external_data=False).graph.node
+    bits = [attribute.i for node in nodes for attribute in node.attribute if attribute.name == "bits"]
+    assert (bits.count(4), bits.count(8)) == (4, 8 * 7 - 4)
+    assert manifest.parity is not None
+    assert manifest.parity.mean_cosine >= 0.99
+
+
+def test_the_graph_has_fused_attention_and_nothing_but_vectors_comes_out(exports: Exports) -> None:
+    model, _ = exports(tiny_qwen3)
+
+    graph = onnx.load(model.parent / "tiny_qwen3_encoder" / GRAPH, load_external_data=False).graph
+    operators = {node.op_type for node in graph.node}
+
+    assert {"GroupQueryAttention", "RMSNormalization", "RotaryEmbedding"} <= operators
+    assert "Softmax" not in operators
+    assert [output.name for output in graph.output] == ["vectors"]
+
+
+def test_the_graph_does_not_tell_where_it_was_made(exports: Exports) -> None:
+    model, _ = exports(tiny_qwen3)
+
+    assert b".py" not in (model.parent / "tiny_qwen3_encoder" / GRAPH).read_bytes()
+
+
+def test_decoders_take_instructions(exports: Exports) -> None:
+    manifest = exports(tiny_qwen3)[1].manifest
+
+    assert manifest.prompt_template
+    assert (manifest.pooling, manifest.chunking, manifest.normalize) == ("last_token", "none", True)
+
+
+def prompted() -> list[str]:
+    return [PROMPT + text for text in TEXTS]
+
+
+def last_token(folder: Path, texts: list[str], sees_both_ways: bool = False) -> Floats:
+    """Qwen3's and GTE's model cards: padded on the left, state at the last position, scaled."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    batch = tokenizer(texts, padding=True, truncation=True, max_length=8192, return_tensors="pt")
+    states = _states(folder, batch["input_ids"], batch["attention_mask"], sees_both_ways)
+    return np.asarray(torch.nn.functional.normalize(states[:, -1], p=2, dim=1).numpy())
+
+
+def llm2vec(folder: Path, texts: list[str]) -> Floats:
+    """LLM2Vec's encode for [instruction, text] pairs: the mask of the mean is the text's own tokens."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    instruction = PROMPT.removeprefix("Instruct: ").removesuffix("\nQuery:\n").strip(".") + ":"
+    batch = tokenizer([f"{instruction} {text}" for text in texts], padding=True, return_tensors="pt")
+    states = _states(folder, batch["input_ids"], batch["attention_mask"], sees_both_ways=True)
+    own = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    return np.stack([row[-count:].mean(0).numpy() for row, count in zip(states, own, strict=True)])
+
+
+def _states(folder: Path, ids: torch.Tensor, mask: torch.Tensor, sees_both_ways: bool) -> torch.Tensor:
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    visible = mask
+    if sees_both_ways:
+        visible = (1.0 - mask[:, None, None, :].expand(-1, 1, ids.shape[1], -1).float()) * -1e30
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    with torch.inference_mode():
+        states: torch.Tensor = model(ids, attention_mask=visible, position_ids=positions).last_hidden_state
+    return states

@@ -1,0 +1,97 @@
+"""Evaluation from the database: the same numbers as from files, with the baselines beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from ehrdb.database import Connection, Database
+from ehrdb.embedding.registry import RegisteredEncoder
+from ehrdb.errors import TrainingError
+from ehrdb.evaluation import Run, evaluate
+from ehrdb.evaluation.question import Question, from_database, from_files
+from ehrdb.prediction.training import embed_labels, train
+from ehrdb.testing import FakeEncoder
+from tests.records import Record, add_encoder, day, write
+
+PATIENTS = 120
+
+
+@pytest.fixture
+def encoder(database: Database) -> RegisteredEncoder:
+    """One stay for each patient; those of a kind, which their second code names, stay long."""
+    with database.transaction() as connection:
+        patients = range(1, PATIENTS + 1)
+        write(connection, [Record(p, day(1), f"SNOMED/{1000 + p % 3}") for p in patients])
+        write(connection, [Record(p, day(2), "Visit/IP") for p in patients])
+        write(connection, [Record(p, day(29), f"SNOMED/{p}") for p in patients])
+        connection.execute(
+            "update ehrdb.event e set visit_class = 'inpatient',"
+            "       end_time = time + case when patient_id % 3 = 0 then interval '8 days' else interval '2 days' end"
+            "  from ehrdb.concept c where c.code_id = e.code_id and c.code = 'Visit/IP'"
+        )
+        connection.execute("update ehrdb.patient set sex = case when patient_id % 2 = 0 then 'F' else 'M' end")
+        return add_encoder(connection)
+
+
+def ask(database: Database, encoder: RegisteredEncoder, *baselines: str) -> Question:
+    prompt = embed_labels(database, encoder, lambda _: FakeEncoder(), "guo_los")
+    with database.transaction() as connection:
+        return from_database(connection, [encoder], {encoder.name: {"guo_los": prompt}}, set(baselines))
+
+
+def runs(question: Question, model: str) -> list[Run]:
+    return list(evaluate(question.targets[model], [4, -1], replicates=2, trainer=question.trainers[model]))
+
+
+def write_files(connection: Connection, folder: Path) -> None:
+    """What the database has, as the files that `ehrdb evaluate` takes."""
+    rows = connection.execute(
+        "select l.patient_id, l.prediction_time, l.task, l.value, ehrdb.split_of(l.patient_id),"
+        "       ehr.embedding(l.patient_id, l.prediction_time)::real[]"
+        "  from ehr.label l order by 1, 2"
+    ).fetchall()
+    names = ["patient_id", "prediction_time", "task", "value", "split", "embedding"]
+    frame = pl.DataFrame(rows, names, orient="row").with_columns(pl.col("embedding").cast(pl.List(pl.Float32)))
+    frame.drop("embedding").write_parquet(folder / "labels.parquet")
+    frame.select("patient_id", "prediction_time", "embedding").write_parquet(folder / "vectors.parquet")
+
+
+def test_the_database_gives_the_numbers_of_the_same_vectors_in_files(
+    database: Database, encoder: RegisteredEncoder, tmp_path: Path
+) -> None:
+    stored = ask(database, encoder)
+    with database.transaction() as connection:
+        write_files(connection, tmp_path)
+    in_files = from_files(tmp_path / "vectors.parquet", tmp_path / "labels.parquet", [], None)
+    for one, other in zip(runs(stored, encoder.name), runs(in_files, "vectors"), strict=True):
+        assert one.metrics.auroc.score == other.metrics.auroc.score
+        assert (one.probability == other.probability).all()
+
+
+def test_counts_see_the_code_that_decides_and_nothing_later(database: Database, encoder: RegisteredEncoder) -> None:
+    question = ask(database, encoder, "counts", "demographics")
+    assert list(question.targets) == [
+        encoder.name,
+        "counts, LightGBM",
+        "counts, logistic regression",
+        "demographics only",
+    ]
+    assert runs(question, "counts, logistic regression")[-1].metrics.auroc.score == 1
+    # By the end of the admission day age, the visit and the three kinds' codes are known, those of day 29 are not.
+    assert (question.targets["counts, LightGBM"][0].features.getnnz(axis=0) > 0).sum() == 5
+
+
+def test_a_task_without_labels_is_named(database: Database, encoder: RegisteredEncoder) -> None:
+    prompt = embed_labels(database, encoder, lambda _: FakeEncoder(), "guo_los")
+    with database.transaction() as connection, pytest.raises(TrainingError, match="new_lupus has no labels"):
+        from_database(connection, [encoder], {encoder.name: {"guo_los": prompt, "new_lupus": prompt}}, set())
+
+
+def test_a_few_shot_head_is_scored_over_its_replicates(database: Database, encoder: RegisteredEncoder) -> None:
+    (result,) = train(database, encoder, lambda _: FakeEncoder(), "guo_los", k=4, replicates=2)
+    scores = [run.metrics.auroc.score for run in runs(ask(database, encoder), encoder.name)[:2]]
+    assert result.test["auroc"] == pytest.approx(sum(scores) / 2)
+    assert (result.k, result.replicates) == (4, 2)

@@ -1,0 +1,168 @@
+"""MEDS in, MEDS out: nothing lost, nothing changed."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet
+import pytest
+
+from ehrdb.database import Database
+from ehrdb.errors import ConfigError, InputError, NotFound
+from ehrdb.events import MedsOptions, export_meds, load_meds
+from ehrdb.events.purge import purge
+from tests.conftest import shared
+
+
+def at(day: int, hour: int = 8) -> datetime:
+    return datetime(2020, 1, day, hour)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two patients over two files, one with a stay."""
+    found = tmp_path / "meds"
+    (found / "data").mkdir(parents=True)
+    (found / "metadata").mkdir()
+    write(
+        found, "0", {"subject_id": [1, 1, 1], "time": [None, at(1), at(2)], "code": ["GENDER//F", "MEDS_BIRTH", "A//1"]}
+    )
+    write(
+        found,
+        "1",
+        {
+            "subject_id": [2, 2, 1],
+            "time": [at(3), at(9), at(4)],
+            "code": ["HOSPITAL_ADMISSION//ER", "HOSPITAL_DISCHARGE//HOME", "LAB//7//mg"],
+        },
+        numeric_value=[None, None, 4.5],
+        hadm_id=[77, 77, None],
+    )
+    pl.DataFrame({"code": ["A//1"], "description": ["Hypertension"], "parent_codes": [["SNOMED/1"]]}).write_parquet(
+        found / "metadata" / "codes.parquet"
+    )
+    return found
+
+
+def write(folder: Path, name: str, columns: dict[str, list[object]], **more: list[object]) -> None:
+    frame = pl.DataFrame({**columns, **more}, schema_overrides={"time": pl.Datetime("us"), "numeric_value": pl.Float32})
+    frame.write_parquet(folder / "data" / f"{name}.parquet")
+
+
+def ask(database: Database, question: str) -> object:
+    with database.transaction() as connection:
+        row = connection.execute(question.encode()).fetchone()
+        assert row is not None
+        return row[0]
+
+
+def test_events_without_time_are_known_always(database: Database, folder: Path) -> None:
+    load_meds(database, folder)
+    assert "GENDER//F" in str(ask(database, "select ehr.timeline(1, '1900-01-01')"))
+
+
+def test_a_subject_may_be_split_over_files(database: Database, folder: Path) -> None:
+    load_meds(database, folder)
+    assert ask(database, "select ehr.timeline(1)") == "LAB//7//mg: 4.5\nHypertension\nMEDS_BIRTH\nGENDER//F"
+
+
+def test_admission_and_discharge_make_a_visit(database: Database, folder: Path) -> None:
+    load_meds(database, folder, MedsOptions(visit_column="hadm_id"))
+    assert ask(database, "select (visit_id, visit_class, end_time - start_time)::text from ehr.visit") == (
+        '(77,inpatient,"6 days")'
+    )
+
+
+def test_what_goes_in_comes_out(database: Database, folder: Path, tmp_path: Path) -> None:
+    load_meds(database, folder)
+    export_meds(database, tmp_path / "out")
+    wanted = pl.concat([pl.read_parquet(path) for path in sorted((folder / "data").iterdir())], how="diagonal")
+    got = pl.read_parquet(tmp_path / "out" / "data" / "0.parquet").select(wanted.columns)
+    assert got.equals(wanted.sort("subject_id", "time", nulls_last=False, maintain_order=True))
+
+
+def test_what_comes_out_is_of_the_meds_schemas(database: Database, folder: Path, tmp_path: Path) -> None:
+    meds = pytest.importorskip("meds", reason="needs the meds extra")
+    load_meds(database, folder)
+    export_meds(database, tmp_path / "out")
+    for name, schema in (
+        ("data/0.parquet", meds.DataSchema),
+        ("metadata/codes.parquet", meds.CodeMetadataSchema),
+        ("metadata/subject_splits.parquet", meds.SubjectSplitSchema),
+    ):
+        schema.validate(pyarrow.parquet.read_table(tmp_path / "out" / name))
+    meds.DatasetMetadataSchema.validate(json.loads((tmp_path / "out" / "metadata" / "dataset.json").read_text()))
+
+
+def test_the_visits_column_is_no_other_columns_name(database: Database, folder: Path, tmp_path: Path) -> None:
+    load_meds(database, folder)  # hadm_id is kept as it is
+    for name in ("hadm_id", "code"):
+        with pytest.raises(ConfigError, match=name):
+            export_meds(database, tmp_path / "out", visit_column=name)
+    assert not (tmp_path / "out").exists()
+
+
+def test_loading_again_changes_nothing(database: Database, folder: Path) -> None:
+    load_meds(database, folder)
+    result = load_meds(database, folder)
+    assert (result.unchanged, result.anything_changed) == (2, False)
+
+
+def test_a_vanished_subject_is_removed_unless_asked_otherwise(database: Database, folder: Path) -> None:
+    load_meds(database, folder)
+    (folder / "data" / "1.parquet").unlink()
+    assert load_meds(database, folder, keep_missing=True).removed == 0
+    assert load_meds(database, folder).removed == 1
+    assert ask(database, "select count(*) from ehrdb.event where patient_id = 2") == 0
+
+
+def test_a_failed_load_leaves_the_previous_state(database: Database, folder: Path) -> None:
+    load_meds(database, folder)
+    (folder / "data" / "2.parquet").write_bytes(b"PAR1 torn")
+    with pytest.raises(InputError, match="not readable parquet"):
+        load_meds(database, folder)
+    assert ask(database, "select count(*) from ehrdb.event") == 6
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"subject_id": ["a"], "time": [at(1)], "code": ["A"]}, "column subject_id: does not hold whole numbers"),
+        ({"subject_id": [1], "code": ["A"]}, "column time: is missing"),
+        ({"subject_id": [1], "time": ["soon"], "code": ["A"]}, "column time: does not hold timestamps"),
+    ],
+)
+def test_wrong_columns_are_named(
+    database: Database, folder: Path, columns: dict[str, list[object]], message: str
+) -> None:
+    pl.DataFrame(columns).write_parquet(folder / "data" / "9.parquet")
+    with pytest.raises(InputError) as caught:
+        load_meds(database, folder)
+    assert message in caught.value.message
+
+
+def test_purging_counts_to_zero_and_spares_others(database: Database, folder: Path) -> None:
+    load_meds(database, folder)
+    counts = purge(database, [1])
+    assert counts["event"] == (4, 0)
+    assert all(after == 0 for _, after in counts.values())
+    assert ask(database, "select count(*) from ehrdb.event") == 2
+
+
+def test_purging_an_unknown_patient_removes_nothing(database: Database, folder: Path) -> None:
+    load_meds(database, folder)
+    with pytest.raises(NotFound, match="99"):
+        purge(database, [1, 99])
+    assert ask(database, "select count(*) from ehrdb.patient") == 2
+
+
+def test_the_mimic_demo_goes_in_and_out_unchanged(database: Database, tmp_path: Path) -> None:
+    folder = shared("data/mimic-iv-demo-meds")
+    assert load_meds(database, folder, MedsOptions(visit_column="hadm_id")).tables[0].rows_loaded == 916_166
+    export_meds(database, tmp_path / "out", visit_column="hadm_id")
+    wanted = pl.read_parquet(folder / "data" / "0.parquet")
+    got = pl.read_parquet(tmp_path / "out" / "data" / "0.parquet")
+    assert got.with_columns(pl.col("hadm_id").cast(pl.Int64)).select(wanted.columns).equals(wanted)

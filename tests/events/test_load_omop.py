@@ -1,0 +1,170 @@
+"""OMOP where it lives: a live CDM schema of the same database, and what its rows become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ehrdb.database import Database
+from ehrdb.errors import InputError
+from ehrdb.events import OmopOptions, load_omop, load_omop_schema
+
+CDM = Path(__file__).with_name("cdm.sql").read_bytes()
+
+
+@pytest.fixture
+def hospital(database: Database) -> Database:
+    """A database with a CDM in schemas `cdm` and `vocab`."""
+    with database.transaction() as connection:
+        connection.execute(CDM)
+    return database
+
+
+def rows(database: Database, query: str) -> list[tuple[Any, ...]]:
+    with database.transaction() as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def events(database: Database) -> list[tuple[Any, ...]]:
+    return rows(
+        database,
+        "select patient_id, ordinal, time::text, end_time::text, code, numeric_value, text_value, unit, visit_id,"
+        "       visit_class, source_table"
+        "  from ehrdb.event join ehrdb.concept using (code_id) left join ehrdb.unit using (unit_id) order by 1, 2",
+    )
+
+
+def export(database: Database, folder: Path) -> Path:
+    """The same tables as CSV files."""
+    with database.transaction() as connection:
+        for schema, table in connection.execute(
+            "select table_schema, table_name from information_schema.tables where table_schema in ('cdm', 'vocab')"
+        ).fetchall():
+            with (
+                (folder / f"{table}.csv").open("wb") as stream,
+                connection.cursor().copy(f"copy {schema}.{table} to stdout (format csv, header)".encode()) as copy,
+            ):
+                stream.writelines(copy)
+    return folder
+
+
+def conditions(database: Database) -> list[str]:
+    return [code for *_, code, _, _, _, _, _, table in events(database) if table == "condition_occurrence"]
+
+
+def test_a_schema_and_its_files_become_the_same_events(hospital: Database, tmp_path: Path) -> None:
+    load_omop_schema(hospital, "cdm", "vocab")
+    from_schema = events(hospital)
+    again = load_omop(hospital, export(hospital, tmp_path))
+    assert len(from_schema) == 13
+    assert events(hospital) == from_schema
+    assert not again.anything_changed
+
+
+def test_the_schema_is_only_read(hospital: Database) -> None:
+    query = "select ctid, xmin::text, * from cdm.person p"
+    before = rows(hospital, query)
+    load_omop_schema(hospital, "cdm", "vocab")
+    assert rows(hospital, query) == before
+    assert rows(hospital, "select count(*) from pg_class where relnamespace = 'cdm'::regnamespace") == [(11,)]
+
+
+def test_every_table_reports_its_rows(hospital: Database) -> None:
+    result = load_omop_schema(hospital, "cdm", "vocab")
+    counts = {t.source_table: (t.rows_read, t.rows_loaded, t.rows_unmapped) for t in result.tables}
+    assert counts == {
+        "person": (2, 2, 0),
+        "visit_occurrence": (2, 2, 0),
+        "visit_detail": (1, 1, 0),
+        "condition_occurrence": (3, 3, 1),
+        "measurement": (2, 2, 0),
+        "death": (1, 1, 0),
+        "all events": (13, 13, 0),
+    }
+
+
+def test_the_databases_datestyle_does_not_matter(hospital: Database) -> None:
+    load_omop_schema(hospital, "cdm", "vocab")
+    expected = events(hospital)
+    with hospital.transaction() as connection:
+        connection.execute("alter role current_user set datestyle = 'German'")
+    hospital.engine.dispose()
+    try:
+        assert not load_omop_schema(hospital, "cdm", "vocab").anything_changed
+    finally:
+        with hospital.transaction() as connection:
+            connection.execute("alter role current_user reset datestyle")
+        hospital.engine.dispose()
+    assert events(hospital) == expected
+
+
+def test_standard_concepts_come_first_and_0_counts_as_missing(hospital: Database) -> None:
+    load_omop_schema(hospital, "cdm", "vocab")
+    assert conditions(hospital) == [
+        "SNOMED/44054006",
+        "ICD10CM/E11.9",
+        "OMOP/condition_occurrence:LOCAL1",
+    ]
+
+
+def test_source_concepts_can_come_first(hospital: Database) -> None:
+    load_omop_schema(hospital, "cdm", "vocab", OmopOptions(concept_order=("source", "standard")))
+    assert conditions(hospital)[:2] == ["ICD10CM/E11.9", "ICD10CM/E11.9"]
+
+
+def test_a_date_without_a_time_is_the_days_end_but_a_birth_stays(hospital: Database) -> None:
+    load_omop_schema(hospital, "cdm", "vocab")
+    times = {(table, time) for _, _, time, *_, table in events(hospital)}
+    assert ("condition_occurrence", "2020-03-01 23:59:00") in times
+    assert ("death", "2021-01-01 23:59:00") in times
+    assert ("person", "1950-02-03 00:00:00") in times
+
+
+def test_as_is_leaves_dates_at_midnight(hospital: Database) -> None:
+    load_omop_schema(hospital, "cdm", "vocab", OmopOptions(date_only="as_is"))
+    assert ("2020-03-01 00:00:00", "condition_occurrence") in {(e[2], e[-1]) for e in events(hospital)}
+
+
+def test_inpatient_and_icu_concepts_are_a_setting(hospital: Database) -> None:
+    query = "select visit_id, visit_class from ehrdb.event where visit_class is not null order by time"
+    load_omop_schema(hospital, "cdm", "vocab")
+    assert [c for _, c in rows(hospital, query)] == ["inpatient", "icu", "other"]
+    load_omop_schema(hospital, "cdm", "vocab", OmopOptions(inpatient_concepts=(8717,), icu_concepts=()))
+    assert [c for _, c in rows(hospital, query)] == ["other", "inpatient"]
+
+
+def test_an_icu_care_site_makes_a_visit_detail_intensive_care(hospital: Database) -> None:
+    with hospital.transaction() as connection:
+        connection.execute("insert into ehrdb.icu_care_site values ('CARE_SITE/77')")
+    load_omop_schema(hospital, "cdm", "vocab", OmopOptions(icu_concepts=()))
+    assert rows(hospital, "select count(*) from ehrdb.event where visit_class = 'icu'") == [(1,)]
+
+
+def test_units_are_as_written_else_named_by_their_concept(hospital: Database) -> None:
+    load_omop_schema(hospital, "cdm", "vocab")
+    units = [(e[5], e[7]) for e in events(hospital) if e[-1] == "measurement"]
+    assert units == [(105.5, "mg/dl"), (99.0, "milligram per deciliter")]
+
+
+def test_a_bad_row_of_a_schema_is_refused_with_table_and_column(hospital: Database) -> None:
+    with hospital.transaction() as connection:
+        connection.execute("insert into cdm.condition_occurrence values (33, 99, 201826, '2020-01-01')")
+    with pytest.raises(InputError, match=r"cdm\.condition_occurrence.*person_id"):
+        load_omop_schema(hospital, "cdm", "vocab")
+    assert events(hospital) == []
+
+
+def test_a_bad_row_of_a_schema_can_be_skipped(hospital: Database) -> None:
+    with hospital.transaction() as connection:
+        connection.execute("insert into cdm.condition_occurrence values (33, 1, 201826, null)")
+    result = load_omop_schema(hospital, "cdm", "vocab", OmopOptions(skip_bad_rows=True))
+    (report,) = [t for t in result.tables if t.source_table == "condition_occurrence"]
+    assert (report.rows_read, report.rows_loaded, report.rows_rejected) == (4, 3, 1)
+    assert len(events(hospital)) == 13
+
+
+def test_a_schema_without_a_cdm_is_named(database: Database) -> None:
+    with pytest.raises(InputError, match="nowhere"):
+        load_omop_schema(database, "nowhere")

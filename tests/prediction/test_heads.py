@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from ehrdb.errors import TrainingError
+from ehrdb.prediction.heads import FoldedHead, LinearHead, platt, shuffled, train_head
+from ehrdb.prediction.sampling import sample_shots
+
+
+@pytest.fixture(scope="module")
+def sample() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 200)
+    return random.normal(size=(200, 16)) + labels[:, None] * random.normal(size=16), labels
+
+
+@pytest.fixture(scope="module")
+def head(sample: tuple[np.ndarray, np.ndarray]) -> LinearHead:
+    vectors, labels = sample
+    return train_head(vectors[:100], labels[:100], vectors[100:], labels[100:])
+
+
+def test_folded_head_gives_the_heads_probabilities(head: LinearHead, sample: tuple[np.ndarray, np.ndarray]) -> None:
+    assert_allclose(head.fold().probability(sample[0]), head.probability(sample[0]), atol=1e-12)
+
+
+def test_calibration_moves_the_mean_probability_to_the_prevalence(
+    sample: tuple[np.ndarray, np.ndarray], head: LinearHead
+) -> None:
+    vectors, labels = sample
+    folded = head.fold()
+    overconfident = FoldedHead(folded.weights * 50, folded.intercept * 50 - 2)
+    calibrated = overconfident.calibrated(vectors[100:], labels[100:])
+    assert calibrated.slope < 1
+    assert calibrated.probability(vectors[100:]).mean() == pytest.approx(labels[100:].mean(), abs=0.01)
+
+
+def test_platt_stays_finite_where_logits_separate_the_classes() -> None:
+    slope, shift = platt(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([0, 0, 1, 1]))
+    assert 0 < slope < 10
+    assert shift == pytest.approx(0, abs=1e-4)
+
+
+def test_one_class_is_refused(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    vectors, labels = sample
+    with pytest.raises(TrainingError, match="validation rows have one class only"):
+        train_head(vectors, labels, vectors, np.zeros(200, dtype=int))
+
+
+def test_training_rows_are_shuffled_by_their_number() -> None:
+    np.random.seed(20)
+    order = np.arange(20)
+    np.random.shuffle(order)
+    assert_allclose(shuffled(np.arange(20), np.arange(20))[0], order)
+
+
+def test_smaller_samples_are_prefixes_of_larger_ones() -> None:
+    labels = np.repeat([0, 1], [300, 11])
+    small, large = sample_shots(labels, 8, 3), sample_shots(labels, 64, 3)
+    np.testing.assert_array_equal(np.concatenate([large[:8], large[64:72]]), small)
+
+
+def test_rows_repeat_only_beyond_the_size_of_a_class() -> None:
+    labels = np.repeat([0, 1], [300, 11])
+    positives = sample_shots(labels, 16, 0)[16:]
+    assert sorted(positives[:11]) == list(range(300, 311))
+    assert len(positives) == 16
+
+
+def test_platt_scaling_does_not_depend_on_the_scale_of_the_logits() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200)
+    logits = labels + rng.standard_normal(200)
+    slope, shift = platt(logits, labels)
+    tiny_slope, tiny_shift = platt(logits * 1e-7 - 0.5, labels)
+    assert tiny_slope * (logits * 1e-7 - 0.5) + tiny_shift == pytest.approx(slope * logits + shift, abs=1e-4)

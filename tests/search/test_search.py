@@ -1,0 +1,424 @@
+"""Search: complete, deterministic, and blind to the future."""
+
+from __future__ import annotations
+
+import numpy as np
+import psycopg
+import pytest
+
+from ehrdb.database import Connection, Database
+from ehrdb.embedding import Snapshot, refresh, registry
+from ehrdb.testing import FakeEncoder
+from tests.records import Record, add_encoder, day, write, write_patients
+
+
+@pytest.fixture
+def searchable(database: Database) -> Database:
+    """Thirty embedded patients."""
+    with database.transaction() as connection:
+        write_patients(connection, 30)
+        encoder = add_encoder(connection)
+    refresh(database, encoder, FakeEncoder)
+    return database
+
+
+def neighbours(connection: Connection, arguments: str) -> list[tuple[int, float]]:
+    rows = connection.execute(
+        f"select patient_id, similarity from ehr.nearest_patients({arguments})".encode()  # noqa: S608
+    ).fetchall()
+    return [(int(row[0]), float(row[1])) for row in rows]
+
+
+def always_use_the_index(connection: Connection) -> None:
+    connection.execute(
+        "create or replace function ehrdb.search_by_index(for_encoder_id integer, cohort_size integer)"
+        " returns boolean language sql as 'select true'"
+    )
+
+
+def test_neighbours_are_those_of_a_plain_comparison(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        got = neighbours(connection, "1, 5")
+        rows = connection.execute("select patient_id, ehr.embedding(patient_id)::text from ehr.patient").fetchall()
+    vectors = {int(p): np.array(v.strip("[]").split(","), dtype=float) for p, v in rows}
+    cosine = {
+        p: float(v @ vectors[1] / np.linalg.norm(v) / np.linalg.norm(vectors[1])) for p, v in vectors.items() if p != 1
+    }
+    wanted = sorted(cosine, key=lambda p: (-cosine[p], p))[:5]
+    assert [p for p, _ in got] == wanted
+    assert [s for _, s in got] == pytest.approx([cosine[p] for p in wanted], abs=1e-3)
+
+
+def test_the_patient_is_not_a_neighbour_of_itself(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        assert 7 not in [p for p, _ in neighbours(connection, "7, 100")]
+
+
+@pytest.mark.parametrize(("cohort", "rows"), [([], 0), ([2], 1), ([1], 0), (list(range(1, 31)), 10)])
+def test_a_cohort_gives_as_many_rows_as_it_has(searchable: Database, cohort: list[int], rows: int) -> None:
+    with searchable.transaction() as connection:
+        assert len(neighbours(connection, f"1, 10, '{{{','.join(map(str, cohort))}}}'")) == rows
+
+
+def test_the_index_gives_way_to_a_full_comparison_when_a_filter_starves_it(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        always_use_the_index(connection)
+        connection.execute("set local hnsw.max_scan_tuples = 1")
+        exact = neighbours(connection, "1, 10, array(select generate_series(2, 12))")
+    assert len(exact) == 10
+
+
+def test_index_and_full_comparison_agree(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        exact = neighbours(connection, "1, 10")
+        always_use_the_index(connection)
+        assert neighbours(connection, "1, 10") == exact
+
+
+def test_a_search_by_index_leaves_the_callers_settings_alone(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        connection.execute("set local hnsw.ef_search = 41")
+        connection.execute("set local hnsw.iterative_scan = off")
+        always_use_the_index(connection)
+        neighbours(connection, "1, 10")
+        row = connection.execute(
+            "select current_setting('hnsw.ef_search'), current_setting('hnsw.iterative_scan')"
+        ).fetchone()
+    assert row == ("41", "off")
+
+
+def test_a_vector_finds_its_own_patient_first(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        ((patient_id, similarity),) = neighbours(connection, "ehr.embedding(4), 1")
+    assert patient_id == 4
+    assert similarity == pytest.approx(1, abs=1e-6)
+
+
+def test_similarity_is_one_with_oneself_and_symmetric(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        row = connection.execute("select ehr.similarity(1, 1), ehr.similarity(1, 2) - ehr.similarity(2, 1)").fetchone()
+    assert row == (pytest.approx(1, abs=1e-6), 0)
+
+
+def test_nobodys_future_is_looked_at(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(p, day(2), f"SNOMED/{p}") for p in (1, 2)] + [Record(3, day(9), "SNOMED/3")])
+        encoder = add_encoder(connection)
+    refresh(database, encoder, FakeEncoder)
+    with database.transaction() as connection:
+        assert [p for p, _ in neighbours(connection, "1, 5, as_of => '2020-01-05'")] == [2]
+
+
+def test_a_neighbour_whose_record_went_on_is_stale(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        write(connection, [Record(2, day(30), "SNOMED/1")])
+        row = connection.execute("select is_stale from ehr.nearest_patients(1, 30) where patient_id = 2").fetchone()
+    assert row == (True,)
+
+
+@pytest.mark.parametrize(
+    ("question", "sqlstate"),
+    [
+        ("select * from ehr.nearest_patients(999)", "EH001"),
+        ("select * from ehr.nearest_patients(1, 5, encoder => 'none')", "EH003"),
+        ("select ehr.embedding(1, '1999-01-01')", "EH004"),
+        ("select * from ehr.nearest_patients(1, 0)", "EH010"),
+        ("select ehr.timeline(1, format => 'poem')", "EH002"),
+        ("select ehr.timeline(999)", "EH001"),
+    ],
+)
+def test_asking_for_what_is_not_there_says_so_with_a_hint(searchable: Database, question: str, sqlstate: str) -> None:
+    with searchable.transaction() as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute(question.encode())
+    assert caught.value.diag.sqlstate == sqlstate
+    assert caught.value.diag.message_hint
+
+
+def test_explanations_put_rare_shared_concepts_first(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(p, day(1), "SNOMED/common") for p in range(1, 9)])
+        write(connection, [Record(p, day(2), "SNOMED/rare") for p in (1, 2)])
+        write(connection, [Record(1, day(3), "LOINC/718-7", value=9.5, unit="g/dL")])
+        connection.execute("select ehrdb.plan_refresh()")
+        rows = connection.execute("select relation, code, value_a from ehr.explain_similarity(1, 2)").fetchall()
+    assert rows == [
+        ("shared", "SNOMED/rare", None),
+        ("shared", "SNOMED/common", None),
+        ("only_a", "LOINC/718-7", "9.5 g/dL"),
+    ]
+
+
+def test_row_level_security_limits_search_and_still_gives_k_rows(searchable: Database, analyst: Database) -> None:
+    with searchable.transaction() as connection:
+        connection.execute("alter table ehrdb.patient_embedding enable row level security")
+        connection.execute(
+            "create policy site on ehrdb.patient_embedding to ehr_analyst using (patient_id between 1 and 12)"
+        )
+    with analyst.transaction() as connection:
+        found = neighbours(connection, "1, 10")
+    assert len(found) == 10
+    assert max(p for p, _ in found) <= 12
+
+
+def test_a_snapshot_makes_a_past_search_complete(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        write(connection, [Record(p, day(25), f"SNOMED/{p}99") for p in range(1, 31)])
+        encoder = registry.find(connection, None)
+    snapshot = Snapshot(day(24))
+    assert refresh(searchable, encoder, FakeEncoder, snapshot=snapshot).failed == 0
+    with searchable.transaction() as connection:
+        before = neighbours(connection, "1, 29, null, '2020-01-24 08:00'")
+        assert len(before) == 29
+        write(connection, [Record(p, day(26), "SNOMED/7") for p in range(1, 31)])
+        assert neighbours(connection, "1, 29, null, '2020-01-24 08:00'") == before
+
+
+def test_a_late_record_is_embedded_again_at_the_snapshot(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        encoder = registry.find(connection, None)
+    refresh(searchable, encoder, FakeEncoder, snapshot=Snapshot(day(24)))
+    with searchable.transaction() as connection:
+        write(connection, [Record(2, day(3), "SNOMED/404"), Record(2, day(29), "SNOMED/405")])
+    refresh(searchable, encoder, FakeEncoder)
+    with searchable.transaction() as connection:
+        row = connection.execute(
+            "select count(*) from ehrdb.embedding_point p join ehrdb.embedding using (encoder_id, content_sha256)"
+            " where patient_id = 2 and as_of = '2020-01-24 08:00' and content_sha256 ="
+            " ehrdb.content_sha256('', ehr.timeline(2, '2020-01-24 08:00'))"
+        ).fetchone()
+    assert row == (1,)
+
+
+def test_a_past_search_that_would_miss_patients_names_the_snapshot_to_make(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        write(connection, [Record(31, day(2), "SNOMED/1"), Record(31, day(28), "SNOMED/2")])
+        encoder = registry.find(connection, None)
+    refresh(searchable, encoder, FakeEncoder)
+    with searchable.transaction() as connection, pytest.raises(psycopg.Error) as caught:
+        neighbours(connection, "1, 29, null, '2020-01-10 12:00'")
+    assert caught.value.diag.sqlstate == "EH004"
+    assert caught.value.diag.message_hint == 'Make a snapshot: ehrdb refresh --as-of "2020-01-10 12:00:00".'
+
+
+def test_a_snapshot_of_a_cohort_leaves_the_others_alone(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        encoder = registry.find(connection, None)
+    refresh(searchable, encoder, FakeEncoder, snapshot=Snapshot(day(24), [1, 2, 3]))
+    with searchable.transaction() as connection:
+        rows = connection.execute(
+            "select patient_id from ehrdb.embedding_point where as_of = '2020-01-24 08:00' order by 1"
+        ).fetchall()
+    assert rows == [(1,), (2,), (3,)]
+
+
+def build_index_whatever_the_size(database: Database, dimension: int, matryoshka: tuple[int, ...] = ()) -> None:
+    """Forty patients under an encoder of that dimension, searched through an index."""
+    model = FakeEncoder(dimension, matryoshka=matryoshka)
+    with database.transaction() as connection:
+        connection.execute("create or replace function ehrdb.exact_search_bound() returns integer return 5")
+        write_patients(connection, 40)
+        encoder = registry.register(connection, model.manifest)
+    refresh(database, encoder, lambda: model)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "trained", "indexed"),
+    [
+        (64, (32, 64), "((embedding)::halfvec(64)) halfvec_cosine_ops"),
+        (1_100, (256, 512, 1_100), "((subvector(embedding, 1, 512))::halfvec(512)) halfvec_cosine_ops"),
+        (4_100, (2_048,), "((binary_quantize(embedding))::bit(4100)) bit_hamming_ops"),
+        (4_100, (1_024, 2_048), "((subvector(embedding, 1, 1024))::halfvec(1024)) halfvec_cosine_ops"),
+    ],
+)
+def test_recall_of_the_index_is_measured_in_the_database(
+    database: Database, dimension: int, trained: tuple[int, ...], indexed: str
+) -> None:
+    build_index_whatever_the_size(database, dimension, trained)
+    with database.transaction() as connection:
+        definition = connection.execute("select indexdef from pg_indexes where strpos(indexdef, 'hnsw') > 0").fetchone()
+        row = connection.execute("select is_indexed, queries, recall, worst from ehr.search_recall(5, 20)").fetchone()
+    assert definition is not None
+    assert indexed in definition[0].replace("public.", "")
+    assert row == (True, 20, 1.0, 1.0)
+
+
+def test_row_level_security_holds_in_a_search_by_index(database: Database, analyst: Database) -> None:
+    build_index_whatever_the_size(database, 64)
+    with database.transaction() as connection:
+        connection.execute("alter table ehrdb.patient_embedding enable row level security")
+        connection.execute("create policy site on ehrdb.patient_embedding to ehr_analyst using (patient_id > 20)")
+    with analyst.transaction() as connection:
+        found = neighbours(connection, "1, 10")
+    assert len(found) == 10
+    assert min(p for p, _ in found) > 20
+
+
+def test_searches_among_few_are_exact_and_say_so(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        row = connection.execute("select is_indexed, recall from ehr.search_recall()").fetchone()
+    assert row == (False, 1.0)
+
+
+def test_an_explanation_pairs_concepts_under_one_ancestor_and_leaves_out_who_and_where(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(1, day(1), "SNOMED/angina"), Record(2, day(1), "SNOMED/infarction")])
+        write(connection, [Record(3, day(1), "SNOMED/heart disease")])
+        write(connection, [Record(p, day(1), code) for p in (1, 2) for code in ("Gender/F", "MEDS_BIRTH", "Visit/IP")])
+        connection.execute(
+            "insert into ehrdb.concept_parent (child_id, parent_id)"
+            " select c.code_id, p.code_id from ehrdb.concept c, ehrdb.concept p"
+            "  where c.code in ('SNOMED/angina', 'SNOMED/infarction') and p.code = 'SNOMED/heart disease'"
+        )
+        connection.execute("select ehrdb.plan_refresh()")
+        rows = connection.execute(
+            "select relation, code, value_a, value_b from ehr.explain_similarity(1, 2)"
+        ).fetchall()
+    assert rows == [("related", "SNOMED/heart disease", "text of SNOMED/angina", "text of SNOMED/infarction")]
+
+
+def test_a_centroid_is_nearest_to_its_own_cohort(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        found = neighbours(connection, "ehr.centroid(array[4, 9]), 2")
+    assert {p for p, _ in found} == {4, 9}
+
+
+def test_a_centroid_of_nobody_is_an_error(searchable: Database) -> None:
+    with searchable.transaction() as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute("select ehr.centroid('{}')")
+    assert caught.value.diag.sqlstate == "EH004"
+
+
+def test_outlying_patients_are_the_farthest_from_the_centroid(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        order = [p for p, _ in neighbours(connection, "ehr.centroid(null), 30")]
+        outlying = [row[0] for row in connection.execute("select patient_id from ehr.outlying_patients(5)")]
+    assert outlying == order[::-1][:5]
+
+
+def test_duplicates_are_found_once_with_their_reason(database: Database) -> None:
+    with database.transaction() as connection:
+        write_patients(connection, 8)
+        write(connection, [Record(p, day(28), "SNOMED/7") for p in (11, 12)])
+        encoder = add_encoder(connection)
+    refresh(database, encoder, FakeEncoder)
+    with database.transaction() as connection:
+        rows = connection.execute("select * from ehr.duplicate_patients()").fetchall()
+    assert rows == [(11, 12, pytest.approx(1), True)]
+
+
+@pytest.fixture
+def followed(database: Database) -> Database:
+    """Forty patients with a snapshot at day 24 and records to day 31; the first 24 have a stroke on day 26."""
+    with database.transaction() as connection:
+        write_patients(connection, 40)
+        encoder = add_encoder(connection)
+    refresh(database, encoder, FakeEncoder, snapshot=Snapshot(day(24)))
+    with database.transaction() as connection:
+        write(connection, [Record(p, day(26), "SNOMED/stroke") for p in range(1, 25)])
+        write(connection, [Record(p, day(31), "SNOMED/alive") for p in range(1, 36)])
+    return database
+
+
+def outcomes(connection: Connection, arguments: str) -> list[tuple[object, ...]]:
+    return connection.execute(f"select * from ehr.nearest_outcomes({arguments})".encode()).fetchall()  # noqa: S608
+
+
+def test_outcomes_of_the_nearest_are_counted_beside_everybodys(followed: Database) -> None:
+    with followed.transaction() as connection:
+        rows = outcomes(connection, "40, 'SNOMED/stroke', '2020-01-24 08:00', '5 days', 39")
+    assert rows == [(group, 39, 35, 24, pytest.approx(24 / 35)) for group in ("nearest", "everybody")]
+
+
+def test_a_count_below_eleven_is_not_shown_nor_derivable(followed: Database) -> None:
+    with followed.transaction() as connection:
+        connection.execute(
+            "delete from ehrdb.event using ehrdb.concept c where code = 'SNOMED/stroke'"
+            " and event.code_id = c.code_id and patient_id > 20"
+        )
+        rows = outcomes(connection, "40, 'SNOMED/stroke', '2020-01-24 08:00', '5 days', 9")
+    assert rows[0][3:] == (None, None)
+    assert rows[1] == ("everybody", 39, 35, 20, pytest.approx(20 / 35))
+
+
+def test_outcomes_before_as_of_do_not_count(followed: Database) -> None:
+    with followed.transaction() as connection:
+        rows = outcomes(connection, "40, 'SNOMED/stroke', '2020-01-27', '3 days', 39")
+    assert rows[1][3] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sqlstate"),
+    [("1, 'SNOMED/none', '2020-01-24 08:00'", "EH005"), ("1, 'SNOMED/stroke', 'infinity'", "EH010")],
+)
+def test_outcomes_that_cannot_be_counted_say_why(followed: Database, arguments: str, sqlstate: str) -> None:
+    with followed.transaction() as connection, pytest.raises(psycopg.Error) as caught:
+        outcomes(connection, arguments)
+    assert caught.value.diag.sqlstate == sqlstate
+    assert caught.value.diag.message_hint
+
+
+def matched(connection: Connection, arguments: str) -> list[tuple[int, int]]:
+    rows = connection.execute(f"select case_id, control_id from ehr.match_cohort({arguments})".encode())  # noqa: S608
+    return [(int(case), int(control)) for case, control in rows]
+
+
+def test_each_case_gets_its_controls_and_each_control_one_case(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        pairs = matched(connection, "array[1, 2, 3], ratio => 5")
+    assert sorted(case for case, _ in pairs) == [1] * 5 + [2] * 5 + [3] * 5
+    assert len({control for _, control in pairs}) == 15
+    assert {1, 2, 3}.isdisjoint(control for _, control in pairs)
+
+
+def test_a_match_is_greedy_over_all_pairs(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        pairs = matched(connection, "array[1, 2, 3, 4, 5, 6]")
+        rows = connection.execute(
+            "select a, b, ehr.similarity(a, b) from generate_series(1, 6) a, generate_series(7, 30) b"
+        ).fetchall()
+    greedy: list[tuple[int, int]] = []
+    for case, control, _ in sorted(rows, key=lambda row: (-row[2], row[0], row[1])):
+        if case not in dict(greedy) and control not in [taken for _, taken in greedy]:
+            greedy.append((case, control))
+    assert pairs == greedy
+
+
+def test_cases_compete_for_few_candidates_until_none_is_left(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        pairs = matched(connection, "array(select generate_series(1, 10)::bigint), array[11, 12, 13], ratio => 2")
+    assert sorted(control for _, control in pairs) == [11, 12, 13]
+
+
+def test_matches_keep_to_caliper_sex_and_age_band(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        connection.execute(
+            "update ehrdb.patient set sex = case when patient_id % 2 = 0 then 'F' else 'M' end,"
+            " birth_time = date '2020-06-01' - patient_id::integer * interval '2 years'"
+        )
+        pairs = matched(connection, "array[9, 10, 11], ratio => 2, same_sex => true, age_band => 10")
+        near = matched(connection, "array[9], ratio => 29, caliper => 0.8")
+        distances = [row[0] for row in connection.execute("select 1 - ehr.similarity(9, p) from ehr.patient p0 (p)")]
+    assert pairs
+    assert all(case % 2 == control % 2 for case, control in pairs)
+    assert all((2 * case - 1) // 10 == (2 * control - 1) // 10 for case, control in pairs)
+    assert len(near) == sum(0 < distance <= 0.8 for distance in map(float, distances) if distance > 1e-6)
+
+
+def test_a_match_as_of_a_past_day_is_not_moved_by_what_came_later(followed: Database) -> None:
+    arguments = "array[1, 2, 3], ratio => 3, as_of => '2020-01-24 08:00'"
+    with followed.transaction() as connection:
+        before = matched(connection, arguments)
+        write(connection, [Record(p, day(30), "SNOMED/later") for p in range(1, 20)])
+        assert matched(connection, arguments) == before
+
+
+def test_balance_is_zero_within_and_large_between_unlike_groups(followed: Database) -> None:
+    question = "select covariate, standardized_difference from ehr.cohort_balance({}, {}, concepts => 1)"
+    with followed.transaction() as connection:
+        same = connection.execute(question.format("array[1, 2]", "array[1, 2]").encode()).fetchall()
+        connection.execute("update ehrdb.patient set sex = case when patient_id in (1, 30) then 'F' else 'M' end")
+        write(connection, [Record(p, day(27), "SNOMED/9") for p in (31, 32)])
+        apart = dict(connection.execute(question.format("array[1, 2, 3]", "array[30, 31, 32]").encode()).fetchall())
+    assert {difference for _, difference in same if difference is not None} == {0}
+    assert apart["female"] == 0
+    assert apart["events (logarithm)"] > 0

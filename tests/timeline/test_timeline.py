@@ -1,0 +1,187 @@
+"""`ehr.timeline` and its relatives: arguments, settings, a site's own formats, errors."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+
+from ehrdb.database import Connection
+from ehrdb.timeline import timeline
+from tests.records import Record, day, write
+
+RECORD = [
+    Record(1, day(1), "SNOMED/3950001"),
+    Record(1, day(2), "LOINC/718-7", 9.5, unit="g/dL"),
+    Record(1, day(3), "RxNorm/1"),
+    Record(1, day(4), "LOINC/718-7", 12.125, unit="g/dL"),
+    Record(1, day(4), "SNOMED/22298006", text="left"),
+]
+
+
+@pytest.fixture
+def record(connection: Connection) -> Connection:
+    """A connection to a database with one small record."""
+    write(connection, RECORD)
+    return connection
+
+
+def text_of(connection: Connection, format_name: str = "list_recent", as_of: datetime | None = None) -> str:
+    return timeline(connection, 1, as_of, format_name).text
+
+
+def test_the_latest_value_of_each_code_comes_newest_first(record: Connection) -> None:
+    assert text_of(record).split("\n") == [
+        "text of LOINC/718-7 (g/dL): 12.12",
+        "text of SNOMED/22298006: left",
+        "text of RxNorm/1",
+        "text of SNOMED/3950001",
+    ]
+
+
+def test_the_moment_itself_is_included(record: Connection) -> None:
+    assert "9.5" in text_of(record, as_of=day(2))
+    assert "9.5" not in text_of(record, as_of=day(2) - timedelta(seconds=1))
+
+
+def test_a_fact_without_a_time_is_always_known_and_has_no_time(record: Connection) -> None:
+    record.execute("update ehrdb.event set time = '-infinity' where ordinal = 0")
+    assert text_of(record, "list_recent_time", datetime(1900, 1, 1)) == "text of SNOMED/3950001"
+    assert text_of(record, "markdown").count("text of SNOMED/3950001") == 1
+
+
+def test_a_time_window_leaves_out_what_is_older(record: Connection) -> None:
+    found = timeline(record, 1, day(4), time_window=timedelta(days=1)).text
+    assert found.split("\n")[-1] == "text of RxNorm/1"
+    assert timeline(record, 1, day(4), "list_first", time_window=timedelta(days=2)).text.startswith(
+        "text of LOINC/718-7 (g/dL): 9.5"
+    )
+
+
+@pytest.mark.parametrize("max_chars", [1, 33, 34, 35, 63, 64, 10_000])
+def test_max_chars_cuts_only_lines_that_begin_later(record: Connection, max_chars: int) -> None:
+    whole = text_of(record)
+    found = timeline(record, 1, max_chars=max_chars)
+    starts = [0, *(place + 1 for place, character in enumerate(whole) if character == "\n")]
+    kept = sum(start < max_chars for start in starts)
+    assert found.text == "\n".join(whole.split("\n")[:kept])
+    assert found.lines_cut == len(starts) - kept
+
+
+def test_a_long_text_is_shown_whole(record: Connection) -> None:
+    record.execute("update ehrdb.event set text_value = repeat('long ', 2000) where ordinal = 4")
+    assert text_of(record).count("long ") == 2000
+    row = record.execute("select text from ehr.current_timeline").fetchone()
+    assert row == (text_of(record),)
+
+
+def test_excluded_vocabularies_are_a_setting(record: Connection) -> None:
+    record.execute("insert into ehrdb.excluded_vocabulary values ('RXNORM')")
+    assert "RxNorm" not in text_of(record)
+    record.execute("delete from ehrdb.excluded_vocabulary where vocabulary = 'RXNORM'")
+    assert "RxNorm" in text_of(record)
+
+
+def test_a_new_description_shows_at_once(record: Connection) -> None:
+    record.execute("update ehrdb.concept set description = 'Aspirin' where code = 'RxNorm/1'")
+    assert "Aspirin" in text_of(record)
+
+
+def test_custom_texts_replace_a_vocabulary(record: Connection) -> None:
+    record.execute("insert into ehrdb.custom_text values ('RxNorm', 'other', 'Other')")
+    assert "RxNorm" not in text_of(record)
+    record.execute("insert into ehrdb.custom_text values ('RxNorm', '1', 'Aspirin')")
+    assert "Aspirin" in text_of(record)
+
+
+def test_categories_combine(record: Connection) -> None:
+    assert text_of(record, "list_recent_no_labs_no_medications") == (
+        "text of SNOMED/22298006: left\ntext of SNOMED/3950001"
+    )
+    assert text_of(record, "list_first_only_medications_only_labs") == (
+        "text of LOINC/718-7 (g/dL): 9.5\ntext of RxNorm/1"
+    )
+
+
+def test_a_site_copies_rules_under_a_format_of_its_own(record: Connection) -> None:
+    record.execute(
+        "insert into ehrdb.format (name, version, kind, rules, description)"
+        " values ('list_site', 1, 'list', 'site', 'Ours.')"
+    )
+    record.execute(
+        "insert into ehrdb.category_rule select 'site', rule, kind, pattern, category"
+        "  from ehrdb.category_rule where rules = 'paper'"
+    )
+    record.execute(
+        "update ehrdb.category_rule set category = 'procedures' where rules = 'site' and pattern = 'RxNorm/'"
+    )
+    assert text_of(record, "list_site_only_procedures") == "text of RxNorm/1"
+    assert text_of(record, "list_recent_only_procedures") == ""
+
+
+def test_the_corrected_preset_rates_by_the_printed_bounds(record: Connection) -> None:
+    write(record, [Record(1, day(5), "LOINC/8310-5", 100.3), Record(1, day(5), "LOINC/789-8", 4.2)])
+    paper, corrected = (text_of(record, name) for name in ("markdown", "markdown_corrected"))
+    assert "100.3 (high)" in paper
+    assert "100.3 (normal)" in corrected
+    assert "4.20 (low)" in paper
+    assert "4.20 (normal)" in corrected
+
+
+def test_the_corrected_preset_converts_to_the_printed_unit(record: Connection) -> None:
+    write(
+        record,
+        [Record(1, day(5), "LOINC/8302-2", 152.4, unit="cm"), Record(1, day(5), "LOINC/718-7", 7, unit="mmol/L")],
+    )
+    paper, corrected = (text_of(record, name) for name in ("markdown", "markdown_corrected"))
+    assert "- Hemoglobin (g/dL): 7.0 (low), 12.1 (normal), 9.5 (low)" in paper
+    assert "- Body height: No recent data" in paper
+    assert "- Hemoglobin (g/dL): 12.1 (normal), 9.5 (low)" in corrected
+    assert "- text of LOINC/718-7 (mmol/L): 7" in corrected
+    assert "- Body height (inch): 60.0" in corrected
+
+
+def test_the_corrected_preset_keeps_what_begins_with_birth(record: Connection) -> None:
+    write(record, [Record(1, day(5), "SNOMED/364589006")])
+    record.execute("update ehrdb.concept set description = 'Birth weight' where code = 'SNOMED/364589006'")
+    assert "Birth weight" not in text_of(record, "markdown")
+    assert "Birth weight" in text_of(record, "markdown_corrected")
+
+
+def test_json_yaml_and_xml_are_made_from_markdown(record: Connection) -> None:
+    assert text_of(record, "json").startswith('{"Electronic Healthcare Record": {')
+    assert text_of(record, "yaml").startswith("Electronic Healthcare Record:\n")
+    assert text_of(record, "xml").startswith('<?xml version="1.0" encoding="UTF-8" ?>\n<all>')
+
+
+def test_a_patient_without_visible_events_has_an_empty_text(record: Connection) -> None:
+    for format_name in ("list_recent", "list_first_time", "markdown"):
+        assert text_of(record, format_name, datetime(1900, 1, 1)) == ""
+
+
+@pytest.mark.parametrize(
+    ("statement", "sqlstate", "hint"),
+    [
+        ("select ehr.timeline(2)", "EH001", "ehr.patient"),
+        ("select ehr.timeline(1, format => 'poem')", "EH002", "ehr.format"),
+        ("select ehr.timeline(1, format => 'list_recent_no_poems')", "EH002", "ehr.format"),
+        ("select ehr.timeline(1, format => 'markdown_no_labs')", "EH002", "ehr.format"),
+        ("select ehr.timeline(1, format => 'xml')", "EH002", "ehrdb timeline"),
+        ("select ehr.timeline(1, null)", "EH007", "infinity"),
+        ("select ehr.timeline(1, max_chars => 0)", "EH007", "max_chars"),
+        ("select * from ehr.timelines(array[1, 1], array['infinity']::timestamp[])", "EH007", "moment"),
+    ],
+)
+def test_what_is_not_there_is_named_with_a_hint(record: Connection, statement: str, sqlstate: str, hint: str) -> None:
+    with pytest.raises(psycopg.Error) as caught:
+        record.execute(statement.encode())
+    assert caught.value.diag.sqlstate == sqlstate
+    assert hint in (caught.value.diag.message_hint or "")
+
+
+def test_every_listed_format_can_be_asked_for(record: Connection) -> None:
+    names = [name for (name,) in record.execute("select name from ehr.format")]
+    assert len(names) == 6 + 2 * 6 * 4
+    for name in names:
+        timeline(record, 1, None, name)
