@@ -45,6 +45,11 @@ def export(
     dimension: Annotated[
         int | None, typer.Option(help="Cut vectors to so many dimensions (Matryoshka models only).", min=1)
     ] = None,
+    prompt: Annotated[str | None, typer.Option(help="What to put in front of every text. Default: by model.")] = None,
+    prompt_name: Annotated[str | None, typer.Option(help="The same, by its name in the model's own files.")] = None,
+    onnx: Annotated[
+        str | None, typer.Option(help="Take this graph of the model's own as it is: onnx/model_quantized.onnx")
+    ] = None,
     prompt_position: Annotated[
         PromptPosition, typer.Option(help="first (the paper's), or last: all tasks of a timeline share one pass.")
     ] = "first",
@@ -74,6 +79,9 @@ def export(
             chunking=chunking,
             max_tokens=max_tokens,
             dimension=dimension,
+            prompt=prompt,
+            prompt_name=prompt_name,
+            onnx=onnx,
             prompt_position=prompt_position,
             sample_texts=_sample_texts(database, text_format),
             accept_quality_loss=accept_quality_loss,
@@ -90,6 +98,8 @@ def export(
             err.print(describe_tuning(manifest.tuning))
         serving = "serving" if registered.is_serving else f"not serving: `ehrdb encoder activate {registered.name}`"
         err.print(f"registered {registered.name} ({registered.dimension} dimensions, {serving})")
+        for remark in _remarks(manifest):
+            err.print(remark, markup=False)
 
 
 @app.command()
@@ -276,6 +286,14 @@ def describe_tuning(tuning: Tuning) -> str:
         speed = f"{tried.tokens_per_second:,.0f} tokens/s" if tried.tokens_per_second else "misses the quality gate"
         lines.append(f"  {tried.precision}: {speed}, mean cosine {tried.mean_cosine:.5f}")
     return "\n".join(lines)
+
+
+def _remarks(manifest: Manifest) -> list[str]:
+    """What a user would not expect."""
+    remarks = [f"in front of every text: {manifest.prefix!r}"] if manifest.prefix else []
+    if manifest.similarity not in ("cosine", "dot") or (manifest.similarity == "dot" and not manifest.normalize):
+        remarks.append(f"the model was trained to be compared by {manifest.similarity}; searches compare by cosine")
+    return remarks
 
 
 def _sample_texts(database: Database, text_format: str) -> list[str]:

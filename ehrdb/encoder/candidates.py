@@ -5,23 +5,27 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from ehrdb.encoder.graph import trace, write_graph, write_tokenizer
+from ehrdb.encoder.graph import trace, write_graph
 from ehrdb.encoder.integers import LEVELS, Feeds, by_error
 from ehrdb.encoder.manifest import GRAPH, TOKENIZER, Manifest, Parity, Precision, file_digest
+from ehrdb.encoder.onnx_files import take_graph
 from ehrdb.encoder.original import original_encoder
-from ehrdb.encoder.parity import Reference, measure, passes, reference
+from ehrdb.encoder.parity import Reference, made_up_texts, measure, passes, reference, shortened
+from ehrdb.encoder.prompts import prompt_for
 from ehrdb.encoder.runtime import open_encoder
-from ehrdb.encoder.source import ModelSource, Usage
+from ehrdb.encoder.source import ModelSource
 from ehrdb.encoder.tokenization import TextTokenizer
+from ehrdb.encoder.tokenizer import write_tokenizer
+from ehrdb.encoder.usage import Usage
 
-TOOLS = ("onnxruntime", "optimum-onnx", "torch", "transformers")
+TOOLS = ("onnxruntime", "optimum-onnx", "sentence-transformers", "torch", "transformers")
 WIDENED = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Shares of the products that are kept at full precision, one after the other, until the gate passes."""
 
@@ -39,7 +43,7 @@ class Candidates:
     """Makes exports of `source` under `folder`; traces and the original's vectors are made once."""
 
     def __init__(self, source: ModelSource, usage: Usage, name: str, folder: Path, sample_texts: Sequence[str]) -> None:
-        self._source = source
+        self._source = replace(source, usage=usage)
         self._usage = usage
         self._name = name
         self._folder = folder
@@ -54,6 +58,15 @@ class Candidates:
         if precision in LEVELS and not passes(made.parity, precision):
             return self._widened(precision) or made
         return made
+
+    def take(self, file: str) -> Export:
+        """An export with a graph of the model's own."""
+        work = self._folder / "taken"
+        work.mkdir()
+        shutil.copy(self._tokenizer / TOKENIZER, work)
+        precision = take_graph(self._source, work, file, self._usage.pooling)
+        manifest = self._describe(work, precision).model_copy(update={"row_scales": False})
+        return Export(work, manifest, measure(open_encoder(work, manifest), self.reference))
 
     def _widened(self, precision: Precision) -> Export | None:
         """Products are chosen on every other text; the figures are those of the texts between."""
@@ -71,15 +84,16 @@ class Candidates:
         if not work.is_dir():
             work.mkdir()
             shutil.copy(self._tokenizer / TOKENIZER, work)
-            write_graph(self._traced(precision), work, precision, wide)
+            write_graph(self._source, self._traced(precision), work, precision, wide)
         manifest = self._describe(work, precision, len(wide))
         return Export(work, manifest, measure(open_encoder(work, manifest), self.reference, positions))
 
     @cached_property
     def reference(self) -> Reference:
         """The original's vectors of the sample texts."""
-        manifest = self._describe(self._tokenizer, "fp32", 0)
-        return reference(original_encoder(self._source, self._tokenizer, manifest), self._sample_texts)
+        manifest = self._describe(self._tokenizer, "fp32")
+        texts = comparable_texts(self._tokenizer, manifest, self._sample_texts)
+        return reference(original_encoder(self._source, manifest), texts)
 
     def _traced(self, precision: Precision) -> Path:
         """Decoders are traced once; what BERT-like models fuse depends on whether products become integers."""
@@ -91,11 +105,11 @@ class Candidates:
 
     def _runs(self, positions: Sequence[int]) -> list[Feeds]:
         """What the traced graph takes for these texts, a chunk each."""
-        tokenizer = TextTokenizer(self._tokenizer, self._describe(self._tokenizer, "fp32", 0))
+        tokenizer = TextTokenizer(self._tokenizer, self._describe(self._tokenizer, "fp32"))
         texts = tokenizer([self.reference.texts[i] for i in positions])
         return [_feeds(chunk.ids) for text in texts for chunk in text.chunks]
 
-    def _describe(self, work: Path, precision: Precision, wide: int) -> Manifest:
+    def _describe(self, work: Path, precision: Precision, wide: int = 0) -> Manifest:
         return Manifest(
             name=self._name,
             source=self._source.name,
@@ -109,6 +123,16 @@ class Candidates:
             files={path.name: file_digest(path) for path in sorted(work.iterdir())},
             **asdict(self._usage),
         )
+
+
+def comparable_texts(directory: Path, manifest: Manifest, sample_texts: Sequence[str]) -> list[str]:
+    """Texts that are one pass each, as libraries do not chunk; every other one with an instruction, if any has."""
+    tokenizer = TextTokenizer(directory, manifest)
+    texts = [tokenizer.first_pass(text) for text in shortened(list(sample_texts) or made_up_texts())]
+    if not manifest.prompt_template:
+        return texts
+    prompt = prompt_for(None, "list_recent")
+    return [prompt + text if index % 2 else text for index, text in enumerate(texts)]
 
 
 def _feeds(tokens: list[int]) -> Feeds:

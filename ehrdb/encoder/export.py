@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args
 
-from ehrdb.encoder.candidates import Candidates, Export
+from ehrdb.encoder.candidates import Candidates, Export, comparable_texts
 from ehrdb.encoder.machine import this_machine
 from ehrdb.encoder.manifest import (
     Candidate,
@@ -28,8 +28,10 @@ from ehrdb.encoder.original import original_encoder
 from ehrdb.encoder.parity import measure, passes, reference, require_quality
 from ehrdb.encoder.runtime import CPU, open_encoder
 from ehrdb.encoder.source import DEFAULT_MODEL as DEFAULT_MODEL
-from ehrdb.encoder.source import ModelSource, Usage, open_source
+from ehrdb.encoder.source import ModelSource, open_source
 from ehrdb.encoder.tuning import CANDIDATES, fastest, tokens_per_second
+from ehrdb.encoder.usage import RESERVED_TOKENS, Usage, with_prefix
+from ehrdb.encoder.weights import require_finite
 from ehrdb.errors import DigestMismatch, ModelNotSupported
 
 AUTO = "auto"
@@ -45,27 +47,34 @@ def export(
     chunking: Chunking | None = None,
     max_tokens: int | None = None,
     dimension: int | None = None,
+    prompt: str | None = None,
+    prompt_name: str | None = None,
     prompt_position: PromptPosition = "first",
+    onnx: str | None = None,
     sample_texts: Sequence[str] = (),
     accept_quality_loss: bool = False,
     register: Callable[[Manifest], None] = lambda manifest: None,
 ) -> Manifest:
     """Export `model` (folder, GGUF file or hub id) into `directory` and return its manifest.
 
-    What is not said is read from the model's own files. `dimension` cuts the vectors of a Matryoshka model.
+    What is not said is read from the model's own files. `dimension` cuts the vectors of a Matryoshka model;
+    `prompt` is put in front of every text, `prompt_name` is that of one of the model's own prompts. `onnx`: a file
+    of the model's (onnx/model_quantized.onnx) to take as it is instead of making a graph; `precision` is then its.
     `precision` auto: the fastest on this machine of those that pass the gate. Works in a folder beside and renames
     at the end, after `register` has accepted the manifest: `directory` is complete or untouched. Raises
     ModelNotSupported, ModelIncomplete or QualityGateFailed.
     """
     chosen = None if precision == AUTO else _precision(precision)
     with _workshop(directory) as folder:
-        with _quiet(), open_source(model) as source:
-            usage = _adjusted(source.usage, pooling, chunking, max_tokens, dimension)
+        with _quiet(), open_source(model, with_onnx=onnx is not None) as source:
+            usage = _adjusted(source, pooling, chunking, max_tokens, dimension)
+            usage = _prompted(source, usage, prompt, prompt_name)
             usage = replace(usage, prompt_position=_prompt_position(source, usage, prompt_position))
+            require_finite(source)
             candidates = Candidates(source, usage, name, folder, sample_texts)
-            if chosen:
-                made = candidates.make(chosen)
-                parity = require_quality(made.parity, chosen, accept_quality_loss)
+            if chosen or onnx:
+                made = candidates.take(onnx) if onnx else candidates.make(chosen or "fp32")
+                parity = require_quality(made.parity, made.manifest.precision, accept_quality_loss)
                 manifest = made.manifest.model_copy(update={"parity": parity})
             else:
                 made, manifest = _fastest(candidates, {}, (CPU,), 0)
@@ -110,8 +119,8 @@ def verify(model: str, directory: Path, manifest: Manifest, sample_texts: Sequen
     """Compare an encoder once more with the model it was made of; raises QualityGateFailed, DigestMismatch."""
     with _quiet(), open_source(model) as source:
         _require_same_model(source, model, manifest)
-        original = reference(original_encoder(source, directory, manifest), sample_texts)
-        parity = measure(open_encoder(directory, manifest), original)
+        texts = comparable_texts(directory, manifest, sample_texts)
+        parity = measure(open_encoder(directory, manifest), reference(original_encoder(source, manifest), texts))
     accepted = manifest.parity is not None and manifest.parity.is_accepted_loss
     return require_quality(parity, manifest.precision, accepted)
 
@@ -172,17 +181,17 @@ def _precision(precision: str) -> Precision:
 
 
 def _adjusted(
-    usage: Usage,
+    source: ModelSource,
     pooling: Pooling | None,
     chunking: Chunking | None,
     max_tokens: int | None,
     dimension: int | None,
 ) -> Usage:
     """The model's own usage, but for what was asked for."""
+    usage = source.usage
     usage = replace(usage, pooling=pooling or usage.pooling, chunking=chunking or usage.chunking)
     if max_tokens:
-        usage = replace(usage, max_tokens=min(max_tokens, usage.max_tokens))
-        usage = replace(usage, chunk_tokens=min(usage.chunk_tokens, usage.max_tokens - 8))
+        usage = _within(usage, max_tokens, source.longest_input)
     if usage.chunking == "concat":
         usage = replace(usage, dimension=usage.dimension * usage.max_chunks)
     if dimension and dimension != usage.dimension:
@@ -194,6 +203,27 @@ def _adjusted(
             )
         usage = replace(usage, dimension=dimension)
     return usage
+
+
+def _within(usage: Usage, max_tokens: int, longest: int) -> Usage:
+    """Another length of one pass, up to what the model has positions for."""
+    if max_tokens > longest:
+        raise ModelNotSupported(
+            f"the model reads {longest} tokens at most, not {max_tokens}", hint="Lower --max-tokens."
+        )
+    chunk = max_tokens if usage.chunking == "none" else max_tokens - RESERVED_TOKENS
+    chunk = min(usage.chunk_tokens, chunk) if max_tokens <= usage.max_tokens else chunk
+    return replace(usage, max_tokens=max_tokens, chunk_tokens=chunk)
+
+
+def _prompted(source: ModelSource, usage: Usage, prompt: str | None, name: str | None) -> Usage:
+    """With the prompt that was asked for, or the model's own; long chunks leave room for it."""
+    prompts = dict(source.modules.prompts)
+    if name is not None and name not in prompts:
+        known = ", ".join(prompts) or "none"
+        raise ModelNotSupported(f"the model has no prompt {name}", hint=f"Its prompts: {known}. Or give --prompt TEXT.")
+    chosen = prompts[name] if name is not None else prompt
+    return with_prefix(usage, usage.prefix if chosen is None else chosen)
 
 
 def _prompt_position(source: ModelSource, usage: Usage, position: PromptPosition) -> PromptPosition:

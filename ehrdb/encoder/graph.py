@@ -1,4 +1,4 @@
-"""Writing the optimized ONNX graph of a model, and the tokenizer beside it."""
+"""Writing the optimized ONNX graph of a model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from ehrdb.encoder.decoder import write_decoder
 from ehrdb.encoder.integers import LEVELS, quantize_products
-from ehrdb.encoder.manifest import GRAPH, TOKENIZER, Precision
+from ehrdb.encoder.manifest import GRAPH, Precision
 from ehrdb.encoder.source import ModelSource
-from ehrdb.errors import ModelIncomplete, ModelNotSupported
+from ehrdb.encoder.tail import add_tail
+from ehrdb.errors import ModelNotSupported
 
 BLOCK = 32  # weights that share a scale in 8 and 4 bit products
 EDGE_LAYERS = 3  # at either end, too sensitive for 4 bits
@@ -30,8 +31,10 @@ def trace(source: ModelSource, folder: Path, precision: Precision, shares_prefix
         _write_encoder(source, folder, precision in LEVELS)
 
 
-def write_graph(traced: Path, work: Path, precision: Precision, wide: Collection[str] = ()) -> None:
-    """Put a traced graph into `work` at this precision: token ids and pooling weights in, vectors out.
+def write_graph(
+    source: ModelSource, traced: Path, work: Path, precision: Precision, wide: Collection[str] = ()
+) -> None:
+    """Put the graph that was traced of `source` into `work`: token ids and pooling weights in, vectors out.
 
     `wide`: products that stay at full precision where the others become integers.
     """
@@ -46,29 +49,7 @@ def write_graph(traced: Path, work: Path, precision: Precision, wide: Collection
         _quantize_weights(traced / GRAPH, work / GRAPH)
     else:
         _integers(traced / GRAPH, work / GRAPH, LEVELS[precision], wide)
-    _add_pooling(work / GRAPH)
-
-
-def write_tokenizer(source: ModelSource, work: Path) -> None:
-    """Save the model's tokenizer, as transformers would use it, in one file. Raises ModelIncomplete."""
-    from tokenizers.processors import TemplateProcessing
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source.folder, use_fast=True)
-        backend = tokenizer.backend_tokenizer
-    except Exception as error:
-        raise ModelIncomplete(
-            f"{source.folder} has no usable tokenizer ({type(error).__name__})",
-            hint=f"Save the model's fast tokenizer ({TOKENIZER}) beside its weights.",
-        ) from None
-    ends = tokenizer("a")["input_ids"][-1] == tokenizer.eos_token_id
-    if tokenizer.init_kwargs.get("add_eos_token") and not ends:  # GTE leaves it to its remote code
-        eos = (tokenizer.eos_token, tokenizer.eos_token_id)
-        backend.post_processor = TemplateProcessing(single=f"$A {eos[0]}", special_tokens=[eos])
-    backend.no_truncation()
-    backend.no_padding()
-    backend.save(str(work / TOKENIZER))
+    add_tail(work / GRAPH, source.usage.pooling, source.modules.layers)
 
 
 def _write_encoder(source: ModelSource, folder: Path, for_integers: bool) -> None:
@@ -94,22 +75,6 @@ def _write_encoder(source: ModelSource, folder: Path, for_integers: bool) -> Non
     (optimized / "model.onnx").rename(folder / GRAPH)
     shutil.rmtree(plain)
     shutil.rmtree(optimized)
-
-
-def _add_pooling(graph: Path) -> None:
-    """A last product turns states into vectors, so that no states leave the device they are computed on."""
-    import onnx
-    from onnx import TensorProto, helper
-
-    model = onnx.load(graph, load_external_data=False)
-    states = model.graph.output[0].name
-    model.graph.node.append(helper.make_node("MatMul", ["pooling", states], ["vectors"], name="pooling"))
-    shapes = {"pooling": ["batch", "count", "tokens"], "vectors": ["batch", "count", "dimension"]}
-    pooling, vectors = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in shapes)
-    model.graph.input.append(pooling)
-    del model.graph.output[:]
-    model.graph.output.append(vectors)
-    onnx.save(model, graph)
 
 
 def _integers(graph: Path, target: Path, levels: int, wide: Collection[str]) -> None:

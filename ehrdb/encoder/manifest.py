@@ -17,17 +17,19 @@ TOKENIZER = "tokenizer.json"
 AGAIN = "Export the encoder again."
 
 DESCRIPTIVE = {
-    *("name", "source", "revision", "matryoshka_dimensions", "parity", "versions"),
+    *("name", "source", "revision", "matryoshka_dimensions", "similarity", "parity", "versions"),
     *("row_scales", "wide_products", "tuning"),  # what they say is in the graph, whose digest counts
 }
 """Fields that leave an encoder the same encoder."""
 
-Pooling = Literal["mean", "cls", "last_token", "mean_without_prompt"]
+Pooling = Literal["mean", "cls", "last_token", "mean_without_prompt", "max", "mean_sqrt_len", "weighted_mean"]
 """How token states become one vector."""
 Chunking = Literal["none", "mean", "concat"]
 """What happens to a text that is too long: its end is cut, or its chunks' vectors are averaged or joined."""
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int7", "int4"]
 """How products are computed. int7: as int8, with weights of 7 bits, for processors without products of 8."""
+ChunkPrefix = Literal["first", "every"]
+"""Which chunks of a text the prefix stands in front of."""
 PromptPosition = Literal["first", "last"]
 """Where a task's instruction stands. Behind the text, all tasks of a timeline share one pass over it."""
 
@@ -91,7 +93,8 @@ class Manifest(BaseModel):
         dimension: of the vector; below the model's own where a Matryoshka model was cut.
         max_tokens: tokens of one pass, special tokens included; what is longer is cut on the right, or
             chunked: up to `max_chunks` of `chunk_tokens` tokens each.
-        prefix: what the model wants in front of every text.
+        prefix: what the model wants in front of every text; `chunk_prefix`: of its first chunk, or of every one.
+        include_prompt: whether pooling counts the prefix or instruction in front.
         prompt_position: whether that instruction goes before or behind the text.
         prompt_template: whether texts come with an instruction in front (ehrdb.encoder.prompts).
         matryoshka_dimensions: dimensions that the model was trained to be cut to.
@@ -99,6 +102,7 @@ class Manifest(BaseModel):
             a whole run, in which texts side by side change each other.
         wide_products: how many products stay at full precision where the others multiply integers.
         tuning: how its precision was chosen by measurement, if it was.
+        similarity: what the model was trained to be compared by; searches compare by cosine.
         files: sha-256 of every file beside the manifest.
     """
 
@@ -120,9 +124,12 @@ class Manifest(BaseModel):
     prefix: str
     prompt_template: bool
     prompt_position: PromptPosition = "first"
+    include_prompt: bool = True
+    chunk_prefix: ChunkPrefix = "first"
     matryoshka_dimensions: tuple[int, ...]
     row_scales: bool = False
     wide_products: int = 0
+    similarity: str = "cosine"
     parity: Parity | None
     tuning: Tuning | None = None
     versions: dict[str, str]
@@ -132,6 +139,9 @@ class Manifest(BaseModel):
     def digest(self) -> str:
         """sha-256 of everything that decides a vector; a change of any of it makes another encoder."""
         identity = self.model_dump(mode="json", exclude=DESCRIPTIVE)
+        for name in ("include_prompt", "chunk_prefix"):  # later fields: without them, an encoder is what it was
+            if identity[name] == type(self).model_fields[name].default:
+                del identity[name]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def save(self, directory: Path) -> None:

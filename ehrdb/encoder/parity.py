@@ -36,36 +36,34 @@ LONG_SAMPLE_CHARACTERS = 8000
 
 @dataclass(frozen=True)
 class Reference:
-    """The original's vectors of some texts, and how fast it made them."""
+    """The original's vectors of some texts, and the seconds that it took for them."""
 
     texts: list[str]
     vectors: Floats
-    tokens_per_second: float
+    seconds: float
 
 
-def reference(original: Encoder, texts: Sequence[str] = ()) -> Reference:
-    """What to compare exports with (no texts given: made-up records of several lengths).
-
-    Texts are cut to SAMPLE_CHARACTERS, the longest one to LONG_SAMPLE_CHARACTERS.
-    """
-    cut = _shortened(list(texts) or made_up_texts())
-    encoded, seconds = _timed(original, cut)
-    return Reference(cut, encoded.vectors, int(encoded.token_counts.sum()) / seconds)
+def reference(original: Encoder, texts: Sequence[str]) -> Reference:
+    """What to compare exports with."""
+    encoded, seconds = _timed(original, list(texts))
+    return Reference(list(texts), encoded.vectors, seconds)
 
 
 def measure(exported: Encoder, wanted: Reference, positions: Sequence[int] = ()) -> Parity:
     """Compare vectors on the reference's texts, or on those of them at `positions`."""
     chosen = list(positions) or list(range(len(wanted.texts)))
-    vectors = wanted.vectors[chosen]
-    got, seconds = _timed(exported, [wanted.texts[i] for i in chosen])
+    texts, vectors = [wanted.texts[i] for i in chosen], wanted.vectors[chosen]
+    got, seconds = _timed(exported, texts)
     cosines = np.sum(_unit(got.vectors) * _unit(vectors), axis=1)
+    tokens = int(got.token_counts.sum())
+    share = sum(map(len, texts)) / sum(map(len, wanted.texts))
     return Parity(
-        texts=len(chosen),
+        texts=len(texts),
         mean_cosine=float(cosines.mean()),
         min_cosine=float(cosines.min()),
         overlap_at_10=overlap(got.vectors, vectors),
-        tokens_per_second=int(got.token_counts.sum()) / seconds,
-        original_tokens_per_second=wanted.tokens_per_second,
+        tokens_per_second=tokens / seconds,
+        original_tokens_per_second=tokens / (share * wanted.seconds),
     )
 
 
@@ -105,7 +103,8 @@ def made_up_texts(count: int = 32) -> list[str]:
     return [_record(np.random.default_rng(seed), lines=1 + seed * 300 // count) for seed in range(count)]
 
 
-def _shortened(texts: list[str]) -> list[str]:
+def shortened(texts: list[str]) -> list[str]:
+    """Each text's first SAMPLE_CHARACTERS, the longest one's LONG_SAMPLE_CHARACTERS."""
     longest = max(range(len(texts)), key=lambda i: len(texts[i]))
     return [text[: LONG_SAMPLE_CHARACTERS if i == longest else SAMPLE_CHARACTERS] for i, text in enumerate(texts)]
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="needs the export extra")
+pytest.importorskip("onnx", reason="needs the export extra")
 
+import onnx
 import onnxruntime
 from hypothesis import given, settings
 from hypothesis import strategies as st
