@@ -13,6 +13,7 @@ from ehrdb.cli.common import Json, current_database, err, out, print_json, setti
 from ehrdb.database import Database
 from ehrdb.embedding import registry
 from ehrdb.embedding.load import encoder_directory, load_encoder
+from ehrdb.encoder.endpoint import Server, export_endpoint, require_allowed
 from ehrdb.encoder.manifest import Chunking, Manifest, Parity, Pooling, PromptPosition, Tuning
 from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
@@ -53,6 +54,13 @@ def export(
     prompt_position: Annotated[
         PromptPosition, typer.Option(help="first (the paper's), or last: all tasks of a timeline share one pass.")
     ] = "first",
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="Do not export, but ask MODEL at this OpenAI-compatible address: http://gpu-server:8000/v1"),
+    ] = None,
+    instructions: Annotated[
+        bool, typer.Option(help="With --endpoint: send a task's instruction in front of each text.")
+    ] = False,
     accept_quality_loss: Annotated[
         bool, typer.Option(help="Register even where the export misses the quality gate; visibly marked.")
     ] = False,
@@ -62,38 +70,50 @@ def export(
 
     Example: `ehrdb encoder export Qwen/Qwen3-Embedding-0.6B --precision int8 --dimension 512`
     """
-    exporter = _exporter()
     name = name or _default_name(model, precision)
+    directory = encoder_directory(settings(), name)
     with current_database() as database:
 
         def register(manifest: Manifest) -> None:
             with database.transaction() as connection:
                 registry.register(connection, manifest, text_format)
 
-        manifest = exporter.export(
-            model,
-            encoder_directory(settings(), name),
-            name=name,
-            precision=precision,
-            pooling=pooling,
-            chunking=chunking,
-            max_tokens=max_tokens,
-            dimension=dimension,
-            prompt=prompt,
-            prompt_name=prompt_name,
-            onnx=onnx,
-            prompt_position=prompt_position,
-            sample_texts=_sample_texts(database, text_format),
-            accept_quality_loss=accept_quality_loss,
-            register=register,
-        )
+        if endpoint:
+            manifest = export_endpoint(
+                _server(endpoint, model),
+                directory,
+                name=name,
+                max_tokens=max_tokens or 8192,
+                prefix=prompt or "",
+                dimension=dimension,
+                instructed=instructions,
+                register=register,
+            )
+        else:
+            manifest = _exporter().export(
+                model,
+                directory,
+                name=name,
+                precision=precision,
+                pooling=pooling,
+                chunking=chunking,
+                max_tokens=max_tokens,
+                dimension=dimension,
+                prompt=prompt,
+                prompt_name=prompt_name,
+                onnx=onnx,
+                prompt_position=prompt_position,
+                sample_texts=_sample_texts(database, text_format),
+                accept_quality_loss=accept_quality_loss,
+                register=register,
+            )
         with database.transaction() as connection:
             registered = registry.find(connection, name)
     if json:
         print_json(manifest.model_dump(mode="json"))
     else:
-        assert manifest.parity is not None
-        err.print(describe(manifest.parity))
+        if manifest.parity:
+            err.print(describe(manifest.parity))
         if manifest.tuning:
             err.print(describe_tuning(manifest.tuning))
         serving = "serving" if registered.is_serving else f"not serving: `ehrdb encoder activate {registered.name}`"
@@ -119,7 +139,6 @@ def tune(
     Example: `ehrdb encoder tune Qwen3-Embedding-0.6B-int8`
     """
     configured = settings()
-    exporter = _exporter()
 
     def elsewhere(precision: str) -> tuple[str, Path]:
         base = name.removesuffix(f"-{manifest.precision}").removesuffix("-auto")
@@ -130,12 +149,13 @@ def tune(
         with database.transaction() as connection:
             registered = registry.find(connection, name)
         manifest = load_encoder(configured, registered).manifest
+        _require_own(manifest)
 
         def register(made: Manifest) -> None:
             with database.transaction() as connection:
                 registry.register(connection, made, registered.format)
 
-        tuned = exporter.tune(
+        tuned = _exporter().tune(
             model or manifest.source,
             encoder_directory(configured, name),
             manifest,
@@ -169,12 +189,12 @@ def verify(
     Example: `ehrdb encoder verify Qwen3-Embedding-0.6B-int8`
     """
     configured = settings()
-    exporter = _exporter()
     with current_database() as database:
         with database.transaction() as connection:
             registered = registry.find(connection, name)
         manifest = load_encoder(configured, registered).manifest
-        parity: Parity = exporter.verify(
+        _require_own(manifest)
+        parity: Parity = _exporter().verify(
             model or manifest.source,
             encoder_directory(configured, name),
             manifest,
@@ -277,6 +297,20 @@ def describe(parity: Parity) -> str:
         f"{parity.min_cosine:.5f}, overlap@10 {parity.overlap_at_10:.3f}; {parity.tokens_per_second:,.0f} tokens/s, "
         f"PyTorch {parity.original_tokens_per_second:,.0f}{accepted}"
     )
+
+
+def _server(address: str, model: str) -> Server:
+    configured = settings()
+    require_allowed(address, configured.endpoint_list)
+    return Server(address, model, configured.endpoint_key.get_secret_value() if configured.endpoint_key else None)
+
+
+def _require_own(manifest: Manifest) -> None:
+    if manifest.endpoint:
+        raise ConfigError(
+            f"{manifest.name} is run by {manifest.endpoint}, which answers as it did at the export",
+            hint="There is no graph here to compare or to time.",
+        )
 
 
 def describe_tuning(tuning: Tuning) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from ehrdb.config import Settings
 from ehrdb.embedding.registry import RegisteredEncoder
+from ehrdb.encoder import Encoder
+from ehrdb.encoder.endpoint import open_endpoint
 from ehrdb.encoder.manifest import load_manifest
-from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
+from ehrdb.encoder.runtime import open_encoder
 from ehrdb.errors import DigestMismatch, EncoderError
 
 
@@ -16,10 +18,11 @@ def encoder_directory(settings: Settings, name: str) -> Path:
     return settings.encoder_dir / name.replace("/", "--")
 
 
-def load_encoder(settings: Settings, registered: RegisteredEncoder) -> BatchingEncoder:
+def load_encoder(settings: Settings, registered: RegisteredEncoder) -> Encoder:
     """Load the encoder's files, after making sure that they are the ones the database knows.
 
-    Raises DigestMismatch, ModelIncomplete or ProviderUnavailable; EncoderError where there is no model to run.
+    Raises DigestMismatch, ModelIncomplete, ProviderUnavailable or EndpointError; EncoderError where there is no
+    model to run.
     """
     if registered.kind != "model":
         raise EncoderError(
@@ -33,4 +36,7 @@ def load_encoder(settings: Settings, registered: RegisteredEncoder) -> BatchingE
             f"{directory} holds another encoder than the database's {registered.name}",
             hint="Copy the right files there, or export and register under another --name.",
         )
+    if manifest.endpoint:
+        key = settings.endpoint_key.get_secret_value() if settings.endpoint_key else None
+        return open_endpoint(directory, manifest, settings.endpoint_list, key)
     return open_encoder(directory, manifest, settings.provider_list, settings.threads)

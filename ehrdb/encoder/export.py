@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +30,7 @@ from ehrdb.encoder.source import ModelSource, open_source
 from ehrdb.encoder.tuning import CANDIDATES, fastest, tokens_per_second
 from ehrdb.encoder.usage import RESERVED_TOKENS, Usage, with_prefix
 from ehrdb.encoder.weights import require_finite
+from ehrdb.encoder.workshop import Register, place, workshop
 from ehrdb.errors import DigestMismatch, ModelNotSupported
 
 AUTO = "auto"
@@ -53,7 +52,7 @@ def export(
     onnx: str | None = None,
     sample_texts: Sequence[str] = (),
     accept_quality_loss: bool = False,
-    register: Callable[[Manifest], None] = lambda manifest: None,
+    register: Register = lambda manifest: None,
 ) -> Manifest:
     """Export `model` (folder, GGUF file or hub id) into `directory` and return its manifest.
 
@@ -65,7 +64,7 @@ def export(
     ModelNotSupported, ModelIncomplete or QualityGateFailed.
     """
     chosen = None if precision == AUTO else _precision(precision)
-    with _workshop(directory) as folder:
+    with workshop(directory) as folder:
         with _quiet(), open_source(model, with_onnx=onnx is not None) as source:
             usage = _adjusted(source, pooling, chunking, max_tokens, dimension)
             usage = _prompted(source, usage, prompt, prompt_name)
@@ -78,7 +77,7 @@ def export(
                 manifest = made.manifest.model_copy(update={"parity": parity})
             else:
                 made, manifest = _fastest(candidates, {}, (CPU,), 0)
-        _place(made.folder, directory, manifest, register)
+        place(made.folder, directory, manifest, register)
     return manifest
 
 
@@ -91,7 +90,7 @@ def tune(
     providers: Sequence[str] = (CPU,),
     threads: int = 0,
     sample_texts: Sequence[str] = (),
-    register: Callable[[Manifest], None] = lambda manifest: None,
+    register: Register = lambda manifest: None,
 ) -> Manifest:
     """Time an encoder against other precisions of its model on this machine; return the fastest one's manifest.
 
@@ -99,7 +98,7 @@ def tune(
     encoder: it goes under the name and into the folder that `elsewhere` gives for its precision, and to `register`.
     Raises DigestMismatch where `model` is not what the encoder was made of.
     """
-    with _workshop(directory) as folder:
+    with workshop(directory) as folder:
         with _quiet(), open_source(model) as source:
             _require_same_model(source, model, manifest)
             usage = Usage(**{field.name: getattr(manifest, field.name) for field in fields(Usage)})
@@ -111,7 +110,7 @@ def tune(
         else:
             name, target = elsewhere(tuned.precision)
             tuned = tuned.model_copy(update={"name": name})
-            _place(made.folder, target, tuned, register)
+            place(made.folder, target, tuned, register)
     return tuned
 
 
@@ -151,20 +150,6 @@ def _fastest(
     return chosen, chosen.manifest.model_copy(update={"parity": chosen.parity, "tuning": tuning})
 
 
-@contextmanager
-def _workshop(directory: Path) -> Iterator[Path]:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".export-") as folder:
-        yield Path(folder)
-
-
-def _place(work: Path, directory: Path, manifest: Manifest, register: Callable[[Manifest], None]) -> None:
-    manifest.save(work)
-    register(manifest)
-    shutil.rmtree(directory, ignore_errors=True)
-    work.rename(directory)
-
-
 def _require_same_model(source: ModelSource, model: str, manifest: Manifest) -> None:
     if source.weights_digest != manifest.weights_digest:
         raise DigestMismatch(
@@ -173,7 +158,7 @@ def _require_same_model(source: ModelSource, model: str, manifest: Manifest) -> 
 
 
 def _precision(precision: str) -> Precision:
-    known: tuple[Precision, ...] = get_args(Precision)
+    known: list[Precision] = [each for each in get_args(Precision) if each != "served"]
     for candidate in known:
         if candidate == precision:
             return candidate
@@ -189,6 +174,8 @@ def _adjusted(
 ) -> Usage:
     """The model's own usage, but for what was asked for."""
     usage = source.usage
+    if pooling == "served":
+        raise ModelNotSupported("only an endpoint pools by itself", hint="Leave out --pooling, or name --endpoint.")
     usage = replace(usage, pooling=pooling or usage.pooling, chunking=chunking or usage.chunking)
     if max_tokens:
         usage = _within(usage, max_tokens, source.longest_input)

@@ -18,16 +18,19 @@ AGAIN = "Export the encoder again."
 
 DESCRIPTIVE = {
     *("name", "source", "revision", "matryoshka_dimensions", "similarity", "parity", "versions"),
-    *("row_scales", "wide_products", "tuning"),  # what they say is in the graph, whose digest counts
+    *("row_scales", "wide_products", "tuning", "endpoint"),  # what they say is in the graph, whose digest counts
 }
 """Fields that leave an encoder the same encoder."""
 
-Pooling = Literal["mean", "cls", "last_token", "mean_without_prompt", "max", "mean_sqrt_len", "weighted_mean"]
-"""How token states become one vector."""
+Pooling = Literal["mean", "cls", "last_token", "mean_without_prompt", "max", "mean_sqrt_len", "weighted_mean", "served"]
+"""How token states become one vector; served: an endpoint does it."""
 Chunking = Literal["none", "mean", "concat"]
 """What happens to a text that is too long: its end is cut, or its chunks' vectors are averaged or joined."""
-Precision = Literal["fp32", "fp16", "bf16", "int8", "int7", "int4"]
-"""How products are computed. int7: as int8, with weights of 7 bits, for processors without products of 8."""
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int7", "int4", "served"]
+"""How products are computed; served: as an endpoint does.
+
+int7: as int8, with weights of 7 bits, for processors that lack exact products of 8 bits or are slow at them.
+"""
 ChunkPrefix = Literal["first", "every"]
 """Which chunks of a text the prefix stands in front of."""
 PromptPosition = Literal["first", "last"]
@@ -101,6 +104,7 @@ class Manifest(BaseModel):
         row_scales: whether activations are scaled row by row where they become integers; older exports scale
             a whole run, in which texts side by side change each other.
         wide_products: how many products stay at full precision where the others multiply integers.
+        endpoint: the server that runs it, where that is not this program.
         tuning: how its precision was chosen by measurement, if it was.
         similarity: what the model was trained to be compared by; searches compare by cosine.
         files: sha-256 of every file beside the manifest.
@@ -129,6 +133,7 @@ class Manifest(BaseModel):
     matryoshka_dimensions: tuple[int, ...]
     row_scales: bool = False
     wide_products: int = 0
+    endpoint: str | None = None
     similarity: str = "cosine"
     parity: Parity | None
     tuning: Tuning | None = None

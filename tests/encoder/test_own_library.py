@@ -16,7 +16,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer
 
-from ehrdb.encoder import export as exporter
+from ehrdb.encoder.candidates import Candidates
 from ehrdb.encoder.export import export
 from ehrdb.encoder.manifest import Manifest
 from ehrdb.encoder.modules import read_modules
@@ -112,12 +112,12 @@ def test_the_gate_refuses_a_misread_setting(tmp_path: Path, monkeypatch: pytest.
     model = models.as_sentence_transformer(
         models.tiny_bert(tmp_path / "model"), prompts={"query": PROMPT}, default="query", include_prompt=False
     )
-    misread = exporter._describe
+    read = Candidates._describe
 
-    def describe(*arguments: Any) -> Manifest:
-        return misread(*arguments).model_copy(update={"include_prompt": True})
+    def misread(*arguments: Any) -> Manifest:
+        return read(*arguments).model_copy(update={"include_prompt": True})
 
-    monkeypatch.setattr(exporter, "_describe", describe)
+    monkeypatch.setattr(Candidates, "_describe", misread)
 
     with pytest.raises(QualityGateFailed):
         exported(model, tmp_path)
