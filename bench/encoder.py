@@ -209,12 +209,13 @@ def _product(arguments: argparse.Namespace, kind: str) -> Floats:
 
     rows, inner, columns = PEAK_SHAPE
     weights = np.random.default_rng(0).standard_normal((inner, columns)).astype(np.float32)
-    given, number, constants = np.ones((rows, inner), np.float32), onnx.TensorProto.FLOAT, {"w": weights}
+    given: Any = np.ones((rows, inner), np.float32)
+    number, constants = onnx.TensorProto.FLOAT, {"w": np.asarray(weights)}
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
     if kind == "int8":
         given, number = given.astype(np.uint8), onnx.TensorProto.UINT8
         quantized, scales = quantized_columns(weights, LEVELS["int8"])
-        constants = {"w": quantized, "one": np.float32(1), "scales": scales, "zero": np.uint8(128)}
+        constants = {"w": quantized, "one": np.array(1, np.float32), "scales": scales, "zero": np.array(128, np.uint8)}
         node = helper.make_node(
             "MatMulIntegerToFloat", ["x", "w", "one", "scales", "zero"], ["y"], domain="com.microsoft"
         )

@@ -99,7 +99,7 @@ def _ctranslate2(source: ModelSource, arguments: argparse.Namespace, texts: list
         )
 
     def states(ids: Any) -> Floats:
-        return np.array(encoder.forward_batch(ids.tolist()).last_hidden_state)[0]
+        return np.asarray(np.array(encoder.forward_batch(ids.tolist()).last_hidden_state)[0], dtype=np.float32)
 
     return _one_by_one(source, arguments, texts, states, arguments.threads)
 
