@@ -121,7 +121,7 @@ def _adjusted(
             known = ", ".join(map(str, usage.matryoshka_dimensions)) or "none"
             raise ModelNotSupported(
                 f"the model was not trained to be cut to {dimension} dimensions",
-                hint=f"Matryoshka dimensions in its config.json: {known}.",
+                hint=f"Matryoshka dimensions that its files or its family name: {known}.",
             )
         usage = replace(usage, dimension=dimension)
     return usage

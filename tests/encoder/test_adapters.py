@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ pytest.importorskip("onnxscript", reason="needs the export extra")
 
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 from ehrdb.encoder.export import export
@@ -92,6 +94,18 @@ def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ModelNotSupported, match="does not fit"), open_source(str(adapter)):
         pass
+
+
+def test_an_adapter_whose_tensors_have_no_place_is_refused(tmp_path: Path) -> None:
+    adapter = models.with_adapter(models.tiny_llama(tmp_path / "base"), tmp_path / "adapter")
+    path = adapter / "adapter_model.safetensors"
+    weights = load_file(path)
+    save_file({name.replace("layers.1.", "layers.7."): weight for name, weight in weights.items()}, path)
+
+    with warnings.catch_warnings(), pytest.raises(ModelNotSupported, match="tensors are on one side only"):
+        warnings.simplefilter("ignore")  # peft's own, which nobody sees
+        with open_source(str(adapter)):
+            pass
 
 
 def mean_state(model: torch.nn.Module, tokenizer: Path) -> Floats:
