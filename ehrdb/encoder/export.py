@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from ehrdb.encoder.graph import write_graph
-from ehrdb.encoder.manifest import Chunking, Manifest, Parity, Pooling, Precision, PromptPosition, file_digest
+from ehrdb.encoder.manifest import Chunking, Manifest, Parity, Pooling, Precision, PromptPosition
 from ehrdb.encoder.onnx_files import take_graph
 from ehrdb.encoder.original import original_encoder
 from ehrdb.encoder.parity import made_up_texts, measure, require_quality, shortened
@@ -26,6 +23,7 @@ from ehrdb.encoder.tokenization import TextTokenizer
 from ehrdb.encoder.tokenizer import write_tokenizer
 from ehrdb.encoder.usage import RESERVED_TOKENS, Usage, with_prefix
 from ehrdb.encoder.weights import require_finite
+from ehrdb.encoder.writing import Register, describe, made_beside
 from ehrdb.errors import DigestMismatch, ModelNotSupported
 
 TOOLS = ("onnxruntime", "optimum-onnx", "sentence-transformers", "torch", "transformers")
@@ -47,7 +45,7 @@ def export(
     onnx: str | None = None,
     sample_texts: Sequence[str] = (),
     accept_quality_loss: bool = False,
-    register: Callable[[Manifest], None] = lambda manifest: None,
+    register: Register = lambda manifest: None,
 ) -> Manifest:
     """Export `model` (folder, GGUF file or hub id) into `directory` and return its manifest.
 
@@ -58,10 +56,7 @@ def export(
     complete or untouched. Raises ModelNotSupported, ModelIncomplete or QualityGateFailed.
     """
     chosen = _precision(precision)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".export-") as temporary:
-        work = Path(temporary) / "encoder"
-        work.mkdir()
+    with made_beside(directory) as work:
         with _quiet(), open_source(model, with_onnx=onnx is not None) as source:
             usage = _adjusted(source, pooling, chunking, max_tokens, dimension)
             usage = _prompted(source, usage, prompt, prompt_name)
@@ -72,13 +67,11 @@ def export(
                 chosen = take_graph(source, work, onnx, usage.pooling)
             else:
                 write_graph(replace(source, usage=usage), work, chosen, shares_prefix=prompt_position == "last")
-            manifest = _describe(work, source, usage, name, chosen)
+            manifest = describe(work, source, usage, name, chosen, TOOLS)
             parity = _compare(source, work, manifest, sample_texts)
         manifest = manifest.model_copy(update={"parity": require_quality(parity, chosen, accept_quality_loss)})
         manifest.save(work)
         register(manifest)
-        shutil.rmtree(directory, ignore_errors=True)
-        work.rename(directory)
     return manifest
 
 
@@ -155,20 +148,6 @@ def _prompt_position(source: ModelSource, usage: Usage, position: PromptPosition
             hint="Leave --prompt-position at first.",
         )
     return position
-
-
-def _describe(work: Path, source: ModelSource, usage: Usage, name: str, precision: Precision) -> Manifest:
-    return Manifest(
-        name=name,
-        source=source.name,
-        revision=source.revision,
-        weights_digest=source.weights_digest,
-        precision=precision,
-        parity=None,
-        versions={package: version(package) for package in TOOLS},
-        files={path.name: file_digest(path) for path in sorted(work.iterdir())},
-        **asdict(usage),
-    )
 
 
 def _compare(source: ModelSource, work: Path, manifest: Manifest, sample_texts: Sequence[str]) -> Parity:

@@ -42,15 +42,13 @@ def measure(exported: Encoder, original: Encoder, texts: Sequence[str] = ()) -> 
     got, seconds = _timed(exported, texts)
     wanted, original_seconds = _timed(original, texts)
     tokens = int(got.token_counts.sum())
-    cosines = np.sum(_unit(got.vectors) * _unit(wanted.vectors), axis=1)
-    return Parity(
-        texts=len(texts),
-        mean_cosine=float(cosines.mean()),
-        min_cosine=float(cosines.min()),
-        overlap_at_10=overlap(got.vectors, wanted.vectors),
-        tokens_per_second=tokens / seconds,
-        original_tokens_per_second=tokens / original_seconds,
-    )
+    return _figures(got.vectors, wanted.vectors, tokens / seconds, tokens / original_seconds)
+
+
+def compare_vectors(exported: Encoder, texts: Sequence[str], wanted: Floats) -> Parity:
+    """Compare with vectors that the original gave for these texts earlier, elsewhere: its speed is unknown."""
+    got, seconds = _timed(exported, list(texts))
+    return _figures(got.vectors, wanted, int(got.token_counts.sum()) / seconds, None)
 
 
 def require_quality(parity: Parity, precision: Precision, accept_loss: bool) -> Parity:
@@ -71,6 +69,18 @@ def require_quality(parity: Parity, precision: Precision, accept_loss: bool) -> 
             hint="Choose another --precision, or register it marked with --accept-quality-loss.",
         )
     return parity.model_copy(update={"is_accepted_loss": True})
+
+
+def _figures(got: Floats, wanted: Floats, speed: float, original_speed: float | None) -> Parity:
+    cosines = np.sum(_unit(got) * _unit(wanted), axis=1)
+    return Parity(
+        texts=len(got),
+        mean_cosine=float(cosines.mean()),
+        min_cosine=float(cosines.min()),
+        overlap_at_10=overlap(got, wanted),
+        tokens_per_second=speed,
+        original_tokens_per_second=original_speed,
+    )
 
 
 def overlap(a: Floats, b: Floats, k: int = 10) -> float:

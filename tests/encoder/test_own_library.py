@@ -112,12 +112,12 @@ def test_the_gate_refuses_a_misread_setting(tmp_path: Path, monkeypatch: pytest.
     model = models.as_sentence_transformer(
         models.tiny_bert(tmp_path / "model"), prompts={"query": PROMPT}, default="query", include_prompt=False
     )
-    misread = exporter._describe
+    misread = exporter.describe
 
     def describe(*arguments: Any) -> Manifest:
         return misread(*arguments).model_copy(update={"include_prompt": True})
 
-    monkeypatch.setattr(exporter, "_describe", describe)
+    monkeypatch.setattr(exporter, "describe", describe)
 
     with pytest.raises(QualityGateFailed):
         exported(model, tmp_path)

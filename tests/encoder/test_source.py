@@ -146,8 +146,10 @@ def test_an_architecture_that_this_transformers_lacks_names_its_version(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("transformers.CONFIG_MAPPING", {})
+    path = model / "config.json"
+    models.write(path, json.loads(path.read_text()) | {"model_type": "eurobert"})
 
-    with pytest.raises(ModelNotSupported, match=r"model_type: bert, which transformers \d.* does not have"):
+    with pytest.raises(ModelNotSupported, match=r"model_type: eurobert, which transformers \d.* does not have"):
         usage_of(model)
 
 
