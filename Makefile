@@ -1,10 +1,10 @@
-.PHONY: help install demo test lint docs bench clean
+.PHONY: help install demo test test-servers test-superuser mutants lint docs bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 
 help: ## Show what there is to make
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
 install: .venv/installed ## Create .venv with everything: the worker, the exporter, the tests
 
@@ -13,14 +13,23 @@ install: .venv/installed ## Create .venv with everything: the worker, the export
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ehrdb needs Python 3.11 or later")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  -e '.[cpu,export,meds,baselines,formats,ray,report,dev]'
+	  -e '.[demo,export,meds,baselines,formats,metrics,ray,report,dev]'
 	touch $@
 
 demo: install ## The whole story on synthetic patients, in an embedded database under .ehrdb
 	EHRDB_HOME=$(or $(EHRDB_HOME),$(CURDIR)/.ehrdb) $(BIN)/ehrdb demo
 
-test: install ## Run all tests
-	$(BIN)/pytest
+test: install ## Run all tests, on all cores
+	$(BIN)/pytest -n auto --dist loadfile
+
+mutants: install ## Put known faults in one at a time: the tests must notice each
+	$(BIN)/python -m tests.mutants.run
+
+test-servers: install ## The tests on PostgreSQL 15 to 18, those that can be had (see tests/servers/matrix.py)
+	$(BIN)/python -m tests.servers.matrix -q -n auto --dist loadfile
+
+test-superuser: install ## The tests once more, the databases owned by a superuser
+	$(BIN)/pytest --superuser -n auto --dist loadfile
 
 lint: install ## Style, types, and nothing forgotten
 	$(BIN)/ruff check .

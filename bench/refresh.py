@@ -22,7 +22,8 @@ import psycopg
 from ehrdb.config import Settings
 from ehrdb.database import Database, open_database
 from ehrdb.embedding import Engine, refresh, registry
-from ehrdb.embedding.load import encoder_directory, load_encoder
+from ehrdb.embedding.files import encoder_directory
+from ehrdb.embedding.load import load_encoder
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.queries import Queries
 from ehrdb.schema import upgrade

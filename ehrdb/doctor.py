@@ -19,7 +19,8 @@ from ehrdb.bootstrap import MINIMUM_SERVER, ROLE, Standing, faults, standing
 from ehrdb.config import Settings, settings_file
 from ehrdb.database import Connection, is_pooled, open_database
 from ehrdb.embedding import registry
-from ehrdb.embedding.load import encoder_directory, load_encoder
+from ehrdb.embedding.files import encoder_directory
+from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import EhrdbError
 from ehrdb.queries import Queries
 from ehrdb.schema import differences, require_current

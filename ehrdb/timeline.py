@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import yaml
 
 from ehrdb.database import Connection
-from ehrdb.errors import ConfigError
+from ehrdb.extras import missing_extra
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb", "timeline.sql")
@@ -62,8 +62,8 @@ def to_json(markdown: str) -> str:
     """A Markdown timeline as JSON: headings become keys, lists become arrays."""
     try:
         import markdown_to_json
-    except ImportError:
-        raise _missing("json") from None
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) from None
     return str(markdown_to_json.jsonify(markdown))
 
 
@@ -76,15 +76,9 @@ def to_xml(markdown: str) -> str:
     """A Markdown timeline as XML."""
     try:
         from json2xml.json2xml import Json2xml
-    except ImportError:
-        raise _missing("xml") from None
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) from None
     return str(Json2xml(json.loads(to_json(markdown)), wrapper="all", pretty=True).to_xml())
-
-
-def _missing(format: str) -> ConfigError:
-    return ConfigError(
-        f"the format {format} needs libraries that are not installed", hint="Run: pip install 'ehrdb[formats]'"
-    )
 
 
 CONVERSIONS: dict[str, Callable[[str], str]] = {"json": to_json, "yaml": to_yaml, "xml": to_xml}

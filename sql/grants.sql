@@ -19,7 +19,7 @@ begin
         grant usage on schema ehr, ehrdb to ehr_analyst;
         grant select on all tables in schema ehr, ehrdb to ehr_analyst;
         grant execute on all routines in schema ehr to ehr_analyst;
-        revoke select on ehrdb.search_request from ehr_analyst;
+        revoke select on ehrdb.search_request, ehrdb.purge_key, ehrdb.purged_patient from ehr_analyst;
     end if;
 end
 $$;

@@ -32,7 +32,7 @@ def demo() -> None:
         with _step("Schema and 316 synthetic patients (Synthea, OMOP tables)"):
             loaded = story.prepare(database)
         out.print(f"  {loaded.new} new, {loaded.changed} changed, {loaded.unchanged} unchanged patients")
-        with _step("Encoder: all-MiniLM-L6-v2, exported to optimized ONNX and compared with the original"):
+        with _step("Encoder: all-MiniLM-L6-v2 as optimized ONNX, compared with the original's vectors"):
             encoder = story.ensure_encoder(database, configured)
         with _step("Refresh: every patient's timeline into pgvector"), progress_bar("embedding") as report:
             refreshed = story.embed(database, configured, encoder, report.update)

@@ -1,10 +1,11 @@
-"""`ehrdb encoder export | tune | verify | import | concatenate | list | activate | drop`."""
+"""`ehrdb encoder export | tune | register | publish | verify | import | concatenate | list | activate | drop`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -12,15 +13,14 @@ from rich.table import Table
 from ehrdb.cli.common import Json, current_database, err, out, print_json, settings
 from ehrdb.database import Database
 from ehrdb.embedding import registry
-from ehrdb.embedding.load import encoder_directory, load_encoder
-from ehrdb.encoder.endpoint import Server, export_endpoint, require_allowed
+from ehrdb.embedding.files import adopt, encoder_directory, publish, registered_files
 from ehrdb.encoder.manifest import Chunking, Manifest, Parity, Pooling, PromptPosition, Tuning
+from ehrdb.encoder.source import DEFAULT_MODEL
 from ehrdb.errors import ConfigError
+from ehrdb.extras import missing_extra
 from ehrdb.queries import Queries
 
-app = typer.Typer(
-    no_args_is_help=True, help="Export, tune, verify, import, concatenate, list, activate and drop encoders."
-)
+app = typer.Typer(no_args_is_help=True, help="Make encoders, take them from host to host, choose one.")
 _queries = Queries("ehrdb.embedding", "registry.sql")
 Name = Annotated[str, typer.Argument(help="Encoder name, as in `ehrdb encoder list`")]
 NewName = Annotated[str, typer.Option("--name", help="Name to register under.")]
@@ -29,8 +29,8 @@ NewName = Annotated[str, typer.Option("--name", help="Name to register under.")]
 @app.command()
 def export(
     model: Annotated[
-        str, typer.Argument(help="Model directory, GGUF file or hub id; all-MiniLM-L6-v2 comes with the export extra.")
-    ] = "all-MiniLM-L6-v2",
+        str, typer.Argument(help="Model directory, GGUF file or hub id; all-MiniLM-L6-v2 needs no torch.")
+    ] = DEFAULT_MODEL,
     name: Annotated[str | None, typer.Option(help="Name to register under. Default: the model's own.")] = None,
     precision: Annotated[
         str, typer.Option(help="fp32, fp16, bf16, int8, int7, int4, or auto: the fastest here.")
@@ -72,6 +72,9 @@ def export(
     """
     name = name or _default_name(model, precision)
     directory = encoder_directory(settings(), name)
+    changes = (pooling, chunking, max_tokens, dimension, prompt, prompt_name, onnx, endpoint)
+    is_default = (model, precision, prompt_position, *changes) == (DEFAULT_MODEL, "fp32", "first", *[None] * 8)
+    exporter = None if endpoint else _converter() if is_default else _exporter()
     with current_database() as database:
 
         def register(manifest: Manifest) -> None:
@@ -79,18 +82,12 @@ def export(
                 registry.register(connection, manifest, text_format)
 
         if endpoint:
-            manifest = export_endpoint(
-                _server(endpoint, model),
-                directory,
-                name=name,
-                max_tokens=max_tokens or 8192,
-                prefix=prompt or "",
-                dimension=dimension,
-                instructed=instructions,
-                register=register,
-            )
+            limits = {"max_tokens": max_tokens, "prefix": prompt, "dimension": dimension, "instructed": instructions}
+            manifest = _ask(endpoint, model, directory, name, limits, register)
+        elif is_default:
+            manifest = exporter.convert(directory, name=name, register=register)
         else:
-            manifest = _exporter().export(
+            manifest = exporter.export(
                 model,
                 directory,
                 name=name,
@@ -116,8 +113,7 @@ def export(
             err.print(describe(manifest.parity))
         if manifest.tuning:
             err.print(describe_tuning(manifest.tuning))
-        serving = "serving" if registered.is_serving else f"not serving: `ehrdb encoder activate {registered.name}`"
-        err.print(f"registered {registered.name} ({registered.dimension} dimensions, {serving})")
+        _show(registered)
         for remark in _remarks(manifest):
             err.print(remark, markup=False)
 
@@ -148,7 +144,7 @@ def tune(
     with current_database() as database:
         with database.transaction() as connection:
             registered = registry.find(connection, name)
-        manifest = load_encoder(configured, registered).manifest
+        directory, manifest = registered_files(configured, registered)
         _require_own(manifest)
 
         def register(made: Manifest) -> None:
@@ -157,7 +153,7 @@ def tune(
 
         tuned = _exporter().tune(
             model or manifest.source,
-            encoder_directory(configured, name),
+            directory,
             manifest,
             elsewhere=elsewhere,
             providers=configured.provider_list,
@@ -171,6 +167,56 @@ def tune(
         err.print(describe_tuning(tuned.tuning))
         faster = f"registered {tuned.name}, which is faster here: `ehrdb encoder activate {tuned.name}`"
         err.print(f"{name} is the fastest here" if tuned.name == name else faster)
+
+
+@app.command()
+def register(
+    directory: Annotated[Path, typer.Argument(help="Folder of an exported encoder, as under EHRDB_HOME/encoders")],
+    name: Annotated[str | None, typer.Option(help="Name to register under. Default: the encoder's own.")] = None,
+    text_format: Annotated[
+        str | None, typer.Option("--format", help="Text format the encoder reads. Default: as registered, list_recent.")
+    ] = None,
+    publish_too: Annotated[
+        bool, typer.Option("--publish", help="Put the files into the database too, for workers on other hosts.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Take in an encoder that was exported elsewhere: its files, checked, into EHRDB_HOME, its name into the database.
+
+    Needs no torch. Registering the same encoder again changes nothing.
+
+    Example: `ehrdb encoder register /media/usb/Qwen3-Embedding-0.6B --publish`
+    """
+    configured = settings()
+    with current_database() as database:
+        manifest = adopt(configured, directory, name)
+        with database.transaction() as connection:
+            known = {each.name: each.format for each in registry.list_encoders(connection)}
+            chosen = text_format or known.get(manifest.name, "list_recent")
+            registered = registry.register(connection, manifest, chosen)
+            if publish_too:
+                publish(connection, configured, registered)
+    if json:
+        print_json(registered)
+    else:
+        _show(registered)
+
+
+@app.command("publish")
+def publish_(name: Name, json: Json = False) -> None:
+    """Put an encoder's files into the database: a worker that has none fetches them from there, checked.
+
+    A new host then needs nothing but EHRDB_DATABASE_URL. `ehrdb encoder drop` removes them with the encoder.
+
+    Example: `ehrdb encoder publish all-MiniLM-L6-v2`
+    """
+    configured = settings()
+    with current_database() as database, database.transaction() as connection:
+        size = publish(connection, configured, registry.find(connection, name))
+    if json:
+        print_json({"name": name, "bytes": size})
+    else:
+        err.print(f"{name}: {size / 1e6:,.1f} MB are in the database")
 
 
 @app.command()
@@ -189,14 +235,14 @@ def verify(
     Example: `ehrdb encoder verify Qwen3-Embedding-0.6B-int8`
     """
     configured = settings()
+    exporter = _exporter()
     with current_database() as database:
         with database.transaction() as connection:
             registered = registry.find(connection, name)
-        manifest = load_encoder(configured, registered).manifest
-        _require_own(manifest)
-        parity: Parity = _exporter().verify(
+        directory, manifest = registered_files(configured, registered)
+        parity: Parity = exporter.verify(
             model or manifest.source,
-            encoder_directory(configured, name),
+            directory,
             manifest,
             _sample_texts(database, registered.format),
         )
@@ -292,17 +338,25 @@ def drop(name: Name) -> None:
 def describe(parity: Parity) -> str:
     """The figures of a comparison in one line."""
     accepted = " (a loss was accepted)" if parity.is_accepted_loss else ""
+    original = parity.original_tokens_per_second
+    compared = f", PyTorch {original:,.0f}" if original else ""
     return (
         f"against the original on {parity.texts} texts: mean cosine {parity.mean_cosine:.5f}, minimum "
-        f"{parity.min_cosine:.5f}, overlap@10 {parity.overlap_at_10:.3f}; {parity.tokens_per_second:,.0f} tokens/s, "
-        f"PyTorch {parity.original_tokens_per_second:,.0f}{accepted}"
+        f"{parity.min_cosine:.5f}, overlap@10 {parity.overlap_at_10:.3f}; {parity.tokens_per_second:,.0f} tokens/s"
+        f"{compared}{accepted}"
     )
 
 
-def _server(address: str, model: str) -> Server:
+def _ask(
+    address: str, model: str, directory: Path, name: str, limits: dict[str, Any], register: Callable[[Manifest], None]
+) -> Manifest:
+    from ehrdb.encoder.endpoint import Server, export_endpoint, require_allowed
+
     configured = settings()
     require_allowed(address, configured.endpoint_list)
-    return Server(address, model, configured.endpoint_key.get_secret_value() if configured.endpoint_key else None)
+    key = configured.endpoint_key.get_secret_value() if configured.endpoint_key else None
+    given = {option: value for option, value in limits.items() if value is not None}
+    return export_endpoint(Server(address, model, key), directory, name=name, register=register, **given)
 
 
 def _require_own(manifest: Manifest) -> None:
@@ -330,19 +384,27 @@ def _remarks(manifest: Manifest) -> list[str]:
     return remarks
 
 
+def _show(registered: registry.RegisteredEncoder) -> None:
+    serving = "serving" if registered.is_serving else f"not serving: `ehrdb encoder activate {registered.name}`"
+    err.print(f"registered {registered.name} ({registered.dimension} dimensions, {serving})")
+
+
 def _sample_texts(database: Database, text_format: str) -> list[str]:
     with database.transaction() as connection:
         return [text for (text,) in connection.execute(_queries.sample_texts, {"format": text_format})]
+
+
+def _converter() -> ModuleType:
+    from ehrdb.encoder import convert
+
+    return convert
 
 
 def _exporter() -> ModuleType:
     try:
         from ehrdb.encoder import export as exporter
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"exporting needs the package {error.name}",
-            hint="Install the extra: pip install 'ehrdb[export]'.",
-        ) from None
+        raise missing_extra(error, "export") from None
     return exporter
 
 

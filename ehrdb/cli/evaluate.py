@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, settings
+from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, require_folder, settings
 from ehrdb.cli.refresh import progress_bar
 from ehrdb.embedding import registry
 from ehrdb.embedding.load import load_encoder
@@ -97,7 +97,7 @@ def evaluate(
     from ehrdb.prediction.sampling import ALL, SHOTS
 
     shots = _shots(k or [*SHOTS, ALL])
-    _check_folders(probabilities, report)
+    require_folder(probabilities, report)
     if report:
         _require_report()
     if tasks and not (embeddings or labels or patients):
@@ -173,12 +173,6 @@ def _shots(k: Sequence[int]) -> list[int]:
     return list(dict.fromkeys(k))
 
 
-def _check_folders(*files: Path | None) -> None:
-    for file in filter(None, files):
-        if not file.absolute().parent.is_dir():
-            raise ConfigError(f"{file.parent} is not a folder", hint="Create it first.")
-
-
 def _compare(targets: list[Target], runs: dict[str, list[Run]]) -> list[tuple[str, PairedTest]]:
     """Paired tests of the first model against every other, adjusted together as the paper does."""
     from ehrdb import evaluation
@@ -190,10 +184,7 @@ def _compare(targets: list[Target], runs: dict[str, list[Run]]) -> list[tuple[st
 
 
 def _require_report() -> None:
-    try:
-        import ehrdb.evaluation.report  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"{error.name} is not installed", hint="pip install 'ehrdb[report]'") from None
+    import ehrdb.evaluation.report  # noqa: F401  # a missing extra is said before the work, not after it
 
 
 def _page(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from importlib.metadata import requires
-
 import psycopg
 import sqlalchemy.exc
 
 from ehrdb.errors import EhrdbError
+from ehrdb.extras import EXTRAS, missing_extra
 
 Explained = tuple[str, str | None]
 
@@ -40,8 +38,7 @@ def _of_database(error: psycopg.Error) -> Explained:
 
 def _of_package(error: ModuleNotFoundError) -> Explained | None:
     """A package that comes with one of our extras, and which."""
-    package = (error.name or "").split(".")[0]
-    wanted = re.compile(rf"{re.escape(package)}\b.*extra == '(\w+)'", re.IGNORECASE)
-    extras = [found[1] for line in requires("ehrdb") or [] if (found := wanted.match(line.replace('"', "'")))]
-    chosen = next((extra for extra in extras if extra != "dev"), None)
-    return (f"{package} is not installed", f"pip install 'ehrdb[{chosen}]'") if chosen else None
+    if (error.name or "").split(".")[0] not in EXTRAS:
+        return None
+    missing = missing_extra(error)
+    return missing.message, missing.hint

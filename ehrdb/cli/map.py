@@ -9,7 +9,7 @@ import numpy as np
 import typer
 from pgvector.psycopg import register_vector
 
-from ehrdb.cli.common import EncoderName, current_database, err, select_cohort, settings
+from ehrdb.cli.common import EncoderName, current_database, err, require_folder, select_cohort, settings
 from ehrdb.embedding import registry
 from ehrdb.errors import ConfigError, NotFound
 from ehrdb.queries import Queries
@@ -36,6 +36,7 @@ def map_(
     """
     if task and code:
         raise ConfigError("--task and --code exclude each other", hint="One colour a picture.")
+    require_folder(to)
     from ehrdb.search.map import Point, draw
 
     with current_database() as database, database.transaction() as connection:

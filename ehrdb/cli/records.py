@@ -8,12 +8,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, settings
+from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, require_folder, settings
 from ehrdb.embedding import registry
 from ehrdb.errors import ConfigError, RefreshError
-from ehrdb.events import export_meds
 from ehrdb.events.purge import purge as purge_patients
-from ehrdb.prediction.label_files import export_labels, export_predictions
 
 export_app = typer.Typer(no_args_is_help=True, help="Write records in a standard form.")
 
@@ -32,6 +30,9 @@ def meds(
 
     Example: `ehrdb export meds exported/ --visit-column hadm_id`
     """
+    # Imported here: files need polars, other commands do not.
+    from ehrdb.events.meds import export_meds
+
     with current_database() as database:
         events = export_meds(database, directory, visit_column=visit_column)
     err.print(f"{events:,} events written to {directory}")
@@ -46,6 +47,8 @@ def labels(
 
     Example: `ehrdb export labels exported/ guo_los guo_icu`
     """
+    from ehrdb.prediction.label_files import export_labels
+
     directory.mkdir(parents=True, exist_ok=True)
     with current_database() as database, database.transaction() as connection:
         for task in tasks:
@@ -64,8 +67,11 @@ def predictions(
 
     Example: `ehrdb export predictions guo_los.parquet guo_los`, then `meds-evaluation-cli ...`
     """
+    from ehrdb.prediction.label_files import export_predictions
+
     if split not in ("train", "val", "test", "all"):
         raise ConfigError(f"--split {split} is unknown", hint="Choose train, val, test or all.")
+    require_folder(file)
     with current_database() as database, database.transaction() as connection:
         registered = registry.find(connection, encoder or settings().encoder)
         rows = export_predictions(connection, registered, task, file, split=None if split == "all" else split)

@@ -17,7 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ehrdb.cli.common import EncoderName, Json, current_database, err, print_json, select_cohort, settings
 from ehrdb.embedding import Engine, Queue, RefreshResult, Snapshot, refresh_all, registry
 from ehrdb.embedding.load import load_encoder
-from ehrdb.embedding.metrics import serve_metrics
 from ehrdb.errors import ConfigError
 from ehrdb.worker import work
 
@@ -99,6 +98,9 @@ def worker(
 
     Example: `ehrdb worker --metrics-port 9464`
     """
+    if metrics_port:
+        # Imported here: the extra is needed for nothing else.
+        from ehrdb.embedding.metrics import serve_metrics
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

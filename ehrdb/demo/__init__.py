@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from ehrdb.config import Settings
 from ehrdb.database import Database
 from ehrdb.embedding import Progress, RefreshResult, refresh, registry
-from ehrdb.embedding.load import encoder_directory, load_encoder
+from ehrdb.embedding.files import encoder_directory
+from ehrdb.embedding.load import load_encoder
+from ehrdb.encoder.source import DEFAULT_MODEL
 from ehrdb.errors import DatabaseError
 from ehrdb.events import LoadResult, load_omop
 from ehrdb.queries import Queries
@@ -47,17 +49,15 @@ def prepare(database: Database) -> LoadResult:
 
 
 def ensure_encoder(database: Database, settings: Settings) -> registry.RegisteredEncoder:
-    """The demo's encoder: the serving one, or all-MiniLM-L6-v2, exported now."""
+    """The demo's encoder: the serving one, or all-MiniLM-L6-v2, made now."""
     with database.transaction() as connection:
         known = registry.list_encoders(connection)
-        samples = [text for (text,) in connection.execute(_queries.sample_texts)]
     if known:
         return next(encoder for encoder in known if encoder.is_serving)
-    # Imported where needed: torch and scikit-learn take seconds that other commands need not wait for.
-    from ehrdb.encoder.export import DEFAULT_MODEL, export
+    # Imported where needed: onnx and scikit-learn take seconds that other commands need not wait for.
+    from ehrdb.encoder.convert import convert
 
-    directory = encoder_directory(settings, DEFAULT_MODEL)
-    manifest = export(DEFAULT_MODEL, directory, name=DEFAULT_MODEL, sample_texts=samples)
+    manifest = convert(encoder_directory(settings, DEFAULT_MODEL))
     with database.transaction() as connection:
         return registry.register(connection, manifest)
 

@@ -2,10 +2,6 @@
 -- patients that are not the demo's
 select count(*) from ehrdb.patient where source <> %(source)s;
 
--- name: sample_texts
--- a few timelines to compare the export with its original
-select text from ehr.current_timeline where patient_id <= 32 order by patient_id;
-
 -- name: example_patient
 -- with an inpatient stay, two diagnoses in the last year, and a text of moderate length
 select v.patient_id

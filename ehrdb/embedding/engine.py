@@ -21,7 +21,8 @@ from ehrdb.embedding.load import load_encoder
 from ehrdb.embedding.queue import Queue
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.encoder import Encoder
-from ehrdb.errors import ConfigError, RefreshError
+from ehrdb.errors import RefreshError
+from ehrdb.extras import missing_extra
 
 Kind = Literal["process", "ray"]
 LoadEncoder = Callable[[Settings, RegisteredEncoder], Encoder]
@@ -89,8 +90,8 @@ def _on_processes(workers: int) -> Iterator[Submit]:
 def _on_ray(workers: int) -> Iterator[Submit]:
     try:
         import ray
-    except ImportError:
-        raise ConfigError("--engine ray needs Ray", hint="pip install 'ehrdb[ray]'") from None
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) from None
     ray.init(
         address=os.environ.get("RAY_ADDRESS"), ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR"
     )

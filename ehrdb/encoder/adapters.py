@@ -57,7 +57,7 @@ def _merge(base: Path, adapter: Path, target: Path) -> None:
     model = _base_model(base, keys)
     try:
         with_adapter = PeftModel.from_pretrained(model, adapter)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         raise ModelNotSupported(
             f"{adapter / ADAPTER} does not fit {base} ({type(error).__name__})", hint="Is it the adapter's own base?"
         ) from None
@@ -91,11 +91,10 @@ def _base_model(base: Path, keys: set[str]) -> Any:
 
 def _require_all(model: Any, keys: set[str], adapter: Path, base: Path) -> None:
     """peft leaves out what does not fit, with a warning: then it would be another model without a word."""
-    from peft import get_peft_model_state_dict
-
-    unused = keys ^ set(get_peft_model_state_dict(model))
+    places = {name.replace(".modules_to_save.default", "").replace(".default", "") for name in model.state_dict()}
+    unused = (keys - places) | ({place for place in places if ".lora_" in place} - keys)
     if unused:
         raise ModelNotSupported(
-            f"{adapter} does not fit {base}: {len(unused)} of its tensors have no place there ({min(unused)})",
+            f"{adapter} does not fit {base}: {len(unused)} tensors are on one side only ({min(unused)})",
             hint="Is it the adapter's own base?",
         )

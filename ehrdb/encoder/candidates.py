@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from ehrdb.encoder.graph import trace, write_graph
 from ehrdb.encoder.integers import LEVELS, Feeds, by_error
-from ehrdb.encoder.manifest import GRAPH, TOKENIZER, Manifest, Parity, Precision, file_digest
+from ehrdb.encoder.manifest import GRAPH, TOKENIZER, Manifest, Parity, Precision
 from ehrdb.encoder.onnx_files import take_graph
 from ehrdb.encoder.original import original_encoder
 from ehrdb.encoder.parity import Reference, made_up_texts, measure, passes, reference, shortened
@@ -24,6 +23,7 @@ from ehrdb.encoder.source import ModelSource
 from ehrdb.encoder.tokenization import TextTokenizer
 from ehrdb.encoder.tokenizer import write_tokenizer
 from ehrdb.encoder.usage import Usage
+from ehrdb.encoder.writing import describe
 
 TOOLS = ("onnxruntime", "optimum-onnx", "sentence-transformers", "torch", "transformers")
 WIDENED = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
@@ -110,19 +110,8 @@ class Candidates:
         return [_feeds(chunk.ids) for text in texts for chunk in text.chunks]
 
     def _describe(self, work: Path, precision: Precision, wide: int = 0) -> Manifest:
-        return Manifest(
-            name=self._name,
-            source=self._source.name,
-            revision=self._source.revision,
-            weights_digest=self._source.weights_digest,
-            precision=precision,
-            row_scales=precision in LEVELS,
-            wide_products=wide,
-            parity=None,
-            versions={package: version(package) for package in TOOLS},
-            files={path.name: file_digest(path) for path in sorted(work.iterdir())},
-            **asdict(self._usage),
-        )
+        manifest = describe(work, self._source, self._usage, self._name, precision, TOOLS)
+        return manifest.model_copy(update={"row_scales": precision in LEVELS, "wide_products": wide})
 
 
 def comparable_texts(directory: Path, manifest: Manifest, sample_texts: Sequence[str]) -> list[str]:

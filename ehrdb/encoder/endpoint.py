@@ -27,7 +27,7 @@ from ehrdb.encoder.manifest import AGAIN, Manifest, file_digest
 from ehrdb.encoder.parity import made_up_texts
 from ehrdb.encoder.pooling import Floats
 from ehrdb.encoder.prompts import split_prompt
-from ehrdb.encoder.workshop import Register, place, workshop
+from ehrdb.encoder.writing import Register, made_beside
 from ehrdb.errors import ConfigError, EmptyText, EndpointError, ItemError, ModelIncomplete, NonFiniteVector
 
 REFERENCE = "reference.npz"
@@ -183,9 +183,7 @@ def export_endpoint(
     `prefix` goes in front of every text, a task's instruction where `instructed`; what is longer than `max_tokens`
     is cut. Raises EndpointError where the server's answers to the same text differ, or are shorter than `dimension`.
     """
-    with workshop(directory) as folder:
-        work = folder / "encoder"
-        work.mkdir()
+    with made_beside(directory) as work:
         known = _ask_twice(server)
         if dimension and dimension > known.vectors.shape[1]:
             raise EndpointError(f"{server.url} gives {known.vectors.shape[1]} dimensions", hint="Lower --dimension.")
@@ -212,7 +210,8 @@ def export_endpoint(
             versions={},
             files={REFERENCE: file_digest(work / REFERENCE)},
         )
-        place(work, directory, manifest, register)
+        manifest.save(work)
+        register(manifest)
     return manifest
 
 

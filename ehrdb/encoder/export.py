@@ -30,7 +30,7 @@ from ehrdb.encoder.source import ModelSource, open_source
 from ehrdb.encoder.tuning import CANDIDATES, fastest, tokens_per_second
 from ehrdb.encoder.usage import RESERVED_TOKENS, Usage, with_prefix
 from ehrdb.encoder.weights import require_finite
-from ehrdb.encoder.workshop import Register, place, workshop
+from ehrdb.encoder.writing import Register, place, workshop
 from ehrdb.errors import DigestMismatch, ModelNotSupported
 
 AUTO = "auto"
@@ -77,7 +77,9 @@ def export(
                 manifest = made.manifest.model_copy(update={"parity": parity})
             else:
                 made, manifest = _fastest(candidates, {}, (CPU,), 0)
-        place(made.folder, directory, manifest, register)
+        manifest.save(made.folder)
+        register(manifest)
+        place(made.folder, directory)
     return manifest
 
 
@@ -110,7 +112,9 @@ def tune(
         else:
             name, target = elsewhere(tuned.precision)
             tuned = tuned.model_copy(update={"name": name})
-            place(made.folder, target, tuned, register)
+            tuned.save(made.folder)
+            register(tuned)
+            place(made.folder, target)
     return tuned
 
 
@@ -186,7 +190,7 @@ def _adjusted(
             known = ", ".join(map(str, usage.matryoshka_dimensions)) or "none"
             raise ModelNotSupported(
                 f"the model was not trained to be cut to {dimension} dimensions",
-                hint=f"Matryoshka dimensions in its config.json: {known}.",
+                hint=f"Matryoshka dimensions that its files or its family name: {known}.",
             )
         usage = replace(usage, dimension=dimension)
     return usage

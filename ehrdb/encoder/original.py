@@ -64,8 +64,9 @@ class LibraryEncoder:
 
 def original_encoder(source: ModelSource, manifest: Manifest) -> LibraryEncoder:
     """The model in `source` at full precision, run by its own library."""
-    is_sentence_transformer = source.modules.is_declared and not source.is_llm2vec
-    make = _sentence_transformers if is_sentence_transformer else _llm2vec if source.is_llm2vec else _transformers
+    if manifest.pooling == "mean_without_prompt":
+        return LibraryEncoder(manifest, _llm2vec(source, manifest))
+    make = _sentence_transformers if source.modules.is_declared and not source.is_llm2vec else _transformers
     return LibraryEncoder(manifest, make(source, manifest))
 
 
@@ -99,13 +100,12 @@ def _transformers(source: ModelSource, manifest: Manifest) -> Embed:
 def _llm2vec(source: ModelSource, manifest: Manifest) -> Embed:
     """As LLM2Vec's `encode` does it with [instruction, text] pairs; its package needs a transformers of 2024."""
     states_of, tokenizer = _states(source, manifest), load_tokenizer(source)
-    skips = manifest.pooling == "mean_without_prompt"
 
     def embed(prompt: str, text: str) -> Floats:
-        instruction = prompt.removeprefix(START).removesuffix(END).strip(".") + ": " if prompt and skips else prompt
+        instruction = prompt.removeprefix(START).removesuffix(END).strip(".") + ": " if prompt else ""
         states = states_of(instruction + text)
-        own = len(tokenizer(text, add_special_tokens=False)["input_ids"])
-        return np.asarray(states[-own:].mean(0) if prompt and skips else states.mean(0), dtype=np.float32)
+        own = len(tokenizer(text, add_special_tokens=False)["input_ids"]) if prompt else len(states)
+        return np.asarray(states[-own:].mean(0), dtype=np.float32)
 
     return embed
 

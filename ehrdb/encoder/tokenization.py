@@ -128,7 +128,8 @@ class TextTokenizer:
         if self._manifest.chunking == "none":
             return text
         whole = self._manifest.prefix + text[:CHUNKED_CHARACTERS]
-        return self._pieces(whole, self._encode([whole])[0])[0].removeprefix(self._manifest.prefix)
+        pieces = self._pieces(whole, self._encode([whole])[0]) or [whole]
+        return pieces[0].removeprefix(self._manifest.prefix)
 
     def _pieces(self, text: str, encoding: Encoding) -> list[str]:
         """The text in pieces, with the prefix in front of the first one or of every one."""
@@ -136,8 +137,8 @@ class TextTokenizer:
         if self._manifest.chunk_prefix == "first":
             return list(_cut(text, encoding.offsets, size))
         own = [offsets for offsets in encoding.offsets if offsets[1] > len(prefix)]
-        pieces = _cut(text, [(max(start, len(prefix)), end) for start, end in own], size - self._prefix_tokens)
-        return [prefix + piece for piece in pieces]
+        room = max(1, size - self._prefix_tokens)
+        return [prefix + piece for piece in _cut(text, [(max(start, len(prefix)), end) for start, end in own], room)]
 
     def _skipped(self, text: str) -> int:
         """Tokens in front that pooling leaves out, counted as sentence-transformers does: the prompt by itself."""

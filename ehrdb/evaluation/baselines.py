@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ehrdb.errors import ConfigError, TrainingError
+from ehrdb.errors import TrainingError
+from ehrdb.extras import missing_extra
 from ehrdb.prediction.heads import Features, Floats, Labels, auroc, choose, shuffled
 from ehrdb.prediction.targets import SPLITS, Split, Target
 
@@ -51,8 +52,8 @@ def train_trees(x_train: Features, y_train: Labels, x_val: Features, y_val: Labe
 def _classifier() -> Any:
     try:
         from lightgbm import LGBMClassifier
-    except ImportError:
-        raise ConfigError("LightGBM is not installed", hint="pip install 'ehrdb[baselines]'") from None
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) from None
     return LGBMClassifier
 
 

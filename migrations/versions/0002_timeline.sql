@@ -70,7 +70,37 @@ select 'paper', * from (values
     (21, 'descendant', 'SNOMED/105590001', 'medications'),
     (22, 'descendant', 'SNOMED/108252007', 'labs'),
     (23, 'descendant', 'SNOMED/430925007', 'labs'),
-    (24, 'descendant', 'SNOMED/71388002', 'procedures')) as rule;
+    (24, 'descendant', 'SNOMED/71388002', 'procedures'),
+    -- Codes of MEDS, as its extractions of MIMIC-IV, eICU and others begin.
+    (101, 'code', 'MEDS_BIRTH', 'demographics'),
+    (102, 'prefix', 'GENDER//', 'demographics'),
+    (103, 'prefix', 'RACE//', 'demographics'),
+    (104, 'prefix', 'ETHNICITY//', 'demographics'),
+    (105, 'prefix', 'DEMOGRAPHIC', 'demographics'),
+    (106, 'prefix', 'HOSPITAL_ADMISSION', 'visits'),
+    (107, 'prefix', 'HOSPITAL_DISCHARGE', 'visits'),
+    (108, 'prefix', 'ICU_ADMISSION', 'visits'),
+    (109, 'prefix', 'ICU_DISCHARGE', 'visits'),
+    (110, 'prefix', 'ED_REGISTRATION', 'visits'),
+    (111, 'prefix', 'ED_OUT', 'visits'),
+    (112, 'prefix', 'TRANSFER_TO', 'visits'),
+    (113, 'prefix', 'ADMISSION//', 'visits'),
+    (114, 'prefix', 'DISCHARGE//', 'visits'),
+    (115, 'prefix', 'ENCOUNTER//', 'visits'),
+    (116, 'prefix', 'MEDICATION', 'medications'),
+    (117, 'prefix', 'INFUSION', 'medications'),
+    (118, 'prefix', 'DRUG//', 'medications'),
+    (119, 'prefix', 'IMMUNIZATION', 'medications'),
+    (120, 'prefix', 'PROCEDURE', 'procedures'),
+    (121, 'prefix', 'HCPCS//', 'procedures'),
+    (122, 'prefix', 'LAB//', 'labs'),
+    (123, 'prefix', 'VITAL', 'labs'),
+    (124, 'prefix', 'MEASUREMENT', 'labs'),
+    (125, 'prefix', 'SUBJECT_WEIGHT', 'labs'),
+    (126, 'prefix', 'SUBJECT_FLUID_OUTPUT', 'labs'),
+    (127, 'prefix', 'DIAGNOSIS', 'conditions'),
+    (128, 'prefix', 'CONDITION//', 'conditions'),
+    (129, 'prefix', 'DRG//', 'conditions')) as rule;
 insert into ehrdb.category_rule (rules, rule, kind, pattern, category)
 select 'corrected', rule, kind, pattern, category from ehrdb.category_rule where rules = 'paper';
 

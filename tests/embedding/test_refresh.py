@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import psycopg
 import pytest
 
 from ehrdb.database import Database
@@ -67,6 +68,14 @@ def test_touching_an_event_without_changing_the_text_embeds_nothing(
     assert run(database, encoder).embedded == 0
 
 
+def test_a_replaced_text_leaves_no_vector_behind(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder)
+    with database.transaction() as connection:
+        write(connection, [Record(3, day(1, 0), "SNOMED/late")])  # before all that was embedded of patient 3
+    run(database, encoder)
+    assert ask(database, "select count(*) from ehrdb.embedding") == 10
+
+
 def test_equal_texts_are_embedded_once(database: Database) -> None:
     with database.transaction() as connection:
         write(connection, [Record(p, day(1), "SNOMED/38341003") for p in (1, 2, 3)])
@@ -100,6 +109,31 @@ def test_retry_gives_a_dead_text_a_new_chance(database: Database, encoder: Regis
     assert run(database, encoder).embedded == 1
 
 
+def test_a_text_is_tried_five_times_ever_more_patiently_and_then_given_up(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    delays = []
+    for _ in range(5):
+        assert ask(database, "select count(*) from ehrdb.embedding_job where is_dead") == 0
+        run(database, encoder, FakeEncoder(poison="SNOMED/40"))
+        delays.append(
+            ask(database, "select round(extract(epoch from not_before - now()) / 60)::integer from ehrdb.embedding_job")
+        )
+        with database.transaction() as connection:
+            connection.execute("update ehrdb.embedding_job set not_before = '-infinity'")
+    assert delays == [1, 4, 16, 64, 256]
+    assert ask(database, "select (attempts, is_dead)::text from ehr.failed_embedding") == "(5,t)"
+    assert run(database, encoder).embedded == 0
+
+
+def test_what_is_given_up_is_not_pending(database: Database, encoder: RegisteredEncoder) -> None:
+    run(database, encoder, FakeEncoder(poison="SNOMED/40"))
+    with database.transaction() as connection:
+        connection.execute("update ehrdb.embedding_job set attempts = 5, is_dead = true")
+    status = "select (pending, retrying, dead, oldest_pending is null)::text from ehr.embedding_status"
+    assert ask(database, status) == "(0,0,1,t)"
+
+
 class BrokenEncoder(FakeEncoder):
     """Fails on everything without blaming a text."""
 
@@ -119,6 +153,40 @@ def test_what_another_worker_holds_is_left_to_it(database: Database, encoder: Re
     Queue(database, encoder, "other").claim(100)
     result = run(database, encoder)
     assert (result.embedded, result.leased, result.exit_code) == (0, 10, 3)
+
+
+def test_what_changed_since_it_was_queued_is_not_claimed(database: Database, encoder: RegisteredEncoder) -> None:
+    with database.transaction() as connection:
+        connection.execute("select ehrdb.plan_refresh()")
+        write(connection, [Record(3, day(1, 0), "SNOMED/late")])
+    claimed = Queue(database, encoder, "one").claim(100)
+    assert len(claimed) == 9
+    assert not any("SNOMED/30" in text for _, text in claimed)
+
+
+def test_a_worker_gives_back_what_it_holds_and_nothing_of_others(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    with database.transaction() as connection:
+        connection.execute("select ehrdb.plan_refresh()")
+    one, other = Queue(database, encoder, "one"), Queue(database, encoder, "other")
+    one.claim(4)
+    other.claim(3)
+    one.release()
+    assert (other.outlook().leased, other.outlook().ready) == (3, 7)
+
+
+@pytest.mark.parametrize("statement", ["select ehrdb.plan_refresh()", "select ehrdb.purge_patients(array[1])"])
+def test_one_plans_at_a_time_and_nobody_is_purged_meanwhile(
+    database: Database, encoder: RegisteredEncoder, statement: str
+) -> None:
+    with database.transaction() as planning:
+        planning.execute("select ehrdb.plan_refresh()")
+        with database.transaction() as waiting:
+            waiting.execute("set local lock_timeout = '200ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                waiting.execute(statement.encode())
+            waiting.rollback()
 
 
 def test_an_expired_lease_is_taken_over(database: Database, encoder: RegisteredEncoder) -> None:

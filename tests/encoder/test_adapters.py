@@ -11,6 +11,7 @@ pytest.importorskip("onnxscript", reason="needs the export extra")
 
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
 from ehrdb.encoder.export import export
@@ -91,6 +92,17 @@ def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
     models.write(path, json.loads(path.read_text()) | {"base_model_name_or_path": str(other)})
 
     with pytest.raises(ModelNotSupported, match="does not fit"), open_source(str(adapter)):
+        pass
+
+
+@pytest.mark.filterwarnings("ignore:Found missing adapter keys")  # peft's own, which nobody sees
+def test_an_adapter_whose_tensors_have_no_place_is_refused(tmp_path: Path) -> None:
+    adapter = models.with_adapter(models.tiny_llama(tmp_path / "base"), tmp_path / "adapter")
+    path = adapter / "adapter_model.safetensors"
+    weights = load_file(path)
+    save_file({name.replace("layers.1.", "layers.7."): weight for name, weight in weights.items()}, path)
+
+    with pytest.raises(ModelNotSupported, match="tensors are on one side only"), open_source(str(adapter)):
         pass
 
 

@@ -67,43 +67,49 @@ def ask(home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", ASK], env=environment, capture_output=True, text=True)
 
 
+class Handler(BaseHTTPRequestHandler):
+    """As much of the hub as a download needs; subclassed with what it has and what it was asked for."""
+
+    repository: Path
+    asked: list[str]
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        path = unquote(self.path.split("?")[0])
+        self.asked.append(path)
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self._send(401, b"", {"X-Error-Code": "GatedRepo"})
+        elif path.startswith("/api/models/site/tiny"):
+            files = [str(each.relative_to(self.repository)) for each in self.repository.rglob("*") if each.is_file()]
+            listing = {"id": "site/tiny", "sha": COMMIT, "siblings": [{"rfilename": name} for name in sorted(files)]}
+            self._send(200, json.dumps(listing).encode(), {"Content-Type": "application/json"})
+        else:
+            content = (self.repository / path.split(f"/resolve/{COMMIT}/")[1]).read_bytes()
+            self._send(200, content, {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'})
+
+    def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @contextmanager
 def hub(repository: Path) -> Iterator[tuple[str, list[str]]]:
     """The endpoint, and the paths that it was asked for."""
     asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self._answer()
-
-        def do_GET(self) -> None:
-            self._answer()
-
-        def _answer(self) -> None:
-            path = unquote(self.path.split("?")[0])
-            asked.append(path)
-            if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                self._send(401, b"", {"X-Error-Code": "GatedRepo"})
-            elif path.startswith("/api/models/site/tiny"):
-                names = [str(each.relative_to(repository)) for each in sorted(repository.rglob("*")) if each.is_file()]
-                listing = {"id": "site/tiny", "sha": COMMIT, "siblings": [{"rfilename": name} for name in names]}
-                self._send(200, json.dumps(listing).encode(), {"Content-Type": "application/json"})
-            else:
-                content = (repository / path.split(f"/resolve/{COMMIT}/")[1]).read_bytes()
-                self._send(200, content, {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'})
-
-        def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    handler = type("Asked", (Handler,), {"repository": repository, "asked": asked})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sentence-transformers model with onnx/model.onnx and onnx/model_quantized.onnx."""
     folder = models.as_sentence_transformer(models.tiny_bert(tmp_path_factory.mktemp("models") / "bert"), pooling="cls")
     made = folder.parent / "made"
-    main_export(str(folder), made, task="feature-extraction", library_name="transformers", do_validation=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's, about its own tracing
+        main_export(str(folder), made, task="feature-extraction", library_name="transformers", do_validation=False)
     (folder / "onnx").mkdir()
     (made / "model.onnx").rename(folder / "onnx" / "model.onnx")
     quantize_dynamic(folder / "onnx/model.onnx", folder / "onnx/model_quantized.onnx", weight_type=QuantType.QInt8)

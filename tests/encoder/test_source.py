@@ -12,6 +12,7 @@ pytest.importorskip("optimum.onnxruntime", reason="needs the export extra")
 
 from safetensors.torch import load_file, save_file
 
+from ehrdb.encoder import export as exporter
 from ehrdb.encoder.families import families, family_of
 from ehrdb.encoder.manifest import Pooling
 from ehrdb.encoder.modules import read_modules
@@ -145,8 +146,10 @@ def test_an_architecture_that_this_transformers_lacks_names_its_version(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("transformers.CONFIG_MAPPING", {})
+    path = model / "config.json"
+    models.write(path, json.loads(path.read_text()) | {"model_type": "eurobert"})
 
-    with pytest.raises(ModelNotSupported, match=r"model_type: bert, which transformers \d.* does not have"):
+    with pytest.raises(ModelNotSupported, match=r"model_type: eurobert, which transformers \d.* does not have"):
         usage_of(model)
 
 
@@ -251,6 +254,34 @@ def test_a_familys_prompt_stands_where_its_files_say_nothing(bert: Path, tmp_pat
     usage = usage_of(models.copy(bert, tmp_path / "e5-small-v2"))
 
     assert (usage.prefix, usage.chunk_prefix) == ("query: ", "every")
+
+
+def test_a_text_is_read_up_to_8192_tokens_unless_more_are_asked_for(tmp_path: Path) -> None:
+    model = models.tiny_qwen3(tmp_path / "model", max_position_embeddings=32_768)
+
+    with open_source(str(model)) as source:
+        longer = exporter._adjusted(source, None, None, max_tokens=32_768, dimension=None)
+
+    assert (source.usage.max_tokens, longer.max_tokens, longer.chunk_tokens) == (8192, 32_768, 32_768)
+
+
+def test_more_tokens_than_the_model_has_positions_for_are_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotSupported, match="reads 512 tokens at most, not 513"):
+        exporter.export(str(model), tmp_path / "encoder", name="tiny", max_tokens=513)
+
+
+def test_positions_are_counted_from_the_padding_index_on(tmp_path: Path) -> None:
+    with open_source(str(models.tiny_roberta(tmp_path / "model", padding=5))) as source:
+        assert source.longest_input == 512 - 6
+
+
+def test_an_unknown_prompt_names_those_that_are_known(tmp_path: Path) -> None:
+    model = models.as_sentence_transformer(models.tiny_bert(tmp_path / "model"), prompts={"query": "query: "})
+
+    with pytest.raises(ModelNotSupported, match="no prompt passage") as caught:
+        exporter.export(str(model), tmp_path / "encoder", name="tiny", prompt_name="passage")
+
+    assert "query" in str(caught.value.hint)
 
 
 def usage_of(model: Path) -> Usage:

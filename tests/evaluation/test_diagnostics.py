@@ -38,6 +38,11 @@ def test_no_band_holds_fewer_patients_than_the_minimum(rows: list[tuple[int, int
     assert sum(band.labels for band in found) == (len(rows) if len(set(patient)) >= MINIMUM_CELL else 0)
 
 
+def test_ten_patients_are_no_band_of_their_own() -> None:
+    for patients, number in ((21, 1), (22, 2)):
+        assert len(bands(np.zeros(patients, int), np.arange(patients) / 100, np.arange(patients), 2)) == number
+
+
 def test_equal_probabilities_share_a_band() -> None:
     found = bands(np.zeros(100, int), np.repeat([0.75, 0.25], 50), np.arange(100), 10)
     assert [band.mean_probability for band in found] == [0.75, 0.25]

@@ -80,16 +80,46 @@ def test_float16_vectors_are_scaled_in_float16(oracle: Data, expected: Any) -> N
         _assert_metrics(run.metrics, reference)
 
 
-@pytest.mark.parametrize("name", ["c_illconditioned", "a_gbm"])
-def test_unconverged_fits_and_boosted_trees_are_the_references(oracle: Data, name: str) -> None:
-    is_gbm = name == "a_gbm"
-    vectors = oracle["X_a"] if is_gbm else np.load(shared("oracle/evaluation/new_versions/data_c.npz"))["X_c"]
-    targets = [target for target in _targets(oracle, vectors) if target.task in ("guo_x", "new_x")]
-    extra = _json("expected_extra.json")
-    for run in evaluate(targets, [8, -1], replicates=1, trainer=train_trees if is_gbm else train_head):
-        reference = extra[f"{name}|{run.task}|k={run.k}|rep={run.replicate}"]
+def test_boosted_trees_are_the_references(oracle: Data) -> None:
+    targets = [target for target in _targets(oracle, oracle["X_a"]) if target.task in ("guo_x", "new_x")]
+    for run in evaluate(targets, [8, -1], replicates=1, trainer=train_trees):
+        reference = _extra("a_gbm", run)
         assert run.params.items() <= reference["params"].items()
         _assert_metrics(run.metrics, reference)
+
+
+def test_a_fit_that_converges_is_the_references_on_illconditioned_vectors_too(illconditioned: list[Target]) -> None:
+    for run in evaluate(illconditioned, [8], replicates=1):
+        reference = _extra("c_illconditioned", run)
+        assert run.params["C"] == reference["params"]["C"]
+        _assert_metrics(run.metrics, reference)
+
+
+# Where the solver is stopped before it converges, the result depends on the order of sums, and so on the processor.
+# Seen with OpenBLAS 0.3.30 (OPENBLAS_CORETYPE = Haswell, Zen, Nehalem, Sandybridge, Prescott; one and two threads): the
+# final fit's metrics, 100 iterations at the same C, differ by up to 2.5e-8. Those of up to 1,000 iterations that choose
+# C drift further apart (validation AUROC by up to 0.02), so that 1e4, 1e5 or 1e6 wins.
+UNCONVERGED_METRICS = 1e-6
+UNCONVERGED_CHOICES = {1e4, 1e5, 1e6}
+
+
+def test_an_unconverged_fit_is_the_references_up_to_the_order_of_sums(
+    illconditioned: list[Target], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for target in illconditioned:
+        (run,) = evaluate([target], [-1])
+        reference = _extra("c_illconditioned", run)
+        assert run.params["C"] in UNCONVERGED_CHOICES
+        with monkeypatch.context() as patch:
+            patch.setattr("ehrdb.prediction.heads.C_GRID", (reference["params"]["C"],))
+            (run,) = evaluate([target], [-1])
+        _assert_metrics(run.metrics, reference, UNCONVERGED_METRICS)
+
+
+@pytest.fixture
+def illconditioned(oracle: Data) -> list[Target]:
+    vectors = np.load(shared("oracle/evaluation/new_versions/data_c.npz"))["X_c"]
+    return [target for target in _targets(oracle, vectors) if target.task in ("guo_x", "new_x")]
 
 
 @pytest.mark.parametrize("k", [8, -1])
@@ -130,10 +160,14 @@ def _targets(oracle: Data, vectors: NDArray[Any]) -> list[Target]:
     ]
 
 
-def _assert_metrics(metrics: Metrics, expected: Any) -> None:
+def _extra(name: str, run: Run) -> Any:
+    return _json("expected_extra.json")[f"{name}|{run.task}|k={run.k}|rep={run.replicate}"]
+
+
+def _assert_metrics(metrics: Metrics, expected: Any, tolerance: float = 1e-9) -> None:
     for name in ("auroc", "auprc", "brier"):
         for part, value in expected[name].items():
-            assert getattr(getattr(metrics, name), part) == pytest.approx(value, abs=1e-9), (name, part)
+            assert getattr(getattr(metrics, name), part) == pytest.approx(value, abs=tolerance), (name, part)
 
 
 def _json(name: str) -> Any:

@@ -12,7 +12,7 @@ import pytest
 
 from ehrdb.database import Database
 from ehrdb.errors import ConfigError, InputError, NotFound
-from ehrdb.events import MedsOptions, export_meds, load_meds
+from ehrdb.events.meds import MedsOptions, export_meds, load_meds
 from ehrdb.events.purge import purge
 from tests.conftest import shared
 
@@ -114,7 +114,7 @@ def test_loading_again_changes_nothing(database: Database, folder: Path) -> None
 def test_a_vanished_subject_is_removed_unless_asked_otherwise(database: Database, folder: Path) -> None:
     load_meds(database, folder)
     (folder / "data" / "1.parquet").unlink()
-    assert load_meds(database, folder, keep_missing=True).removed == 0
+    assert load_meds(database, folder, MedsOptions(keep_missing=True)).removed == 0
     assert load_meds(database, folder).removed == 1
     assert ask(database, "select count(*) from ehrdb.event where patient_id = 2") == 0
 

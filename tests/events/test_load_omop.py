@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from ehrdb.database import Database
 from ehrdb.errors import InputError
@@ -142,10 +144,10 @@ def test_an_icu_care_site_makes_a_visit_detail_intensive_care(hospital: Database
     assert rows(hospital, "select count(*) from ehrdb.event where visit_class = 'icu'") == [(1,)]
 
 
-def test_units_are_as_written_else_named_by_their_concept(hospital: Database) -> None:
+def test_units_are_as_written_else_of_their_concept(hospital: Database) -> None:
     load_omop_schema(hospital, "cdm", "vocab")
     units = [(e[5], e[7]) for e in events(hospital) if e[-1] == "measurement"]
-    assert units == [(105.5, "mg/dl"), (99.0, "milligram per deciliter")]
+    assert units == [(105.5, "mg/dl"), (99.0, "mg/dL")]
 
 
 def test_a_bad_row_of_a_schema_is_refused_with_table_and_column(hospital: Database) -> None:
@@ -168,3 +170,89 @@ def test_a_bad_row_of_a_schema_can_be_skipped(hospital: Database) -> None:
 def test_a_schema_without_a_cdm_is_named(database: Database) -> None:
     with pytest.raises(InputError, match="nowhere"):
         load_omop_schema(database, "nowhere")
+
+
+# --- absent, invisible, and other kinds of tables ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def loader(hospital: Database) -> Iterator[Database]:
+    """The same database as somebody who may do all, but read of the CDM only what is granted."""
+    name = hospital.url.split("/")[-1].split("?")[0]
+    with hospital.transaction() as connection:
+        connection.execute(f"create role {name}_loader login".encode())
+        for schema in ("cdm", "vocab"):
+            connection.execute(f"grant usage on schema {schema} to {name}_loader".encode())
+            connection.execute(f"grant select on all tables in schema {schema} to {name}_loader".encode())
+    with hospital.transaction() as connection:
+        connection.execute(f"grant all on all tables in schema ehrdb to {name}_loader".encode())
+        connection.execute(f"grant usage on schema ehrdb to {name}_loader".encode())
+        connection.execute(f"grant temp on database {name} to {name}_loader".encode())
+    url = make_url(hospital.url).set(username=f"{name}_loader", password=None)
+    database = Database(url.render_as_string(hide_password=False))
+    yield database
+    database.engine.dispose()
+    with hospital.transaction() as connection:
+        connection.execute(f"drop owned by {name}_loader; drop role {name}_loader".encode())
+
+
+def test_a_table_that_may_not_be_read_is_an_error_not_an_absent_one(hospital: Database, loader: Database) -> None:
+    with hospital.transaction() as connection:
+        connection.execute(f"revoke all on cdm.condition_occurrence from {role(loader)}".encode())
+    with pytest.raises(InputError, match=r"cdm\.condition_occurrence, column \w+: may not be read") as caught:
+        load_omop_schema(loader, "cdm", "vocab")
+    assert "grant select on cdm.condition_occurrence" in str(caught.value.hint)
+
+
+def test_a_column_that_may_not_be_read_is_an_error_and_others_need_no_right(
+    hospital: Database, loader: Database
+) -> None:
+    with hospital.transaction() as connection:
+        connection.execute("alter table cdm.measurement add note text")
+        connection.execute(f"revoke all on cdm.measurement from {role(loader)}".encode())
+        granted = "measurement_id, person_id, measurement_concept_id, measurement_date"
+        connection.execute(f"grant select ({granted}) on cdm.measurement to {role(loader)}".encode())
+    with pytest.raises(InputError, match=r"cdm\.measurement, column value_as_number: may not be read|may not be read"):
+        load_omop_schema(loader, "cdm", "vocab")
+
+
+def test_a_schema_that_may_not_be_looked_into_is_an_error(hospital: Database, loader: Database) -> None:
+    with hospital.transaction() as connection:
+        connection.execute(f"revoke usage on schema cdm from {role(loader)}".encode())
+    with pytest.raises(InputError, match="cdm: may not be looked into"):
+        load_omop_schema(loader, "cdm", "vocab")
+
+
+def role(database: Database) -> str:
+    return str(make_url(database.url).username)
+
+
+def test_materialized_views_and_views_are_read(hospital: Database) -> None:
+    load_omop_schema(hospital, "cdm", "vocab")
+    before = events(hospital)
+    with hospital.transaction() as connection:
+        connection.execute("alter table cdm.measurement rename to lab")
+        connection.execute("create materialized view cdm.measurement as select * from cdm.lab")
+        connection.execute("alter table cdm.condition_occurrence rename to diagnosis")
+        connection.execute("create view cdm.condition_occurrence as select * from cdm.diagnosis")
+    assert not load_omop_schema(hospital, "cdm", "vocab").anything_changed
+    assert events(hospital) == before
+
+
+# --- times with a zone ------------------------------------------------------------------------------------------------
+
+
+def test_times_with_a_zone_are_refused_until_told_whose_clock(hospital: Database) -> None:
+    load_omop_schema(hospital, "cdm", "vocab")
+    before = events(hospital)
+    with hospital.transaction() as connection:
+        connection.execute("set local timezone = 'Europe/Berlin'")
+        connection.execute("alter table cdm.visit_occurrence alter visit_start_datetime type timestamptz")
+    with pytest.raises(
+        InputError, match=r"cdm\.visit_occurrence, column visit_start_datetime: holds times with a time"
+    ):
+        load_omop_schema(hospital, "cdm", "vocab")
+    load_omop_schema(hospital, "cdm", "vocab", OmopOptions(time_zone="Europe/Berlin"))
+    assert events(hospital) == before
+    with pytest.raises(InputError, match="Mars/Olympus is no time zone"):
+        load_omop_schema(hospital, "cdm", "vocab", OmopOptions(time_zone="Mars/Olympus"))

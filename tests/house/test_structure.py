@@ -11,7 +11,7 @@ STAGES = ("events", "timeline", "embedding", "search", "prediction")
 # A module imports from its own floor's row and the rows above it, never from below.
 FLOORS = (
     {"errors", "queries"},
-    {"config"},
+    {"config", "extras"},
     {"database", "patience"},
     {"bootstrap", "sql_files"},
     {"frames", "parquet", "schema"},

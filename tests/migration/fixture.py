@@ -95,7 +95,10 @@ def fill(database: Database) -> None:
 
 def main() -> None:
     """Write the dump and the answers of this version."""
-    with tempfile.TemporaryDirectory() as home, open_database(Settings(home=Path(home), database_url=None)) as database:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        open_database(Settings(home=Path(home), database_url=None), create=True) as database,
+    ):
         upgrade(database)
         fill(database)
         with database.transaction() as connection:

@@ -145,6 +145,58 @@ def test_a_prediction_in_the_past_ignores_what_came_later(database: Database, en
         assert connection.execute("select ehr.predict('guo_los', 5, %s)", [moment]).fetchone() == before
 
 
+def test_a_late_record_is_embedded_again_at_a_labels_moment(database: Database, encoder: RegisteredEncoder) -> None:
+    train(database, encoder, make, "guo_los")
+    with database.transaction() as connection:
+        write(connection, [Record(5, day(30), "SNOMED/98")])
+    refresh(database, encoder, FakeEncoder)  # the label's moment is no longer the patient's last
+    with database.transaction() as connection:
+        write(connection, [Record(5, day(1, 7), "SNOMED/99")])
+    refresh(database, encoder, FakeEncoder)
+    with database.transaction() as connection:
+        row = connection.execute(
+            "select l.prediction_time, p.as_of, e.content_sha256"
+            "       = ehrdb.content_sha256('', ehr.timeline(5, l.prediction_time))"
+            "  from ehr.label l join ehrdb.embedding_point p on p.patient_id = 5 and p.as_of = l.prediction_time"
+            "  join ehrdb.embedding e using (encoder_id, content_sha256)"
+            " where l.patient_id = 5"
+        ).fetchone()
+    assert row == (datetime(2020, 1, 2, 23, 59), datetime(2020, 1, 2, 23, 59), True)
+
+
+@pytest.mark.parametrize("as_of", ["infinity", "2020-01-20"])
+def test_a_head_scores_the_vectors_of_its_own_prompt(
+    database: Database, encoder: RegisteredEncoder, as_of: str
+) -> None:
+    train(database, encoder, make, "guo_los")
+    question = (
+        "select ehr.predict('guo_los', 5, %(as_of)s), p.probability"
+        "  from ehr.predict_cohort(array['guo_los'], array[5], %(as_of)s) p"
+    )
+    with database.transaction() as connection:
+        neutral = connection.execute(question, {"as_of": as_of}).fetchone()
+        connection.execute(ANOTHER_PROMPT.encode())
+        assert connection.execute(question, {"as_of": as_of}).fetchone() == neutral
+        connection.execute(
+            "update ehrdb.head set prompt_id = (select prompt_id from ehrdb.prompt where prompt = 'Stay?')"
+        )
+        other = connection.execute(question, {"as_of": as_of}).fetchone()
+    assert neutral is not None
+    assert other is not None
+    assert neutral[0] == neutral[1] != other[0] == other[1]
+
+
+# A later point under another prompt, with the opposite vector.
+ANOTHER_PROMPT = """
+insert into ehrdb.prompt (prompt) values ('Stay?');
+insert into ehrdb.embedding (encoder_id, content_sha256, token_count, is_truncated, embedding)
+select encoder_id, '\\x01', 1, false, (ehr.embedding(5) * array_fill(-1, array[8])::vector)::halfvec from ehrdb.encoder;
+insert into ehrdb.embedding_point (encoder_id, prompt_id, patient_id, as_of, is_current, content_sha256)
+select encoder_id, p.prompt_id, 5, '2020-01-10', true, '\\x01'
+  from ehrdb.encoder, ehrdb.prompt p where p.prompt = 'Stay?';
+"""
+
+
 def test_the_model_card_says_where_the_head_comes_from(database: Database, encoder: RegisteredEncoder) -> None:
     result = train(database, encoder, make, "guo_los")[0]
     with database.transaction() as connection:
@@ -206,6 +258,37 @@ def test_kept_predictions_are_written_only_where_they_differ(database: Database,
             "select patient_id, probability from ehr.predict_cohort('guo_los') order by 1"
         ).fetchall()
     assert kept == now
+
+
+def test_a_kept_prediction_follows_the_moment_that_its_vector_knows(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    train(database, encoder, make, "guo_los")
+    store(database)
+    with database.transaction() as connection:
+        connection.execute("update ehrdb.patient_embedding set as_of = %s where patient_id = 7", [day(3)])
+    assert store(database) == (1, PATIENTS, 1, 0)
+    with database.transaction() as connection:
+        assert connection.execute("select as_of from ehr.prediction where patient_id = 7").fetchone() == (day(3),)
+
+
+def test_heads_are_trained_on_the_record_as_of_the_label_alone(database: Database, encoder: RegisteredEncoder) -> None:
+    train(database, encoder, make, "guo_los")
+    with database.transaction() as connection:
+        before = connection.execute("select weights::text from ehrdb.head").fetchone()
+        write(connection, [Record(p, day(25), f"SNOMED/{p % 11}00") for p in range(1, PATIENTS + 1)])
+    train(database, encoder, make, "guo_los")
+    with database.transaction() as connection:
+        assert connection.execute("select weights::text from ehrdb.head").fetchone() == before
+
+
+def test_patients_are_split_as_their_source_says(database: Database, encoder: RegisteredEncoder) -> None:
+    with database.transaction() as connection:
+        connection.execute(
+            "update ehrdb.patient set split = case when patient_id <= 60 then 'train' when patient_id <= 90 then 'val'"
+            " else 'test' end"
+        )
+    assert train(database, encoder, make, "guo_los")[0].labels == {"train": 60, "val": 30, "test": 30}
 
 
 def test_kept_predictions_go_with_their_vectors(database: Database, encoder: RegisteredEncoder) -> None:

@@ -67,6 +67,26 @@ def test_an_outcome_in_the_window_is_positive(records: Database, tmp_path: Path)
     assert labels_of(records, tmp_path) == [(1, day(1), 1), (2, day(2), 0), (3, day(1), 0)]
 
 
+@pytest.mark.parametrize(("hours", "microseconds", "value"), [(0, 0, 0), (0, 1, 1), (72, 0, 1), (72, 1, 0), (-1, 0, 0)])
+def test_the_window_opens_after_the_moment_and_closes_with_its_last(
+    database: Database, tmp_path: Path, hours: int, microseconds: int, value: int
+) -> None:
+    outcome = day(5) + timedelta(hours=hours, microseconds=microseconds)
+    with database.transaction() as connection:
+        write(connection, [Record(1, day(5), "LOINC/2524-7", 3.0), Record(1, outcome, "SNOMED/91302008")])
+    assert labels_of(database, tmp_path) == [(1, day(5), value)]
+
+
+@pytest.mark.parametrize(("microseconds", "labels"), [(0, 1), (-1, 0)])
+def test_follow_up_reaches_the_end_of_the_window(
+    database: Database, tmp_path: Path, microseconds: int, labels: int
+) -> None:
+    last = day(5) + timedelta(days=3, microseconds=microseconds)
+    with database.transaction() as connection:
+        write(connection, [Record(1, day(5), "LOINC/2524-7", 3.0), Record(1, last, "SNOMED/1")])
+    assert len(labels_of(database, tmp_path, censoring="follow_up")) == labels
+
+
 def test_negatives_without_follow_up_are_left_out(records: Database, tmp_path: Path) -> None:
     assert labels_of(records, tmp_path, censoring="follow_up") == [(1, day(1), 1), (2, day(2), 0)]
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import psycopg
 import pytest
 
 from ehrdb.database import Connection, Database
 from ehrdb.embedding import Snapshot, refresh, registry
+from ehrdb.embedding.vectors import import_vectors
 from ehrdb.testing import FakeEncoder
 from tests.records import Record, add_encoder, day, write, write_patients
+
+MICROSECOND = timedelta(microseconds=1)
 
 
 @pytest.fixture
@@ -73,6 +80,20 @@ def test_index_and_full_comparison_agree(searchable: Database) -> None:
         exact = neighbours(connection, "1, 10")
         always_use_the_index(connection)
         assert neighbours(connection, "1, 10") == exact
+
+
+@pytest.mark.parametrize("as_of", ["infinity", "2020-01-20"])
+def test_equally_similar_patients_come_in_the_order_of_their_ids(database: Database, as_of: str) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(p, day(1), "SNOMED/same" if p > 1 else "SNOMED/other") for p in range(9, 0, -1)])
+        encoder = add_encoder(connection)
+    refresh(database, encoder, FakeEncoder)
+    with database.transaction() as connection:
+        # The first become the last on disk.
+        connection.execute("update ehrdb.patient_embedding set as_of = as_of where patient_id in (2, 3)")
+        connection.execute("update ehrdb.embedding_point set as_of = as_of where patient_id in (2, 3)")
+        assert [p for p, _ in neighbours(connection, f"1, 3, as_of => '{as_of}'")] == [2, 3, 4]
+        assert [p for p, _ in neighbours(connection, "ehr.embedding(1), 4")] == [1, 2, 3, 4]
 
 
 def test_a_search_by_index_leaves_the_callers_settings_alone(searchable: Database) -> None:
@@ -146,6 +167,41 @@ def test_explanations_put_rare_shared_concepts_first(database: Database) -> None
         ("shared", "SNOMED/common", None),
         ("only_a", "LOINC/718-7", "9.5 g/dL"),
     ]
+
+
+def weights(connection: Connection, a: int, b: int) -> dict[tuple[str, str], float]:
+    connection.execute("select ehrdb.plan_refresh()")
+    rows = connection.execute("select relation, code, weight from ehr.explain_similarity(%s, %s)", [a, b]).fetchall()
+    return {(relation, code): weight for relation, code, weight in rows}
+
+
+def test_rarity_counts_patients_and_not_how_often_they_have_it(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(p, day(n), "SNOMED/often") for p in (1, 2) for n in range(1, 6)])
+        write(connection, [Record(3, day(1), "SNOMED/else")])
+        assert weights(connection, 1, 2) == {("shared", "SNOMED/often"): pytest.approx(np.log(1 + 3 / 2))}
+
+
+def test_an_explanation_shows_the_latest_value_by_then(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(1, day(1), "LOINC/1", 9.5), Record(1, day(4), "LOINC/1", 12.0)])
+        write(connection, [Record(2, day(1), "LOINC/1", 7.0)])
+        question = "select value_a, value_b from ehr.explain_similarity(1, 2, %s)"
+        before = connection.execute(question, [day(4) - MICROSECOND]).fetchall()
+        at = connection.execute(question, [day(4)]).fetchall()
+    assert (before, at) == ([("9.5", "7")], [("12", "7")])
+
+
+def test_a_related_pair_is_as_rare_as_the_commoner_of_the_two(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(1, day(1), "SNOMED/angina"), Record(9, day(1), "SNOMED/heart disease")])
+        write(connection, [Record(p, day(1), "SNOMED/infarction") for p in (2, 3, 4)])
+        connection.execute(
+            "insert into ehrdb.concept_parent (child_id, parent_id)"
+            " select c.code_id, p.code_id from ehrdb.concept c, ehrdb.concept p"
+            "  where c.code in ('SNOMED/angina', 'SNOMED/infarction') and p.code = 'SNOMED/heart disease'"
+        )
+        assert weights(connection, 1, 2) == {("related", "SNOMED/heart disease"): pytest.approx(np.log(1 + 5 / 3))}
 
 
 def test_row_level_security_limits_search_and_still_gives_k_rows(searchable: Database, analyst: Database) -> None:
@@ -242,6 +298,19 @@ def test_recall_of_the_index_is_measured_in_the_database(
     assert row == (True, 20, 1.0, 1.0)
 
 
+def test_recall_is_the_mean_over_the_sample_beside_the_worst(database: Database) -> None:
+    build_index_whatever_the_size(database, 64)
+    with database.transaction() as connection:
+        connection.execute(
+            "create or replace function ehrdb.nearest_by_index(for_encoder_id integer, query public.halfvec, k integer,"
+            " cohort bigint[], excluded bigint) returns bigint[] language sql stable as $$"
+            " select n[case when excluded = 7 then 3 else 1 end:]"  # patient 7's two nearest are missed
+            "   from ehrdb.nearest_exact(for_encoder_id, query, k, cohort, excluded) n $$"
+        )
+        row = connection.execute("select is_indexed, queries, recall, worst from ehr.search_recall(5, 40)").fetchone()
+    assert row == (True, 40, pytest.approx((39 + 0.6) / 40), pytest.approx(0.6))
+
+
 def test_row_level_security_holds_in_a_search_by_index(database: Database, analyst: Database) -> None:
     build_index_whatever_the_size(database, 64)
     with database.transaction() as connection:
@@ -280,6 +349,18 @@ def test_a_centroid_is_nearest_to_its_own_cohort(searchable: Database) -> None:
     with searchable.transaction() as connection:
         found = neighbours(connection, "ehr.centroid(array[4, 9]), 2")
     assert {p for p, _ in found} == {4, 9}
+
+
+def test_a_centroid_is_the_mean_of_directions_whatever_the_vectors_lengths(database: Database, tmp_path: Path) -> None:
+    with database.transaction() as connection:
+        write_patients(connection, 2)
+    rows = [(1, day(30), [30.0, 0.0]), (2, day(30), [0.0, 0.5])]
+    columns = ["patient_id", "prediction_time", "embedding"]
+    pl.DataFrame(rows, schema=columns, orient="row").write_parquet(tmp_path / "vectors.parquet")
+    import_vectors(database, tmp_path / "vectors.parquet", "made elsewhere")
+    with database.transaction() as connection:
+        row = connection.execute("select ehr.centroid(array[1, 2])::real[]").fetchone()
+    assert row == ([pytest.approx(0.5**0.5)] * 2,)
 
 
 def test_a_centroid_of_nobody_is_an_error(searchable: Database) -> None:
@@ -338,6 +419,51 @@ def test_a_count_below_eleven_is_not_shown_nor_derivable(followed: Database) -> 
         rows = outcomes(connection, "40, 'SNOMED/stroke', '2020-01-24 08:00', '5 days', 9")
     assert rows[0][3:] == (None, None)
     assert rows[1] == ("everybody", 39, 35, 20, pytest.approx(20 / 35))
+
+
+@pytest.mark.parametrize(("with_outcome", "is_shown"), [(9, False), (10, False), (11, True), (24, True), (25, False)])
+def test_ten_is_too_few_to_be_shown_with_the_outcome_or_without(
+    followed: Database, with_outcome: int, is_shown: bool
+) -> None:
+    with followed.transaction() as connection:
+        write(connection, [Record(p, day(27), "SNOMED/fall") for p in range(1, with_outcome + 1)])
+        (_, everybody) = outcomes(connection, "40, 'SNOMED/fall', '2020-01-24 08:00', '7 days', 39")
+    assert everybody[2] == 35
+    assert everybody[3:] == ((with_outcome, pytest.approx(with_outcome / 35)) if is_shown else (None, None))
+
+
+@pytest.mark.parametrize(
+    ("moment", "counts"),
+    [(day(24), 0), (day(24) + MICROSECOND, 1), (day(29), 1), (day(29) + MICROSECOND, 0)],
+)
+@pytest.mark.parametrize("outcome", ["SNOMED/fall", "falls"])
+def test_an_outcome_counts_after_the_moment_and_up_to_the_horizon(
+    followed: Database, outcome: str, moment: datetime, counts: int
+) -> None:
+    with followed.transaction() as connection:
+        connection.execute("insert into ehrdb.task values ('falls', 'site', 'binary', '', '{}')")
+        for patient in range(1, 36):
+            write(connection, [Record(patient, moment, "SNOMED/fall")])
+            connection.execute("insert into ehrdb.label values ('falls', %s, %s, 1)", [patient, moment])
+        (_, everybody) = outcomes(connection, f"40, '{outcome}', '{day(24)}', '5 days', 39")
+    assert everybody[3] == 35 * counts
+
+
+def test_who_had_no_record_by_then_is_not_counted(followed: Database) -> None:
+    with followed.transaction() as connection:
+        write(connection, [Record(p, day(26), "SNOMED/stroke") for p in range(41, 61)])
+        rows = outcomes(connection, f"40, 'SNOMED/stroke', '{day(24)}', '5 days', 39")
+    assert rows[1] == ("everybody", 39, 35, 24, pytest.approx(24 / 35))
+
+
+def test_followed_is_who_has_a_record_up_to_the_end_of_the_horizon(followed: Database) -> None:
+    with followed.transaction() as connection:
+        to_the_end, a_little_longer = (
+            outcomes(connection, f"40, 'SNOMED/stroke', '{day(25)}', '6 days {more} microseconds', 39")
+            for more in (0, 1)
+        )
+    assert [row[2] for row in to_the_end] == [35, 35]
+    assert [row[2] for row in a_little_longer] == [24, 24]  # the outcome itself is enough
 
 
 def test_outcomes_before_as_of_do_not_count(followed: Database) -> None:
@@ -410,6 +536,39 @@ def test_a_match_as_of_a_past_day_is_not_moved_by_what_came_later(followed: Data
         before = matched(connection, arguments)
         write(connection, [Record(p, day(30), "SNOMED/later") for p in range(1, 20)])
         assert matched(connection, arguments) == before
+
+
+def test_the_age_that_matches_is_that_of_the_moment(followed: Database) -> None:
+    with followed.transaction() as connection:
+        connection.execute("update ehrdb.patient set birth_time = timestamp '1985-06-01'")
+        arguments = "array[1, 2, 3], ratio => 3, age_band => 10, as_of => '2020-01-24 08:00'"
+        before = matched(connection, arguments)
+        write(connection, [Record(p, day(24) + timedelta(days=4000), "SNOMED/later") for p in range(1, 40, 2)])
+        assert matched(connection, arguments) == before
+
+
+def test_a_balance_as_of_a_past_day_is_not_moved_by_what_came_later(searchable: Database) -> None:
+    question = "select * from ehr.cohort_balance(array[1, 2, 3], array[4, 5, 6], %s, 3)"
+    with searchable.transaction() as connection:
+        before = connection.execute(question, [day(24)]).fetchall()
+        later = [Record(p, day(26), code) for p in (1, 2, 3) for code in ("SNOMED/later", "SNOMED/41")]
+        write(connection, [*later, *[Record(4, day(27), row[0].split()[-1]) for row in before[5:]]])
+        assert connection.execute(question, [day(24)]).fetchall() == before
+
+
+def test_differences_are_in_units_of_the_sample_standard_deviation(database: Database) -> None:
+    ages = {1: 31, 2: 44, 3: 62, 4: 35, 5: 35, 6: 38, 7: 71}
+    with database.transaction() as connection:
+        write(connection, [Record(p, datetime(2020, 1, 1), "SNOMED/1") for p in ages])
+        connection.execute(
+            "update ehrdb.patient set birth_time = timestamp '2020-01-01' - a.age * interval '365.25 days'"
+            "  from unnest(%s::int[], %s::int[]) a (patient_id, age) where a.patient_id = patient.patient_id",
+            [list(ages), list(ages.values())],
+        )
+        balance = connection.execute("select * from ehr.cohort_balance(array[1, 2, 3], array[4, 5, 6, 7])").fetchall()
+    a, b = np.array(list(ages.values())[:3]), np.array(list(ages.values())[3:])
+    difference = (a.mean() - b.mean()) / np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
+    assert balance[0] == ("age at the last event (years)", *map(pytest.approx, (a.mean(), b.mean(), difference)))
 
 
 def test_balance_is_zero_within_and_large_between_unlike_groups(followed: Database) -> None:

@@ -13,7 +13,7 @@ from ehrdb.doctor import Finding, examine
 from ehrdb.embedding import refresh
 from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
-from tests.cli.conftest import Command
+from tests.cli.conftest import command
 from tests.records import add_encoder, write_patients
 
 
@@ -129,9 +129,9 @@ def test_heads_without_vectors_and_tasks_without_heads_are_named(database: Datab
     assert advice == ["ehrdb refresh --encoder fake", "ehrdb train without"]
 
 
-def test_the_command_prints_json_and_a_truthful_exit_status(ehrdb: Command, database: Database) -> None:
+def test_the_command_prints_json_and_a_truthful_exit_status(database: Database, tmp_path: Path) -> None:
     with database.transaction() as connection:
         connection.execute("drop view ehr.head")
-    result = ehrdb("doctor", "--json")
+    result = command({"EHRDB_DATABASE_URL": database.url, "EHRDB_HOME": str(tmp_path)})("doctor", "--json")
     assert result.returncode == 1
     assert any(found["status"] == "fault" and "ehr.head" in found["found"] for found in json.loads(result.stdout))

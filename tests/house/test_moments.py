@@ -1,0 +1,90 @@
+"""Every public function that takes a moment knows what happened by then: at it, not a microsecond after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from ehrdb.database import Connection, Database
+from ehrdb.embedding import refresh
+from ehrdb.testing import FakeEncoder
+from tests.records import Record, add_encoder, write
+
+FIRST = datetime(2020, 1, 5, 8)
+MOMENT = datetime(2020, 1, 10, 12, 34, 56, 789_012)
+MICROSECOND = timedelta(microseconds=1)
+PATIENTS = range(1, 5)
+# One question to each function, by how its signature begins, about records with an event at FIRST and one at MOMENT.
+QUESTIONS = {
+    "ehr.timeline(": "select ehr.timeline(1, %(as_of)s)",
+    "ehr.timelines(": "select text from ehr.timelines(array[1, 2], array[%(as_of)s, %(as_of)s]::timestamp[])",
+    "ehr.embedding(": "select ehr.embedding(1, %(as_of)s)",
+    "ehr.nearest_patients(bigint,": "select * from ehr.nearest_patients(1, 3, as_of => %(as_of)s)",
+    "ehr.nearest_outcomes(": "select * from ehr.nearest_outcomes(1, 'SNOMED/late', %(as_of)s, '30 days', 3)",
+    "ehr.explain_similarity(": "select * from ehr.explain_similarity(1, 2, %(as_of)s)",
+    "ehr.match_cohort(": "select * from ehr.match_cohort(array[1], as_of => %(as_of)s)",
+    "ehr.cohort_balance(": "select * from ehr.cohort_balance(array[1, 2], array[3, 4], %(as_of)s)",
+    "ehr.predict(": "select ehr.predict('sepsis', 1, %(as_of)s)",
+    "ehr.predict_cohort(text,": "select * from ehr.predict_cohort('sepsis', array[1, 2], %(as_of)s) order by 1",
+    "ehr.predict_cohort(text[],": "select * from ehr.predict_cohort(array['sepsis'], array[1], %(as_of)s)",
+}
+Answer = list[tuple[object, ...]]
+
+
+@pytest.fixture
+def record(database: Database) -> Database:
+    """Four patients embedded as of FIRST and as of MOMENT, and a head that tells those vectors apart."""
+    with database.transaction() as connection:
+        write(connection, [Record(p, FIRST, f"SNOMED/{p}") for p in PATIENTS])
+        encoder = add_encoder(connection)
+    refresh(database, encoder, FakeEncoder)
+    with database.transaction() as connection:
+        write(connection, [Record(p, MOMENT, "SNOMED/late", float(p)) for p in PATIENTS])
+        add_head(connection)
+    refresh(database, encoder, FakeEncoder)
+    return database
+
+
+def add_head(connection: Connection) -> None:
+    connection.execute("insert into ehrdb.task values ('sepsis', 'site', 'binary', '', '{\"shape\": \"imported\"}')")
+    connection.execute(
+        "insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)"
+        " select 'sepsis', 'sepsis', encoder_id, prompt_id, '[1, 2, 3, 4, 5, 6, 7, 8]', 0, '{}' from ehrdb.encoder"
+    )
+
+
+def ask(database: Database, function: str, moments: Sequence[datetime]) -> list[Answer]:
+    """What the function answers as of each moment."""
+    with database.transaction() as connection:
+        return [connection.execute(QUESTIONS[function].encode(), {"as_of": moment}).fetchall() for moment in moments]
+
+
+@pytest.mark.parametrize("function", QUESTIONS)
+def test_what_happens_at_the_moment_is_known_and_not_a_microsecond_earlier(record: Database, function: str) -> None:
+    first, before, at, after = ask(record, function, [FIRST, MOMENT - MICROSECOND, MOMENT, MOMENT + MICROSECOND])
+    assert before
+    assert before == first
+    assert at != before
+    assert after == at
+
+
+@pytest.mark.parametrize("function", ["ehr.nearest_patients(bigint,", "ehr.predict_cohort(text,"])
+def test_a_vector_is_stale_from_the_moment_of_the_next_event(record: Database, function: str) -> None:
+    later = MOMENT + timedelta(days=1)
+    with record.transaction() as connection:
+        write(connection, [Record(p, later, "SNOMED/later") for p in PATIENTS])
+    before, at, after = ask(record, function, [later - MICROSECOND, later, later + MICROSECOND])
+    assert {row[-1] for row in before} == {False}
+    assert {row[-1] for row in at} == {row[-1] for row in after} == {True}
+
+
+def test_every_function_with_a_moment_is_asked(connection: Connection) -> None:
+    rows = connection.execute(
+        "select oid::regprocedure::text from pg_proc where pronamespace = 'ehr'::regnamespace"
+        " and pg_get_function_identity_arguments(oid) ~ '\\mas_ofs?\\M'"
+    ).fetchall()
+    found = {signature: [start for start in QUESTIONS if signature.startswith(start)] for (signature,) in rows}
+    assert {signature for signature, starts in found.items() if not starts} == set()
+    assert {start for starts in found.values() for start in starts} == set(QUESTIONS)
