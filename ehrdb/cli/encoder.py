@@ -240,6 +240,7 @@ def verify(
         with database.transaction() as connection:
             registered = registry.find(connection, name)
         directory, manifest = registered_files(configured, registered)
+        _require_own(manifest)
         parity: Parity = exporter.verify(
             model or manifest.source,
             directory,
@@ -404,7 +405,7 @@ def _exporter() -> ModuleType:
     try:
         from ehrdb.encoder import export as exporter
     except ModuleNotFoundError as error:
-        raise missing_extra(error, "export") from None
+        raise missing_extra(error, "export") or error from None
     return exporter
 
 
