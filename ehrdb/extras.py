@@ -24,6 +24,8 @@ EXTRAS = {
     "optimum": "export",
     "ml_dtypes": "export",
     "gguf": "export",
+    "peft": "export",
+    "sentence_transformers": "export",
     "ray": "ray",
     "json2xml": "formats",
     "markdown_to_json": "formats",
