@@ -5,6 +5,8 @@
     ├── DatabaseError               the server cannot serve ehrdb
     │   ├── DatabaseUnavailable     no connection
     │   ├── SchemaOutdated          `ehrdb upgrade` is needed
+    │   ├── SchemaNewer             this program is older than the database
+    │   ├── SchemaBusy              other sessions are in the way of an upgrade
     │   └── NotFound                an unknown patient, task, encoder or head
     ├── InputError                  a file or row that cannot be loaded (file, row, column)
     ├── EncoderError
@@ -13,6 +15,7 @@
     │   ├── DigestMismatch          files changed since the manifest was written
     │   ├── QualityGateFailed       the export differs too much from the original
     │   ├── ProviderUnavailable     an execution provider asked for is not there
+    │   ├── EndpointError           a server of embeddings fails, or is not the one of the export
     │   └── ItemError               one text of a batch (carries its index, never the text)
     │       ├── EmptyText
     │       └── NonFiniteVector
@@ -50,6 +53,14 @@ class DatabaseUnavailable(DatabaseError):
 
 class SchemaOutdated(DatabaseError):
     """The schema is missing or older than this program."""
+
+
+class SchemaNewer(DatabaseError):
+    """The schema is of a newer ehrdb than this program."""
+
+
+class SchemaBusy(DatabaseError):
+    """Other sessions held what an upgrade needs for longer than it waited."""
 
 
 class NotFound(DatabaseError):
@@ -97,6 +108,10 @@ class QualityGateFailed(EncoderError):
 
 class ProviderUnavailable(EncoderError):
     """An execution provider that was asked for is not available here."""
+
+
+class EndpointError(EncoderError):
+    """A server of embeddings cannot be asked, or does not answer as it did at the export."""
 
 
 class ItemError(EncoderError):

@@ -242,14 +242,18 @@ def _header(path: Path) -> str:
         except UnicodeDecodeError:
             raise InputError("is not valid UTF-8 text", file=path, row=1, hint=_CONVERT) from None
         except _READING as error:
-            raise InputError(
-                f"cannot be read ({type(error).__name__})", file=path, hint="Is it compressed, as its ending .gz says?"
-            ) from None
+            raise _unreadable(path, error) from None
     if "\0" in line:
         raise InputError("is not UTF-8 text", file=path, hint="Convert it: iconv -f UTF-16LE -t UTF-8.")
     if line.count('"') % 2:
         raise InputError("has a quote that is not closed in the header", file=path, row=1)
     return line
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    is_packed = path.name.lower().endswith(".gz")
+    hint = "Is it compressed, as its ending .gz says?" if is_packed else None
+    return InputError(f"cannot be read ({type(error).__name__})", file=path, hint=hint)
 
 
 @contextmanager
@@ -283,7 +287,7 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
         try:
             start = buffered.peek(4)[:4]
         except _READING as error:
-            raise InputError(f"cannot be read to its end ({type(error).__name__})", file=path) from None
+            raise _unreadable(path, error) from None
         encoding = next((name for mark, name in _MARKS if start.startswith(mark)), None)
         if encoding == "utf-8":
             buffered.read(len(codecs.BOM_UTF8))

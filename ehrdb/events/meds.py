@@ -98,7 +98,7 @@ def export_meds(database: Database, directory: Path, *, visit_column: str = "vis
     try:
         import pyarrow  # noqa: F401  # before anything is written
     except ModuleNotFoundError as error:
-        raise missing_extra(error) from None
+        raise missing_extra(error) or error from None
     if directory.exists():
         raise InputError("exists already", file=directory, hint="Name a new folder.")
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Ite
     if not files:
         raise InputError("has no data/**/*.parquet", file=directory, hint="Name the root of a MEDS data set.")
     _require_columns(files, options)
-    found_table(connection, "data", sorted({name for file in files for name in _schema(file)}))
+    found_table(connection, "data", _meant(options) & {name for file in files for name in _schema(file)})
     rows = 0
     for file in files:
         read = 0
@@ -137,6 +137,12 @@ def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Ite
     _stage_splits(connection, directory / "metadata" / "subject_splits.parquet")
     connection.execute(_queries.stage_patients)
     yield from _not_read(directory)
+
+
+def _meant(options: MedsOptions) -> set[str]:
+    """Columns whose meaning ehrdb knows."""
+    named = {options.unit_column, options.visit_column or "visit_id", options.end_column or "end"}
+    return {*_KNOWN, *named}
 
 
 def _is_data(path: Path) -> bool:

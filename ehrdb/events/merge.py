@@ -89,6 +89,7 @@ def load(
     """
     with database.transaction() as connection:
         _require_alone(connection, source)
+        connection.execute(_queries.unfiltered)
         key = {"source": source, "digest": _whole_digest(connection, digest() if digest else None)}
         result = _same_again(connection, key)
         if result is None:
@@ -180,7 +181,7 @@ def _oddities(connection: Connection) -> TableReport:
     """All events of the load, and how many stand where one would not expect them; they are loaded all the same."""
     row = connection.execute(_queries.oddities).fetchone()
     assert row is not None
-    names = ("before birth", "after death", "in the future")
+    names = ("before birth", "after death", "in the future", "in a unit that UCUM does not know")
     return TableReport(
         ALL_EVENTS, row[0], row[0], reasons={name: count for name, count in zip(names, row[1:], strict=True) if count}
     )
@@ -191,7 +192,6 @@ def _merge(connection: Connection, result: LoadResult, options: LoadOptions) -> 
     result.left_out = _leave_purged_out(connection, options)
     connection.execute("analyze pg_temp.event_numbered")
     _add_remarks(connection, result.tables)
-    result.tables.append(_oddities(connection))
     connection.execute(_queries.compare, source)
     _refuse_nothing(connection, result.source)
     connection.execute(_queries.index_changes)
@@ -203,7 +203,9 @@ def _merge(connection: Connection, result: LoadResult, options: LoadOptions) -> 
     connection.execute(_queries.purge_removed)
     connection.execute(_queries.add_concepts)
     describe_units(connection)
-    result.concepts, result.affected = _change_concepts(connection)
+    result.tables.append(_oddities(connection))
+    concepts, result.affected = _change_concepts(connection)
+    result.concepts = concepts if result.changed or result.unchanged else 0  # at first all is new
     result.tables += [
         TableReport(f"format rules: {rules}", *counts) for rules, *counts in connection.execute(_queries.placed)
     ]

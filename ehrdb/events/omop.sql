@@ -290,7 +290,7 @@ with recursive edge as (
                         'Consists of', 'Is a']) with ordinality as kind (name, position) on kind.name = r.relationship_id
       join pg_temp.omop_code child on child.concept_id = ehrdb.to_bigint(r.concept_id_1)
       join pg_temp.omop_code parent on parent.concept_id = ehrdb.to_bigint(r.concept_id_2)
-     where coalesce(to_jsonb(r) ->> 'invalid_reason', '') = '' and child.concept_id <> parent.concept_id
+     where coalesce(to_jsonb(r) ->> 'invalid_reason', '') in ('', 'NULL', 'null', 'NA', '\N') and child.concept_id <> parent.concept_id
 ), best as materialized (
     select distinct child_code, parent_code from edge where place = 1
 ), reached (code) as (

@@ -79,6 +79,10 @@ delete from ehrdb.purged_patient p using pg_temp.patient_staging s where p.patie
 select set_config('work_mem', '256MB', true)
  where pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('256MB');
 
+-- name: unfiltered
+-- rows that a policy would hide are an error: they are not gone
+set local row_security = off;
+
 -- name: staging
 -- the common stream that every source is turned into
 create temp table event_staging (
@@ -121,8 +125,11 @@ select s.patient_id, s.time, s.end_time,
 -- events that may be as they are but deserve a look
 select count(*), count(*) filter (where n.time < s.birth_time and isfinite(n.time)) as before_birth,
        count(*) filter (where n.time > s.death_time) as after_death,
-       count(*) filter (where n.time > now()::timestamp and isfinite(n.time)) as in_the_future
-  from pg_temp.event_numbered n join pg_temp.patient_staging s using (patient_id);
+       count(*) filter (where n.time > now()::timestamp and isfinite(n.time)) as in_the_future,
+       count(*) filter (where u.dimension = '' and n.numeric_value is not null) as of_unknown_unit
+  from pg_temp.event_numbered n
+  join pg_temp.patient_staging s using (patient_id)
+  left join ehrdb.unit u on u.unit = n.unit;
 
 -- name: compare
 -- which patients are new, changed, unchanged or gone, by fingerprints of everything they have
@@ -361,8 +368,10 @@ insert into ehrdb.changed_patient (patient_id) select patient_id from pg_temp.re
 select count(*) from pg_temp.report_changed;
 
 -- name: placed
--- of how many events a format's rules know the category; all others pass for conditions
-select s.rules, sum(u.events)::bigint, coalesce(sum(u.events) filter (where m.code_id is not null), 0)::bigint
+-- of how many events a format's rules know the category; others pass for conditions, which SNOMED's and ICD's may be
+select s.rules, sum(u.events)::bigint,
+       coalesce(sum(u.events) filter (where m.code_id is not null or c.vocabulary = 'SNOMED'
+                                         or starts_with(c.vocabulary, 'ICD')), 0)::bigint
   from (select distinct rules from ehrdb.category_rule) s
  cross join pg_temp.code_used u
   join ehrdb.concept c on c.code = u.code

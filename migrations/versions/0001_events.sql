@@ -60,7 +60,11 @@ insert into ehrdb.unit_synonym (unit, ucum) values
     ('oz', '[oz_av]'), ('ounce', '[oz_av]'), ('ounces', '[oz_av]'), ('in', '[in_i]'), ('inch', '[in_i]'),
     ('inches', '[in_i]'), ('centimeter', 'cm'), ('meter', 'm'), ('f', '[degF]'), ('°f', '[degF]'), ('degf', '[degF]'),
     ('deg f', '[degF]'), ('c', 'Cel'), ('°c', 'Cel'), ('degc', 'Cel'), ('deg c', 'Cel'), ('kg/m^2', 'kg/m2'),
-    ('m^2', 'm2'), ('sec', 's'), ('hr', 'h'), ('hours', 'h'), ('day', 'd'), ('days', 'd');
+    ('m^2', 'm2'), ('sec', 's'), ('minutes', 'min'), ('hr', 'h'), ('hour', 'h'), ('hours', 'h'), ('day', 'd'),
+    ('days', 'd'), ('weeks', 'wk'), ('months', 'mo'), ('year', 'a'), ('years', 'a'), ('grams', 'g'), ('ml', 'mL'),
+    ('meq', 'meq'), ('meq.', 'meq'), ('meq/hour', 'meq/h'), ('meq./hour', 'meq/h'), ('ml/hr', 'mL/h'),
+    ('ml/hour', 'mL/h'), ('ml/min', 'mL/min'), ('mg/hour', 'mg/h'), ('mcg/hour', 'ug/h'), ('mcg/min', 'ug/min'),
+    ('mcg/kg/min', 'ug/kg/min'), ('mcg/kg/hour', 'ug/kg/h'), ('grams/hour', 'g/h'), ('grams/min', 'g/min');
 
 create table ehrdb.patient (
     patient_id  bigint primary key,

@@ -47,7 +47,9 @@ begin
                         and m.code = any (array[c.code] || case when strpos(c.code, '//') > 0 then array(
                             select parent.code from ehrdb.concept_parent cp
                               join ehrdb.concept parent on parent.code_id = cp.parent_id
-                             where cp.child_id = c.code_id) end)
+                             where cp.child_id = c.code_id
+                            union all
+                            select w.code from ehrdb.aggregated_name w where w.name = lower(c.description)) end)
                       order by m.position limit 1) a on true
          where l.text is not null or a.code is not null
     ), record as (

@@ -257,6 +257,17 @@ def copy(folder: Path, target: Path) -> Path:
     return Path(shutil.copytree(folder, target))
 
 
+def with_outlier(folder: Path) -> Path:
+    """Give a BERT a hidden unit that is always silent, but whose weights are so large that the others round to 0."""
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    weights["encoder.layer.0.intermediate.dense.weight"][0] = 0
+    weights["encoder.layer.0.intermediate.dense.bias"][0] = -20
+    weights["encoder.layer.0.output.dense.weight"][:, 0] = 3000
+    save_file(weights, path, metadata={"format": "pt"})
+    return folder
+
+
 def with_nan(folder: Path) -> Path:
     """Spoil the weights of a saved model."""
     path = folder / "model.safetensors"

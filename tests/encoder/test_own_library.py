@@ -16,12 +16,12 @@ import torch
 from sentence_transformers import SentenceTransformer
 from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer
 
+from ehrdb.encoder.candidates import Candidates
 from ehrdb.encoder.export import export
 from ehrdb.encoder.manifest import Manifest
 from ehrdb.encoder.modules import read_modules
 from ehrdb.encoder.pooling import Floats
 from ehrdb.encoder.runtime import open_encoder
-from ehrdb.encoder.writing import describe
 from ehrdb.errors import QualityGateFailed
 from tests.encoder import models
 
@@ -112,11 +112,12 @@ def test_the_gate_refuses_a_misread_setting(tmp_path: Path, monkeypatch: pytest.
     model = models.as_sentence_transformer(
         models.tiny_bert(tmp_path / "model"), prompts={"query": PROMPT}, default="query", include_prompt=False
     )
+    read = Candidates._describe
 
     def misread(*arguments: Any) -> Manifest:
-        return describe(*arguments).model_copy(update={"include_prompt": True})
+        return read(*arguments).model_copy(update={"include_prompt": True})
 
-    monkeypatch.setattr("ehrdb.encoder.export.describe", misread)
+    monkeypatch.setattr(Candidates, "_describe", misread)
 
     with pytest.raises(QualityGateFailed):
         exported(model, tmp_path)

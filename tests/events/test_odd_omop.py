@@ -261,6 +261,16 @@ def test_a_column_of_the_last_load_that_is_gone_is_an_error_unless_allowed(datab
     load_omop(database, tmp_path, OmopOptions(allow_missing=("measurement",)))
 
 
+def test_relations_without_a_reason_to_be_invalid_are_valid(database: Database, tmp_path: Path) -> None:
+    relations = [f"100,{parent},Is a,{reason}" for parent, reason in ((101, ""), (200, "NULL"), (201, "D"))]
+    (tmp_path / "concept_relationship.csv").write_text(
+        "concept_id_1,concept_id_2,relationship_id,invalid_reason\n" + "\n".join(relations) + "\n"
+    )
+    load_omop(database, cdm(tmp_path, measurement="1,1,100,2020-02-01,,5,,,,,"))
+    found = rows(database, "select parents from ehr.concept where code = 'LOINC/1-1'")
+    assert found == [(["LOINC/2-2", "SNOMED/10828004"],)]
+
+
 def test_shared_vocabulary_update_takes_the_withdrawn_relation_away(database: Database) -> None:
     for version in ("v1", "v2"):
         result = load_omop(database, shared(f"cases/08-vocab-update/{version}"))

@@ -34,6 +34,7 @@ NEEDS_AN_EXTRA = {
     "ehrdb.encoder.tail": "onnx",
     "ehrdb.encoder.weights": "torch",
     "ehrdb.events.meds": "polars",
+    "ehrdb.events.parquet_table": "polars",
     "ehrdb.frames": "polars",
     "ehrdb.parquet": "polars",
     "ehrdb.prediction.files": "polars",

@@ -182,8 +182,8 @@ def test_visits_of_any_code_are_visits_of_markdown(record: Connection) -> None:
     record.execute("update ehrdb.event set visit_class = 'inpatient' where ordinal = 5")
     for name in ("markdown", "markdown_corrected"):
         found = text_of(record, name).split("## Past Medical Visits")[1]
-        assert found.startswith("\n\n- text of HOSPITAL_ADMISSION//ER on [2023-12-30]")
-        assert "- text of LAB//1: 5" in found.split("## General Medical Events")[1]
+        assert found.startswith("\n\n- text of HOSPITAL_ADMISSION//ER on [2023-12-31]")
+    assert "- text of LAB//1: 5" in found.split("## General Medical Events")[1]
 
 
 def test_codes_of_meds_have_categories_by_their_names_and_by_their_parents(record: Connection) -> None:
@@ -197,6 +197,16 @@ def test_codes_of_meds_have_categories_by_their_names_and_by_their_parents(recor
     assert {"text of LAB//1: 5", "text of X//2: 6"} < set(text_of(record, "list_recent_only_labs").split("\n"))
     assert "- Creatinine (mg/dL): 6.0 (high)" in text_of(record, "markdown")
     assert "text of Y//3" in text_of(record, "list_recent_only_conditions")
+
+
+def test_codes_of_meds_are_measured_by_the_names_of_loinc(record: Connection) -> None:
+    write(record, [Record(1, day(6), "LAB//50971//mEq/L", 5.5, unit="mEq/L")])
+    record.execute(
+        "update ehrdb.concept set description = 'Potassium [Moles/volume] in Serum or Plasma'"
+        " where code = 'LAB//50971//mEq/L'"
+    )
+    for name in ("markdown", "markdown_corrected"):
+        assert "- Potassium (mmol/L): 5.5 (high)" in text_of(record, name)
 
 
 def test_the_corrected_preset_keeps_what_begins_with_birth(record: Connection) -> None:
