@@ -74,7 +74,7 @@ def export(
     directory = encoder_directory(settings(), name)
     changes = (pooling, chunking, max_tokens, dimension, prompt, prompt_name, onnx, endpoint)
     is_default = (model, precision, prompt_position, *changes) == (DEFAULT_MODEL, "fp32", "first", *[None] * 8)
-    exporter = None if endpoint else _converter() if is_default else _exporter()
+    exporter: Any = None if endpoint else _converter() if is_default else _exporter()
     with current_database() as database:
 
         def register(manifest: Manifest) -> None:
