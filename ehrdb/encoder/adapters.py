@@ -52,7 +52,9 @@ def _merge(base: Path, adapter: Path, target: Path) -> None:
     try:
         from peft import PeftModel
     except ModuleNotFoundError:
-        raise EncoderError(f"{adapter} is an adapter: merging it needs peft", hint="pip install peft") from None
+        raise EncoderError(
+            f"{adapter} is an adapter: merging it needs peft", hint="pip install 'ehrdb[export]'"
+        ) from None
     keys = _keys(adapter)
     model = _base_model(base, keys)
     try:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from packaging.version import Version
 
 from ehrdb.encoder import Encoded, in_order
 from ehrdb.encoder.manifest import Manifest, Pooling
@@ -28,7 +27,7 @@ from ehrdb.encoder.usage import LANGUAGE_MODELS
 
 Embed = Callable[[str, str], Floats]
 """A prompt and the text behind it to one vector."""
-READS_IS_CAUSAL = Version("5.2")  # transformers from here on takes "is_causal": false in config.json
+READS_IS_CAUSAL = (5, 2)  # transformers from here on takes "is_causal": false in config.json
 _STATES: dict[Pooling, Callable[[torch.Tensor], torch.Tensor]] = {
     "mean": lambda states: states.mean(0),
     "cls": lambda states: states[0],
@@ -129,7 +128,7 @@ def _states(source: ModelSource, manifest: Manifest) -> Callable[[str], torch.Te
 def _see_both_ways(model: Any, source: ModelSource) -> None:
     """Where the library has that in code of the model's own: it takes a mask of four dimensions as it is."""
     does_so_itself = getattr(model.config, "use_bidirectional_attention", False) or (
-        Version(transformers.__version__) >= READS_IS_CAUSAL and getattr(model.config, "is_causal", True) is False
+        _version() >= READS_IS_CAUSAL and getattr(model.config, "is_causal", True) is False
     )
     if source.is_causal or source.usage.architecture not in LANGUAGE_MODELS or does_so_itself:
         return
@@ -141,3 +140,7 @@ def _see_both_ways(model: Any, source: ModelSource) -> None:
         return forward(input_ids=input_ids, attention_mask=torch.zeros((1, 1, tokens, tokens)), **others)
 
     model.forward = both_ways
+
+
+def _version() -> tuple[int, ...]:
+    return tuple(int(part) for part in transformers.__version__.split(".")[:2])
