@@ -24,7 +24,6 @@ EXTRAS = {
     "optimum": "export",
     "ml_dtypes": "export",
     "gguf": "export",
-    "packaging": "export",
     "peft": "export",
     "sentence_transformers": "export",
     "ray": "ray",

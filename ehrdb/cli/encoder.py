@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -74,7 +73,7 @@ def export(
     directory = encoder_directory(settings(), name)
     changes = (pooling, chunking, max_tokens, dimension, prompt, prompt_name, onnx, endpoint)
     is_default = (model, precision, prompt_position, *changes) == (DEFAULT_MODEL, "fp32", "first", *[None] * 8)
-    exporter: Any = None if endpoint else _converter() if is_default else _exporter()
+    exporter = _asker() if endpoint else _converter() if is_default else _exporter()
     with current_database() as database:
 
         def register(manifest: Manifest) -> None:
@@ -83,7 +82,9 @@ def export(
 
         if endpoint:
             limits = {"max_tokens": max_tokens, "prefix": prompt, "dimension": dimension, "instructed": instructions}
-            manifest = _ask(endpoint, model, directory, name, limits, register)
+            given = {option: value for option, value in limits.items() if value is not None}
+            server = _server(exporter, endpoint, model)
+            manifest: Manifest = exporter.export_endpoint(server, directory, name=name, register=register, **given)
         elif is_default:
             manifest = exporter.convert(directory, name=name, register=register)
         else:
@@ -348,16 +349,17 @@ def describe(parity: Parity) -> str:
     )
 
 
-def _ask(
-    address: str, model: str, directory: Path, name: str, limits: dict[str, Any], register: Callable[[Manifest], None]
-) -> Manifest:
-    from ehrdb.encoder.endpoint import Server, export_endpoint, require_allowed
-
+def _server(asker: ModuleType, address: str, model: str) -> Any:
     configured = settings()
-    require_allowed(address, configured.endpoint_list)
+    asker.require_allowed(address, configured.endpoint_list)
     key = configured.endpoint_key.get_secret_value() if configured.endpoint_key else None
-    given = {option: value for option, value in limits.items() if value is not None}
-    return export_endpoint(Server(address, model, key), directory, name=name, register=register, **given)
+    return asker.Server(address, model, key)
+
+
+def _asker() -> ModuleType:
+    from ehrdb.encoder import endpoint
+
+    return endpoint
 
 
 def _require_own(manifest: Manifest) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from ehrdb.encoder import Encoded
 from ehrdb.encoder.machine import same_kind, this_machine
 from ehrdb.encoder.manifest import Machine, Manifest, Precision, Tuning
 from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
-from ehrdb.encoder.tuning import fastest, tokens_per_second
+from ehrdb.encoder.tuning import TIMED_CHARACTERS, TIMED_TEXTS, fastest, tokens_per_second
 from ehrdb.testing import FakeEncoder
 
 X86 = "model name\t: Xeon\nflags\t\t: fpu avx2 avx512f avx512_vnni\n"
@@ -56,14 +57,23 @@ def test_the_fastest_wins_and_a_less_exact_one_only_where_it_is_worth_it(
     assert fastest(speeds) == chosen
 
 
-def test_candidates_are_timed_in_turns_on_the_longest_texts() -> None:
-    order: list[str] = []
-    encoders = {"fp32": Slow("fp32", 0.004, order), "int8": Slow("int8", 0.001, order)}
+def test_candidates_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("ehrdb.encoder.tuning.time.perf_counter", lambda: clock.now)
+    encoders = {"fp32": Slow("fp32", 4, clock), "int8": Slow("int8", 1, clock)}
 
-    speeds = tokens_per_second(encoders, ["short", "longer text", "x" * 9000], seconds=0.05)  # type: ignore[arg-type]
+    speeds = tokens_per_second(encoders, ["one two", "three four five"], seconds=20)  # type: ignore[arg-type]
 
-    assert speeds["int8"] > 2 * speeds["fp32"]
-    assert order[:4] == ["fp32", "int8", "fp32", "int8"]
+    assert speeds == {"fp32": 5 / 4, "int8": 5 / 1}
+    assert clock.order == ["fp32", "int8"] * 9  # once to warm up, then eight times five seconds
+
+
+def test_long_texts_are_cut_for_timing() -> None:
+    encoder = FakeEncoder()
+
+    tokens_per_second({"fp32": encoder}, ["short", *(str(i) * 9000 for i in range(TIMED_TEXTS))], seconds=0)
+
+    assert {len(text) for text in encoder.seen} == {TIMED_CHARACTERS}
 
 
 def test_the_runtime_says_where_it_runs_on_another_kind_of_processor(
@@ -95,16 +105,23 @@ def _tuned(manifest: Manifest, machine: Machine) -> Manifest:
     return manifest.model_copy(update={"tuning": Tuning(machine=machine, providers=("CPU",), candidates=())})
 
 
+@dataclass
+class Clock:
+    """Moves on only while somebody encodes."""
+
+    now: float = 0
+    order: list[str] = field(default_factory=list)
+
+
 class Slow(FakeEncoder):
-    """Takes its time."""
+    """Takes its time on the clock."""
 
-    def __init__(self, name: str, seconds: float, order: list[str]) -> None:
+    def __init__(self, name: str, seconds: float, clock: Clock) -> None:
         super().__init__()
-        self._of, self._seconds, self._order = name, seconds, order
+        self._of, self._seconds, self._clock = name, seconds, clock
 
-    def encode(self, texts):  # type: ignore[no-untyped-def]
+    def encode(self, texts: Sequence[str]) -> Encoded:
         """As the other, later."""
-        self._order.append(self._of)
-        time.sleep(self._seconds)
-        encoded: Encoded = super().encode(texts)
-        return encoded
+        self._clock.order.append(self._of)
+        self._clock.now += self._seconds
+        return super().encode(texts)
