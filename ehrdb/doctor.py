@@ -207,7 +207,7 @@ def _encoders(settings: Settings, connection: Connection) -> Findings:
         yield Finding("encoders", "ok", f"{encoder.name} embeds on {', '.join(settings.provider_list)}")
     for encoder in known:
         if encoder.kind == "model" and not encoder_directory(settings, encoder.name).is_dir():
-            advice = f"Copy its folder there, or: ehrdb encoder drop {encoder.name}"
+            advice = f"ehrdb encoder register DIR, or where its files are: ehrdb encoder publish {encoder.name}"
             place = encoder_directory(settings, encoder.name)
             yield Finding("encoders", "warning", f"{encoder.name} has no files here ({place})", "you", advice)
 

@@ -25,7 +25,7 @@ COMMANDS = {
     "load": ("load:app", "Load records from OMOP, MEDS or EHRSHOT; again and again."),
     "export": ("records:export_app", "Write records in a standard form."),
     "purge": ("records:purge", "Remove everything of patients, everywhere, and prove it by counting."),
-    "encoder": ("encoder:app", "Export, verify, import, concatenate, list, activate and drop encoders."),
+    "encoder": ("encoder:app", "Make encoders, take them from host to host, choose one."),
     "refresh": ("refresh:refresh", "Embed every patient whose text is new or changed; nothing else is touched."),
     "worker": ("refresh:worker", "Keep the serving encoder's embeddings up to date until stopped."),
     "retry": ("refresh:retry", "Give contents that failed, the given-up ones included, a new chance."),

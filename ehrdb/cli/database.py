@@ -102,12 +102,24 @@ def _sql() -> None:
     """SQL for a database administrator."""
 
 
-def status(json: Json = False) -> None:
+def status(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what keeps embeddings from being made; exit status 1 if anything.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Show what is loaded and how far each encoder's embeddings have come.
+
+    With `--check`, for health checks: no encoder serves, nobody is embedded, the last refresh ended in an error, or
+    nothing was embedded for ten minutes although contents wait for an hour.
 
     Example: `ehrdb status --json`
     """
     with current_database() as database, database.transaction() as connection:
+        if check:
+            faults = [fault for (fault,) in connection.execute(_queries.faults)]
+            _tell(faults, json)
+            raise typer.Exit(1 if faults else 0)
         cursor = connection.execute(_queries.loaded)
         loaded = [dict(zip((c.name for c in cursor.description or ()), row, strict=True)) for row in cursor]
         cursor = connection.execute(_queries.embedding_status)
@@ -117,6 +129,13 @@ def status(json: Json = False) -> None:
         return
     _print_rows("Loaded", loaded, "Nothing is loaded: run `ehrdb load omop DIR`.")
     _print_rows("Embeddings", encoders, "No encoder is registered: run `ehrdb encoder export`.")
+
+
+def _tell(faults: list[str], json: bool) -> None:
+    if json:
+        print_json({"faults": faults})
+    for fault in [] if json else faults:
+        err.print(fault, markup=False, soft_wrap=True)
 
 
 def doctor(json: Json = False) -> None:

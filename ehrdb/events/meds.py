@@ -98,7 +98,7 @@ def export_meds(database: Database, directory: Path, *, visit_column: str = "vis
     try:
         import pyarrow  # noqa: F401  # before anything is written
     except ModuleNotFoundError as error:
-        raise missing_extra(error) from None
+        raise missing_extra(error) or error from None
     if directory.exists():
         raise InputError("exists already", file=directory, hint="Name a new folder.")
     directory.parent.mkdir(parents=True, exist_ok=True)

