@@ -23,7 +23,7 @@ from ehrdb.errors import DatabaseError, SchemaOutdated
 from ehrdb.queries import Queries
 from ehrdb.sql_files import in_order
 
-_EXTENSION_SCHEMA = re.compile(rb"\bpublic(?=\.\w|, pg_temp)")
+_EXTENSION_SCHEMA = re.compile(rb"\bpublic(?=\.[\w<|])")
 _LOCK = 0x65687264_62  # 'ehrdb': one upgrade at a time
 _queries = Queries("ehrdb", "schema.sql")
 
@@ -36,12 +36,19 @@ class SchemaState:
     sql_sha256: str | None
 
 
-def upgrade(database: Database, *, force: bool = False, tell: Callable[[str], None] = lambda notice: None) -> bool:
+def upgrade(
+    database: Database,
+    *,
+    force: bool = False,
+    roles: str | None = None,
+    tell: Callable[[str], None] = lambda notice: None,
+) -> bool:
     """Apply missing migrations and, if they changed, all of sql/; one transaction, all or nothing.
 
-    With `force`, sql/ is applied in any case. Grants are made each time: a role may have come since. `tell` is called
-    with what the database has to say on the way. Returns whether anything changed. Raises DatabaseError where the
-    server cannot hold ehrdb or this role may not do that, with the SQL for who may.
+    With `force`, sql/ is applied in any case. Grants are made each time: a role may have come since. `roles` is what
+    the names of the roles begin with, from now on (at first: ehr, as in ehr_analyst). `tell` is called with what the
+    database has to say on the way. Returns whether anything changed. Raises DatabaseError where the server cannot hold
+    ehrdb or this role may not do that, with the SQL for who may.
     """
     with database.begin() as sqlalchemy_connection:
         connection = driver_connection(sqlalchemy_connection)
@@ -50,9 +57,12 @@ def upgrade(database: Database, *, force: bool = False, tell: Callable[[str], No
         connection.execute(_queries.lock, {"key": _LOCK})
         create_extension(connection)
         if not force and state(connection) == wanted_state(connection):
+            connection.execute(_queries.choose_roles, {"roles": roles})
+            connection.execute(_queries.keep_roles)
             connection.execute(sql_as_applied(_grants(), extension_schema(connection)))
             return False
         connection.execute(_queries.create_schemas)
+        connection.execute(_queries.choose_roles, {"roles": roles})
         _migrate(sqlalchemy_connection)
         _apply_sql(connection)
         applied = {"sql_sha256": wanted_state(connection).sql_sha256, "objects": Jsonb(objects(connection))}
@@ -119,7 +129,7 @@ def sql_files() -> list[Path]:
 def sql_as_applied(path: Path, schema: Identifier) -> bytes:
     """A file of sql/ or migrations/ for a database where the extension vector lives in `schema`.
 
-    The files say `public`, where it is by default: as `public.halfvec` and at the end of a pinned search_path.
+    The files say `public`, where it is by default: `public.halfvec`, `operator(public.<=>)`.
     """
     return _EXTENSION_SCHEMA.sub(schema.as_bytes().replace(b"\\", rb"\\"), path.read_bytes())
 

@@ -16,6 +16,15 @@ create table if not exists ehrdb.schema_state (
     applied_at  timestamptz not null
 );
 alter table ehrdb.schema_state add column if not exists objects jsonb not null default '{}';
+alter table ehrdb.schema_state add column if not exists roles text not null default 'ehr';
+
+-- name: choose_roles
+-- what the roles' names begin with, for this transaction's grants
+select set_config('ehrdb.roles', coalesce(%(roles)s, (select roles from ehrdb.schema_state), 'ehr'), true);
+
+-- name: keep_roles
+-- and for those to come
+update ehrdb.schema_state set roles = current_setting('ehrdb.roles') where roles <> current_setting('ehrdb.roles');
 
 -- name: read_state
 -- migration revision and digest of sql/ that this database has
@@ -53,6 +62,8 @@ select objects from ehrdb.schema_state;
 
 -- name: write_state
 -- remember which sql/ was applied
-insert into ehrdb.schema_state (sql_sha256, applied_at, objects) values (%(sql_sha256)s, now(), %(objects)s)
+insert into ehrdb.schema_state (sql_sha256, applied_at, objects, roles)
+values (%(sql_sha256)s, now(), %(objects)s, current_setting('ehrdb.roles'))
 on conflict (is_only_row) do update
-   set sql_sha256 = excluded.sql_sha256, applied_at = excluded.applied_at, objects = excluded.objects;
+   set sql_sha256 = excluded.sql_sha256, applied_at = excluded.applied_at, objects = excluded.objects,
+       roles = excluded.roles;

@@ -30,6 +30,10 @@ def upgrade(
     force: Annotated[
         bool, typer.Option("--force", help="Apply all views and functions anew, whatever is there.")
     ] = False,
+    roles: Annotated[
+        str | None,
+        typer.Option(help="What the names of the roles begin with, from now on. At first: ehr (ehr_analyst)."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done, and what a superuser must do before.")
     ] = False,
@@ -46,7 +50,9 @@ def upgrade(
         if dry_run:
             _foretell(database)
             return
-        changed = upgrade_schema(database, force=force, tell=lambda notice: err.print(f"notice: {escape(notice)}"))
+        changed = upgrade_schema(
+            database, force=force, roles=roles, tell=lambda notice: err.print(f"notice: {escape(notice)}")
+        )
         err.print(f"{'upgraded' if changed else 'nothing changed'}: {escape(database.place)}")
 
 
@@ -77,6 +83,7 @@ def bootstrap(
     owner: Annotated[str | None, typer.Option(help="Role that will own ehrdb. Default: that of the URL.")] = None,
     database: Annotated[str | None, typer.Option(help="Database. Default: that of the URL.")] = None,
     schema: Annotated[str, typer.Option(help="Schema for the extension vector, where it is not there yet.")] = "public",
+    roles: Annotated[str, typer.Option(help="What the names of the three roles begin with.")] = "ehr",
 ) -> None:
     """Print what a superuser runs once so that an ordinary role can do the rest; connects to nothing.
 
@@ -88,7 +95,7 @@ def bootstrap(
     names = (owner or parts.get("user"), database or parts.get("dbname"))
     if None in names:
         raise ConfigError("for whom, and where?", hint="Name --owner and --database, or set EHRDB_DATABASE_URL.")
-    typer.echo(bootstrap_sql(str(names[0]), str(names[1]), schema), nl=False)
+    typer.echo(bootstrap_sql(str(names[0]), str(names[1]), schema, roles), nl=False)
 
 
 @sql_app.callback()

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 import typer
-from pgvector.psycopg import register_vector
 
 from ehrdb.cli.common import EncoderName, current_database, err, select_cohort, settings
+from ehrdb.database import register_vectors
 from ehrdb.embedding import registry
 from ehrdb.errors import ConfigError, NotFound
 from ehrdb.queries import Queries
@@ -39,7 +39,7 @@ def map_(
     from ehrdb.search.map import Point, draw
 
     with current_database() as database, database.transaction() as connection:
-        register_vector(connection)
+        register_vectors(connection)
         name = registry.find(connection, encoder or settings().encoder).name
         values = {"encoder": name, "task": task, "code": code, "sample": sample}
         rows = connection.execute(

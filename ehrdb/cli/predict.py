@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ehrdb.cli.common import AsOf, EncoderName, Json, current_database, err, out, print_json, settings
+from ehrdb.database import require_whole
 from ehrdb.errors import ConfigError, NotFound
 from ehrdb.queries import Queries
 
@@ -50,6 +51,7 @@ def predict(
 def _materialize(task: str | None, encoder: str | None, json: bool) -> None:
     values = {"tasks": [task] if task else None, "encoder": encoder}
     with current_database() as database, database.transaction() as connection:
+        require_whole(connection)
         row = connection.execute(_queries.store_predictions, values).fetchone()
     assert row is not None
     heads, predicted, written, removed = row

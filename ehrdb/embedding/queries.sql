@@ -68,9 +68,8 @@ delete from ehrdb.embedding_job
 
 -- name: vector_table
 -- where a batch lands
-create temp table vectors (
-    content_sha256 bytea, token_count integer, is_truncated boolean, embedding halfvec
-) on commit drop;
+create temp table vectors on commit drop as
+select content_sha256, token_count, is_truncated, embedding from ehrdb.embedding limit 0;
 
 -- name: copy_vectors
 -- the batch, in binary
@@ -121,8 +120,8 @@ update ehrdb.embedding_job
 set statement_timeout = 0;
 
 -- name: try_lock_index
--- whether this transaction is now the one that looks after an encoder's index
-select pg_try_advisory_xact_lock(hashtext('ehrdb.ensure_index'), %(encoder_id)s);
+-- whether this transaction is now the one that looks after indexes
+select true from ehrdb.turn where what = 'index' for update skip locked;
 
 -- name: index_state
 -- whether search would use an index, whether there is one, whether it is whole

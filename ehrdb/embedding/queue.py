@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import psycopg
 from pgvector import HalfVector
-from pgvector.psycopg import register_vector
 
-from ehrdb.database import Connection, Database
+from ehrdb.database import Connection, Database, register_vectors, require_whole
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.encoder import Encoded
 from ehrdb.patience import patiently
@@ -67,6 +66,7 @@ class Queue:
     def _claim(self, jobs: int) -> list[tuple[bytes, str]] | None:
         """One attempt; None where everything claimed was out of date."""
         with self.database.transaction() as connection:
+            require_whole(connection)
             claimed = connection.execute(_queries.claim, {**self._who, "jobs": jobs}).fetchall()
             if not claimed:
                 return []
@@ -136,7 +136,7 @@ class Queue:
 
     @staticmethod
     def _copy(connection: Connection, contents: Sequence[bytes], encoded: Encoded) -> None:
-        register_vector(connection)
+        register_vectors(connection)
         connection.execute(_queries.vector_table)
         with connection.cursor() as cursor, cursor.copy(_queries.copy_vectors) as copy:
             copy.set_types(["bytea", "int4", "bool", "halfvec"])

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ehrdb.database import Connection, Database
+from ehrdb.database import Connection, Database, require_whole
 from ehrdb.errors import InputError
 from ehrdb.queries import Queries
 
@@ -62,6 +62,7 @@ def load(
     InputError for the first problem found; then the database is as before.
     """
     with database.transaction() as connection:
+        require_whole(connection)
         key = {"source": source, "digest": _whole_digest(connection, digest)}
         result = _same_again(connection, key)
         if result is None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+from psycopg import sql
 
-from ehrdb.database import Connection, Database
+from ehrdb.database import Connection, Database, extension_schema, require_whole
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import ConfigError, InputError, NotFound
 from ehrdb.events.files import copy_file
@@ -29,6 +30,7 @@ def load_labels(database: Database, path: Path, task: str | None = None) -> list
     of the site's own.
     """
     with database.transaction() as connection:
+        require_whole(connection)
         for name, files in _label_files(path, task).items():
             put_task(connection, _imported(connection, name))
             connection.execute(_queries.remove_labels, {"task": name})
@@ -67,7 +69,8 @@ def export_predictions(
         "boolean_value": pl.Int64,
         "predicted_boolean_probability": pl.Float64,
     }
-    frame = copy_frame(connection, _queries.export_predictions, values, kinds)
+    query = sql.SQL(_queries.export_predictions.decode()).format(vector=extension_schema(connection))
+    frame = copy_frame(connection, query.as_bytes(connection), values, kinds)
     probability = pl.col("predicted_boolean_probability")
     frame.select(
         "subject_id",

@@ -123,3 +123,16 @@ create table ehrdb.radiology_report (
     findings   integer not null check (findings between 0 and 16383)
 );
 create index radiology_report_by_patient on ehrdb.radiology_report (patient_id, time);
+
+-- Locked by whoever does what only one session may do at a time: the table to plan, the row to look after indexes.
+-- Readers can take neither lock.
+create table ehrdb.turn (
+    what text primary key
+);
+insert into ehrdb.turn values ('index');
+
+-- Where the site says who may see whom (ehr.protect); no row: every reader sees everybody.
+create table ehrdb.protection (
+    is_only_row boolean primary key default true check (is_only_row),
+    visible     text not null
+);

@@ -1,10 +1,11 @@
 create or replace function ehrdb.purge_patients(gone bigint[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 begin
     -- Not while a refresh plans: both rewrite the same points, in different order.
-    perform pg_advisory_xact_lock(hashtext('ehrdb.plan_refresh'));
+    perform ehrdb.wait_to_plan();
     create temp table orphan on commit drop as
     select distinct p.encoder_id, p.content_sha256 from ehrdb.embedding_point p where p.patient_id = any (gone);
     delete from ehrdb.embedding_point p where p.patient_id = any (gone);

@@ -2,7 +2,7 @@ create or replace function ehrdb.nearest(
     for_encoder_id integer, query public.halfvec, k integer, cohort bigint[], as_of timestamp, excluded bigint
 ) returns setof ehrdb.neighbour
 language plpgsql stable
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     found bigint[];
@@ -28,8 +28,8 @@ begin
         found := ehrdb.nearest_exact(for_encoder_id, query, k, cohort, excluded);
     end if;
     return query
-    select row_number() over (order by s.embedding <=> query, s.patient_id)::integer,
-           s.patient_id, 1 - (s.embedding <=> query), s.as_of, s.is_stale
+    select row_number() over (order by s.embedding operator(public.<=>) query, s.patient_id)::integer,
+           s.patient_id, 1 - (s.embedding operator(public.<=>) query), s.as_of, s.is_stale
       from ehrdb.served_embedding s
      where s.encoder_id = for_encoder_id and s.patient_id = any (found)
      order by 1;

@@ -5,7 +5,7 @@ create or replace function ehr.match_cohort(
     out case_id bigint, out control_id bigint, out similarity float8
 ) returns setof record
 language plpgsql stable
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     for_encoder_id constant integer := ehrdb.encoder_id(encoder);

@@ -4,7 +4,7 @@ create or replace function ehr.nearest_outcomes(
     out group_name text, out patients integer, out followed integer, out with_outcome integer, out share float8
 ) returns setof record
 language plpgsql stable
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- No count from 1 to 10 is shown, nor a share that would reveal it (CMS cell size policy).

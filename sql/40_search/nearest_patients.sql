@@ -3,9 +3,9 @@ create or replace function ehr.nearest_patients(
     as_of timestamp default 'infinity', encoder text default null
 ) returns setof ehrdb.neighbour
 language sql stable
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
-    select * from ehrdb.nearest(ehrdb.encoder_id($5), ehr.embedding($1, $4, $5)::halfvec, $2, $3, $4, $1)
+    select * from ehrdb.nearest(ehrdb.encoder_id($5), ehr.embedding($1, $4, $5)::public.halfvec, $2, $3, $4, $1)
 $$;
 
 comment on function ehr.nearest_patients(bigint, integer, bigint[], timestamp, text) is
@@ -19,9 +19,9 @@ create or replace function ehr.nearest_patients(
     query_vector public.vector, k integer default 10, cohort bigint[] default null, encoder text default null
 ) returns setof ehrdb.neighbour
 language sql stable
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
-    select * from ehrdb.nearest(ehrdb.encoder_id($4), $1::halfvec, $2, $3, 'infinity', null)
+    select * from ehrdb.nearest(ehrdb.encoder_id($4), $1::public.halfvec, $2, $3, 'infinity', null)
 $$;
 
 comment on function ehr.nearest_patients(public.vector, integer, bigint[], text) is

@@ -3,7 +3,7 @@ create or replace function ehr.search_recall(
     out is_indexed boolean, out queries integer, out recall float8, out worst float8
 ) returns record
 language sql stable
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
     with asked as (
         select s.encoder_id, s.patient_id, s.embedding
