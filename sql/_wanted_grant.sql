@@ -34,7 +34,7 @@ with prefix (prefix) as (
            string_to_table(l.privileges, ' ') p (privilege)
     union all
     select 'analyst', 'table', 'ehr.' || quote_ident(c.relname), 'select', null
-      from pg_class c where c.relnamespace = to_regnamespace('ehr') and c.relkind = 'v'
+      from pg_class c where c.relnamespace = to_regnamespace('ehr') and c.relkind = 'v' and c.relname <> 'audit'
     union all
     select 'worker', 'table', 'ehr.' || v.name, 'select', null
       from (values ('current_timeline'), ('format'), ('embedding_status'), ('failed_embedding'), ('encoder')) v (name)
@@ -42,9 +42,10 @@ with prefix (prefix) as (
     select d.duty, 'schema', s.name, 'usage', null
       from (values ('analyst'), ('worker')) d (duty), (values ('ehr'), ('ehrdb')) s (name)
     union all
-    select 'analyst', 'routine', p.oid::regprocedure::text, 'execute', null
+    select d.duty, 'routine', p.oid::regprocedure::text, 'execute', null
       from pg_proc p
-     where p.pronamespace = to_regnamespace('ehrdb') and p.prosecdef
+     cross join (values ('analyst'), ('worker')) d (duty)
+     where p.pronamespace = to_regnamespace('ehrdb') and p.prosecdef and (d.duty = 'analyst' or p.proname = 'record')
 )
 select w.duty, p.prefix || '_' || w.duty as role, w.kind, w.object, w.privilege,
        replace(w.columns, ' ', ', ') as columns

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ehrdb.cli.common import Json, current_database, err, out, print_json, settings
 from ehrdb.database import Database, open_database, session_environment
@@ -50,10 +50,8 @@ def upgrade(
         if dry_run:
             _foretell(database)
             return
-        changed = upgrade_schema(
-            database, force=force, roles=roles, tell=lambda notice: err.print(f"notice: {escape(notice)}")
-        )
-        err.print(f"{'upgraded' if changed else 'nothing changed'}: {escape(database.place)}")
+        changed = upgrade_schema(database, force=force, roles=roles, tell=lambda notice: err.print(f"notice: {notice}"))
+        err.print(f"{'upgraded' if changed else 'nothing changed'}: {database.place}")
 
 
 def _foretell(database: Database) -> None:
@@ -64,14 +62,14 @@ def _foretell(database: Database) -> None:
         found = standing(connection)
         obstacles = faults(found, connection.info.server_version)
         for obstacle in obstacles:
-            out.print(f"{escape(obstacle.message)}\n  {escape(obstacle.hint or '')}", soft_wrap=True)
+            out.print(f"{obstacle.message}\n  {obstacle.hint or ''}", soft_wrap=True)
         if found.extension_schema is None:
             who = (
                 f"{found.role} may create it"
                 if found.can_create_extension
                 else "a superuser must: `ehrdb sql bootstrap`"
             )
-            out.print(f"the extension vector is missing; {escape(who)}")
+            out.print(f"the extension vector is missing; {who}")
         elif not obstacles:
             has, wants = state(connection), wanted_state(connection)
             out.print(f"tables: {has.revision or 'none'} -> {wants.revision}")
@@ -140,11 +138,11 @@ def doctor(json: Json = False) -> None:
 
 
 def _print_finding(finding: Finding) -> None:
-    mark = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "fault": "[red]FAULT[/]  "}[finding.status]
-    out.print(f"{mark} {finding.check}: {escape(finding.found)}", soft_wrap=True)
+    marks = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "fault": ("FAULT  ", "red")}
+    out.print(Text(*marks[finding.status]), f"{finding.check}: {finding.found}", soft_wrap=True)
     if finding.status != "ok":
         who = "you" if finding.who == "you" else f"the {finding.who}"
-        out.print(f"        [dim]{who}:[/] {escape(finding.advice)}", soft_wrap=True)
+        out.print("       ", Text(f"{who}:", "dim"), finding.advice, soft_wrap=True)
 
 
 def psql(
@@ -189,7 +187,7 @@ def _readable(name: str, value: object) -> str:
         return str(timedelta(seconds=round(value.total_seconds())))
     if isinstance(value, datetime):
         return value.isoformat(" ", "seconds")
-    return escape(str(value))
+    return str(value)
 
 
 def _print_rows(title: str, rows: list[dict[str, object]], nothing: str) -> None:
@@ -197,9 +195,9 @@ def _print_rows(title: str, rows: list[dict[str, object]], nothing: str) -> None
     if not rows:
         out.print(nothing)
         return
-    out.print(f"[bold]{title}[/]")
+    out.print(title, style="bold")
     for row in rows:
         table = Table(show_header=False, show_edge=False, box=None)
         for name, value in row.items():
-            table.add_row(f"  [dim]{name}[/]", _readable(name, value))
+            table.add_row(Text(f"  {name}", "dim"), _readable(name, value))
         out.print(table)

@@ -14,6 +14,7 @@ from rich.table import Table
 from ehrdb.cli.common import AsOf, EncoderName, Json, current_database, err, out, print_json, select_cohort, settings
 from ehrdb.database import Connection
 from ehrdb.errors import ConfigError
+from ehrdb.private import private
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.cli")
@@ -60,7 +61,9 @@ def match(
     """
     if cohort_table and cohort_definition_id is None:
         raise ConfigError("--cohort-table needs --cohort-definition-id", hint="It tells this cohort from the others.")
-    with current_database() as database, database.transaction() as connection:
+    if cohort_table and "." not in cohort_table:
+        raise ConfigError("--cohort-table needs a schema", hint=f"For example: --cohort-table results.{cohort_table}")
+    with current_database("match") as database, database.transaction() as connection:
         case_ids = select_cohort(connection, cases) or []
         if not case_ids:
             raise ConfigError("the query selects no cases", hint="Try it in `ehrdb psql`.")
@@ -99,7 +102,7 @@ def _add_to_cohort_table(connection: Connection, name: str, values: dict[str, ob
 
 
 def _write(path: Path, pairs: list[Pair]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with private(path).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("case_id", "control_id", "similarity"))
         writer.writerows(pairs)

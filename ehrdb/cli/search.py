@@ -34,7 +34,7 @@ def nearest(
 
     Example: `ehrdb nearest 1 --cohort "select patient_id from ehr.patient where sex = 'F'"`
     """
-    with current_database() as database, database.transaction() as connection:
+    with current_database("nearest", [patient_id]) as database, database.transaction() as connection:
         values = {
             "patient_id": patient_id,
             "k": k,
@@ -62,7 +62,7 @@ def search(
     if not text.strip():
         raise ConfigError("the description is empty", hint='For example: ehrdb search "heart failure".')
     configured = settings()
-    with current_database() as database, database.transaction() as connection:
+    with current_database("search") as database, database.transaction() as connection:
         register_vectors(connection)
         registered = registry.find(connection, encoder or configured.encoder)
         vector = embed_query(connection, registered, load_encoder(configured, registered), text)

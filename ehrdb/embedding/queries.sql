@@ -75,6 +75,24 @@ select content_sha256, token_count, is_truncated, embedding from ehrdb.embedding
 -- the batch, in binary
 copy pg_temp.vectors from stdin (format binary);
 
+-- name: lock_points
+-- hold on to who shows the batch's contents: a purge waits, or has taken them away already
+select from ehrdb.embedding_point
+ where encoder_id = %(encoder_id)s and content_sha256 in (select content_sha256 from pg_temp.vectors)
+ order by patient_id, as_of, prompt_id
+   for key share;
+
+-- name: drop_unshown
+-- contents that nobody shows any more are not kept: their patient was purged while the model read the text
+with gone as (
+    delete from pg_temp.vectors v
+     where not exists (select from ehrdb.embedding_point p
+                        where p.encoder_id = %(encoder_id)s and p.content_sha256 = v.content_sha256)
+    returning content_sha256
+)
+delete from ehrdb.embedding_job
+ where encoder_id = %(encoder_id)s and content_sha256 in (select content_sha256 from gone);
+
 -- name: store
 -- keep the batch, serve it, take its jobs off the queue
 with kept as (

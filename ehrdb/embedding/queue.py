@@ -87,9 +87,14 @@ class Queue:
 
     @patiently
     def store(self, contents: Sequence[bytes], encoded: Encoded) -> None:
-        """Write vectors, hand them to search and take the contents off the queue: all or nothing."""
+        """Write vectors, hand them to search and take the contents off the queue: all or nothing.
+
+        Only of contents that a patient still shows: whoever was purged meanwhile leaves no vector behind.
+        """
         with self.database.transaction() as connection:
             self._copy(connection, contents, encoded)
+            connection.execute(_queries.lock_points, self._who)
+            connection.execute(_queries.drop_unshown, self._who)
             connection.execute(_queries.store, self._who)
             connection.execute(_queries.serve, self._who)
             connection.execute(_queries.renew, self._who)

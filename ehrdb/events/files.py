@@ -121,7 +121,7 @@ def _copy_parquet(connection: Connection, path: Path, table: str, required: tupl
     import polars as pl
 
     try:
-        frame = pl.scan_parquet(path)
+        frame = pl.scan_parquet(path, glob=False)
         names = frame.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"is not readable parquet ({type(error).__name__})", file=path) from None

@@ -19,6 +19,7 @@ from ehrdb.errors import ConfigError, InputError
 from ehrdb.events.files import digest_files
 from ehrdb.events.merge import LoadResult, TableReport, load, number_events
 from ehrdb.extras import missing_extra
+from ehrdb.private import make_private
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events", "meds.sql")
@@ -99,6 +100,7 @@ def export_meds(database: Database, directory: Path, *, visit_column: str = "vis
         _export_codes(connection, work)
         _export_splits(connection, work)
         _write_dataset(work)
+        make_private(work)
         shutil.move(work, directory)
     return events
 
@@ -125,7 +127,7 @@ def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Ite
 
 def _batches(file: Path) -> Iterator[pl.DataFrame]:
     try:
-        frame = pl.scan_parquet(file)
+        frame = pl.scan_parquet(file, glob=False)
         schema = frame.collect_schema()
         _check_columns(file, schema)
         yield from frame.collect_batches(chunk_size=_BATCH, maintain_order=True)
@@ -223,7 +225,7 @@ def _stage_splits(connection: Connection, file: Path) -> None:
 
 def _read_metadata(file: Path, *required: str) -> pl.DataFrame:
     try:
-        frame = pl.read_parquet(file)
+        frame = pl.read_parquet(file, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"is not readable parquet ({type(error).__name__})", file=file) from None
     for name in required:

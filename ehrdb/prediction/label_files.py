@@ -14,6 +14,7 @@ from ehrdb.events.files import copy_file
 from ehrdb.events.merge import check_problems
 from ehrdb.frames import Kinds, copy_frame
 from ehrdb.prediction.tasks import IMPORTED, LabelResult, Task, benchmark_tasks, find_task, label, put_task
+from ehrdb.private import private
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.prediction", "label_files.sql")
@@ -49,7 +50,7 @@ def export_labels(connection: Connection, task: str, file: Path) -> int:
         frame = frame.select(
             "subject_id", "prediction_time", pl.col("integer_value").cast(pl.Boolean).alias("boolean_value")
         )
-    frame.write_parquet(file)
+    frame.write_parquet(private(file))
     return len(frame)
 
 
@@ -78,7 +79,7 @@ def export_predictions(
         pl.col("boolean_value").cast(pl.Boolean),
         (probability >= 0.5).alias("predicted_boolean_value"),
         probability,
-    ).write_parquet(file)
+    ).write_parquet(private(file))
     return len(frame)
 
 

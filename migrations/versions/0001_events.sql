@@ -136,3 +136,13 @@ create table ehrdb.protection (
     is_only_row boolean primary key default true check (is_only_row),
     visible     text not null
 );
+
+-- Who asked what about whom, from the command line: ids and sizes, never contents. Rows are only added.
+create table ehrdb.audit (
+    audit_id    bigint generated always as identity primary key,
+    at          timestamptz not null default clock_timestamp(),
+    who         name not null default session_user,
+    what        text not null,
+    patients    bigint[],
+    cohort_size bigint
+);

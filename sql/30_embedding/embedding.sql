@@ -8,6 +8,7 @@ declare
     for_encoder_id constant integer := ehrdb.encoder_id(encoder);
     found public.vector;
 begin
+    perform ehrdb.is_moment(as_of);
     select e.embedding::public.vector into found
       from ehrdb.encoder n,
            ehrdb.newest_vector(for_encoder_id, n.prompt_id, embedding.as_of) e

@@ -35,6 +35,7 @@ begin
             hint = 'Wait for one of them.';
     end if;
     insert into ehrdb.search_request (encoder_id, query) values (for_encoder_id, query) returning request_id into asked;
+    perform ehrdb.record('ehr.search_text');
     perform pg_notify('ehrdb_search', '');
     return asked;
 end

@@ -8,10 +8,7 @@ declare
     found bigint[];
     past integer;
 begin
-    if k is null or k < 1 then
-        raise exception using errcode = 'EH010', message = 'k must be at least 1',
-            hint = 'k is how many neighbours you want.';
-    end if;
+    perform ehrdb.is_count(k, 'k'), ehrdb.is_cohort(cohort), ehrdb.is_moment(as_of);
     if as_of <> 'infinity' then
         return query select * from ehrdb.nearest_past(for_encoder_id, query, k, cohort, as_of, excluded);
         get diagnostics past = row_count;

@@ -5,6 +5,7 @@ as $$
 declare
     middle constant public.vector := ehrdb.centroid(ehrdb.encoder_id(encoder), cohort);
 begin
+    perform ehrdb.is_cohort(cohort);
     if middle is null then
         raise exception using errcode = 'EH004', message = 'no member of the cohort has an embedding',
             hint = 'Run `ehrdb refresh`, or check the ids: select patient_id from ehr.patient;';

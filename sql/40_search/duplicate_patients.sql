@@ -4,7 +4,9 @@ create or replace function ehr.duplicate_patients(
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    with chosen as materialized (select ehrdb.encoder_id($3) as encoder_id),
+    with chosen as materialized (
+        select ehrdb.encoder_id($3) as encoder_id where ehrdb.is_between($1, 'threshold', -1, 1) and ehrdb.is_cohort($2)
+    ),
     member as (
         select s.*
           from chosen

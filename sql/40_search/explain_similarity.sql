@@ -7,7 +7,8 @@ begin atomic
         -- The latest of each code; one branch runs, each from an index that holds all it needs.
         select e.patient_id, e.code_id, e.unit_id, e.numeric_value, e.short_text, e.has_long_text
           from ehrdb.event e
-         where ehrdb.are_known(patient_a, patient_b) and explain_similarity.as_of = 'infinity' and e.patient_id in (patient_a, patient_b) and e.valid_to = 'infinity'
+         where ehrdb.are_known(patient_a, patient_b) and ehrdb.is_moment(explain_similarity.as_of)
+           and explain_similarity.as_of = 'infinity' and e.patient_id in (patient_a, patient_b) and e.valid_to = 'infinity'
         union all
         select e.patient_id, e.code_id, e.unit_id, e.numeric_value, e.short_text, e.has_long_text
           from ehrdb.event e

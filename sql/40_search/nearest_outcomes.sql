@@ -12,7 +12,8 @@ declare
     is_task constant boolean := exists (select from ehrdb.task t where t.task = nearest_outcomes.outcome);
     codes integer[];
 begin
-    if as_of = 'infinity' then
+    perform ehrdb.is_moment(as_of), ehrdb.is_span(horizon, 'horizon'), ehrdb.is_count(k, 'k'), ehrdb.is_cohort(cohort);
+    if as_of in ('infinity', '-infinity') then
         raise exception using errcode = 'EH010', message = 'as_of must be a past moment',
             hint = 'Outcomes are counted after it: choose a day with horizon enough behind it, and make its snapshot.';
     end if;

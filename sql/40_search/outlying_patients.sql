@@ -4,7 +4,8 @@ create or replace function ehr.outlying_patients(
 language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-    with chosen as materialized (select ehrdb.encoder_id($3) as encoder_id, ehr.centroid($2, $3)::public.halfvec as centroid),
+    with chosen as materialized (select ehrdb.encoder_id($3) as encoder_id, ehr.centroid($2, $3)::public.halfvec as centroid
+                                      where ehrdb.is_count($1, 'k') and ehrdb.is_cohort($2)),
     far as (
         select s.encoder_id, s.patient_id, 1 - (s.embedding operator(public.<=>) c.centroid) as similarity
           from chosen c

@@ -8,7 +8,7 @@ as $$
     with asked as (
         select s.encoder_id, s.patient_id, s.embedding
           from ehrdb.patient_embedding s
-         where s.encoder_id = ehrdb.encoder_id($3)
+         where s.encoder_id = ehrdb.encoder_id($3) and ehrdb.is_count($1, 'k') and ehrdb.is_count($2, 'sample')
          order by hashint8(s.patient_id), s.patient_id
          limit $2
     ), answered as (

@@ -8,6 +8,7 @@ declare
     head constant ehrdb.head := ehrdb.head_of(task, ehrdb.encoder_id(encoder));
     found float8;
 begin
+    perform ehrdb.is_moment(as_of);
     select ehrdb.head_probability(head.weights, head.intercept, head.calibration_slope, head.calibration_shift,
                                   e.embedding::public.vector) into found
       from ehrdb.newest_vector(head.encoder_id, head.prompt_id, predict.as_of) e
