@@ -85,8 +85,8 @@ def test_a_patient_who_is_purged_while_the_model_reads_leaves_no_vector(filled: 
     queue.store([content for content, _ in claimed], encoded)
     with filled.transaction() as connection:
         counts = [
-            connection.execute(f"select count(*) from ehrdb.{table}".encode()).fetchone()
-            for table in ("embedding", "patient_embedding", "embedding_point", "embedding_job")
+            connection.execute(b"select count(*) from ehrdb." + table).fetchone()
+            for table in (b"embedding", b"patient_embedding", b"embedding_point", b"embedding_job")
         ]
     assert counts == [(5,), (5,), (5,), (0,)]
 
