@@ -250,7 +250,9 @@ def _export_events(connection: Connection, work: Path, visit_column: str) -> int
         for chunk in copy:
             stream.write(chunk)
     frame = pl.scan_csv(
-        buffered, schema={**_EVENT_TYPES, "time": pl.String, "unit": pl.String, "visit": pl.String, "extra": pl.String}
+        buffered,
+        schema={**_EVENT_TYPES, "time": pl.String, "unit": pl.String, "visit": pl.String, "extra": pl.String},
+        glob=False,
     ).with_columns(pl.col("time").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us"))
     if extra:
         frame = frame.with_columns(pl.col("extra").str.json_decode(pl.Struct(extra))).unnest("extra")

@@ -3,7 +3,10 @@ language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if array_position(cohort, null) is not null then
+    if array_ndims(cohort) > 1 then
+        raise exception using errcode = 'EH010', message = 'the cohort is a table of numbers, not a list',
+            hint = 'For example: array[1, 2, 3], or array(select patient_id from ehr.patient).';
+    elsif array_position(cohort, null) is not null then
         raise exception using errcode = 'EH010', message = 'the cohort holds a null',
             hint = 'Leave it out: array(select patient_id from ... where patient_id is not null).';
     elsif cardinality(cohort) > 0 and not may_be_unknown and not exists (select from ehrdb.patient p where p.patient_id = any (cohort)) then

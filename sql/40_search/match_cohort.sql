@@ -11,7 +11,7 @@ declare
     for_encoder_id constant integer := ehrdb.encoder_id(encoder);
     reachable bigint[];
     used bigint[] := '{}';
-    missing jsonb := (select jsonb_object_agg(c, ratio) from unnest(cohort) c);
+    missing jsonb;
     depth integer;
     pair record;
 begin
@@ -22,6 +22,7 @@ begin
             hint = 'For example: ehr.match_cohort(array[1, 2, 3])';
     end if;
     depth := 10 * ratio;
+    missing := (select jsonb_object_agg(c, ratio) from unnest(cohort) c);
     reachable := array(
         select p.patient_id from ehrdb.patient p
          where (candidates is null or p.patient_id = any (candidates)) and p.patient_id <> all (cohort));

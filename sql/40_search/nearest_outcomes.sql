@@ -17,6 +17,7 @@ begin
         raise exception using errcode = 'EH010', message = 'as_of must be a past moment',
             hint = 'Outcomes are counted after it: choose a day with horizon enough behind it, and make its snapshot.';
     end if;
+    perform ehr.embedding(patient_id, as_of, encoder);
     codes := array(select * from ehrdb.expanded_codes(array[outcome]));
     if not is_task and codes = '{}' then
         raise exception using errcode = 'EH005', message = format('%L is neither a task nor a code', outcome),
@@ -65,5 +66,6 @@ comment on function ehr.nearest_outcomes(bigint, text, timestamp, interval, inte
 'What happened within the horizon after as_of to the k patients most similar then, beside everybody: outcome is a code
 (with its descendants) or a task (a positive label made in that time). followed: those with the outcome, or with a
 record that reaches the horizon''s end; share is of them. Counts of 1 to 10, with or without, are not shown (null). A description, not
-a prediction: see ehr.predict. EH005: no such outcome; EH010: as_of is not in the past.
+a prediction: see ehr.predict. No rows: there is nobody else to look
+at. EH001, EH004: unknown patient, or no vector by then; EH005: no such outcome; EH010: as_of is not in the past.
 Example: select * from ehr.nearest_outcomes(1, ''SNOMED/38341003'', ''2020-01-01'', ''2 years'', 5);';

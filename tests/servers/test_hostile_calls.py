@@ -17,7 +17,7 @@ from tests.records import Record, add_encoder, day, write, write_patients
 # By type: what is sane, and what is not.
 VALUES = {
     "bigint": (["1", "2"], ["null", "-1", "0", "9223372036854775807", "404"]),
-    "integer": (["3"], ["null", "-1", "0", "2147483647", "-2147483648"]),
+    "integer": (["3"], ["null", "-1", "0", "2147483647", "'-2147483648'"]),
     "double precision": (["0.5"], ["null", "-1", "0", "1e308", "'NaN'", "'Infinity'", "'-Infinity'"]),
     "boolean": (["true"], ["null", "false"]),
     "text": (
@@ -59,6 +59,8 @@ MAY_BE_EMPTY = {
     "timelines",
     "current_timelines",
     "unprotect",
+    "explain_similarity",
+    "nearest_outcomes",
     "nearest_patients",
     "predict_cohort",
     "outlying_patients",
