@@ -1,10 +1,10 @@
-.PHONY: help install demo test mutants lint docs bench clean
+.PHONY: help install demo test test-servers test-superuser mutants lint docs bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 
 help: ## Show what there is to make
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
 install: .venv/installed ## Create .venv with everything: the worker, the exporter, the tests
 
@@ -24,6 +24,12 @@ test: install ## Run all tests, on all cores
 
 mutants: install ## Put known faults in one at a time: the tests must notice each
 	$(BIN)/python -m tests.mutants.run
+
+test-servers: install ## The tests on PostgreSQL 15 to 18, those that can be had (see tests/servers/matrix.py)
+	$(BIN)/python -m tests.servers.matrix -q -n auto --dist loadfile
+
+test-superuser: install ## The tests once more, the databases owned by a superuser
+	$(BIN)/pytest --superuser -n auto --dist loadfile
 
 lint: install ## Style, types, and nothing forgotten
 	$(BIN)/ruff check .

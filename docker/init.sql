@@ -1,7 +1,33 @@
--- Run once by the database image, in the new database. `ehrdb upgrade` does everything else.
-create extension if not exists vector schema public;
-create extension if not exists pg_cron;
+-- Run once by the database image, as its superuser, in the new database. `ehrdb upgrade` does everything else, as the
+-- role ehrdb, which is no superuser.
+\set ON_ERROR_STOP on
+\set password `cat /run/secrets/ehrdb_password`
+create role ehrdb login password :'password';
 
--- Every night at two: ask for all patients to be checked. The worker embeds what changed; until ehrdb is
--- installed and the worker has run `ehrdb upgrade`, the job finds nothing to call and reports that.
+-- What a superuser (or the provider's administrator role) runs once, in database "ehrdb", so that "ehrdb", an
+-- ordinary role, can install, upgrade, dump and restore ehrdb. Harmless when run again.
+
+-- Vectors. The extension is not trusted: an owner may not create it. It may live in any schema.
+create extension if not exists vector schema "public";
+
+-- Schemas ehr and ehrdb are made by `ehrdb upgrade`.
+grant create on database "ehrdb" to "ehrdb";
+
+-- Who reads; without a login: grant it to the people's own roles.
+do $$
+begin
+    create role ehr_analyst nologin;
+exception when duplicate_object then
+    null;
+end
+$$;
+
+grant usage on schema "public" to "ehrdb", ehr_analyst;
+
+-- Every night at two: ask for all patients to be checked; the worker embeds what changed. Run by the server's own
+-- background worker as role ehrdb, so that nobody has to log in. Until ehrdb is installed, the job finds nothing to
+-- call and reports that in cron.job_run_details.
+create extension if not exists pg_cron;
+grant usage on schema cron to ehrdb;
+set role ehrdb;
 select cron.schedule('ehrdb-refresh', '0 2 * * *', 'select ehr.request_refresh()');

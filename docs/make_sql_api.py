@@ -33,7 +33,7 @@ An empty cohort (`'{}'`) has an empty answer; a matching or a search for duplica
 | `EH006` | no head trained for the task and encoder |
 | `EH007` | patients and moments that do not fit together |
 | `EH008` | no worker that could read a text, or no answer in time |
-| `EH010` | an argument that cannot be used: a null, NaN, a negative count, a moment outside the years 1 to 9999, a vector of another encoder |
+| `EH010` | an argument that cannot be used: a null, NaN, a negative count, a moment of the year 10000 |
 | `EH012` | another session has been planning a refresh or a purge for more than five minutes |
 | `EH013` | the audit is only added to |
 """

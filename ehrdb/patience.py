@@ -11,8 +11,13 @@ from ehrdb.errors import DatabaseUnavailable
 PATIENCE_SECONDS = 120
 
 # psycopg files lost connections, restarts, full disks, exhausted memory, time-outs and deadlocks under
-# OperationalError (SQLSTATE classes 08, 40, 53, 57 and 58).
-PASSING = (DatabaseUnavailable, psycopg.OperationalError, sqlalchemy.exc.OperationalError)
+# OperationalError (SQLSTATE classes 08, 40, 53, 57 and 58). A failover shows as a server that only reads for a while.
+PASSING = (
+    DatabaseUnavailable,
+    psycopg.OperationalError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    sqlalchemy.exc.OperationalError,
+)
 
 patiently = retry(
     retry=retry_if_exception_type(PASSING),

@@ -1,14 +1,15 @@
-"""Bringing a database to this version: tables by Alembic once, views and functions whole every time."""
+"""Bringing a database to this version: tables by Alembic once, views and functions where they differ."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+import sqlalchemy.exc
 from alembic import command, op
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -16,14 +17,17 @@ from psycopg.errors import Diagnostic
 from psycopg.sql import Identifier
 from psycopg.types.json import Jsonb
 from sqlalchemy import Connection as SqlalchemyConnection
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from ehrdb import __version__
 from ehrdb.bootstrap import create_extension, require_server
 from ehrdb.database import Connection, Database, driver_connection, extension_schema
-from ehrdb.errors import DatabaseError, SchemaOutdated
+from ehrdb.errors import SchemaBusy, SchemaNewer, SchemaOutdated
 from ehrdb.queries import Queries
-from ehrdb.sql_files import in_order
+from ehrdb.sql_files import as_applied, in_order
+from ehrdb.sql_objects import bring_in_line
 
-_EXTENSION_SCHEMA = re.compile(rb"\bpublic(?=\.[\w<|])")
+PATIENCE_SECONDS = 60
 _LOCK = 0x65687264_62  # 'ehrdb': one upgrade at a time
 _queries = Queries("ehrdb", "schema.sql")
 
@@ -41,39 +45,72 @@ def upgrade(
     *,
     force: bool = False,
     roles: str | None = None,
+    patience: float = PATIENCE_SECONDS,
     tell: Callable[[str], None] = lambda notice: None,
 ) -> bool:
-    """Apply missing migrations and, if they changed, all of sql/; one transaction, all or nothing.
+    """Apply missing migrations and what differs of sql/; one transaction, all or nothing.
 
-    With `force`, sql/ is applied in any case. Grants are made each time: a role may have come since. `roles` is what
-    the names of the roles begin with, from now on (at first: ehr, as in ehr_analyst). `tell` is called with what the
-    database has to say on the way. Returns whether anything changed. Raises DatabaseError where the server cannot hold
-    ehrdb or this role may not do that, with the SQL for who may.
+    With `force`, all of sql/ is applied in any case. Grants are made each time: a role may have come since. `roles` is
+    what the names of the roles begin with, from now on (at first: ehr, as in ehr_analyst). Where another session holds
+    what is needed, the upgrade steps back after a second, so that nobody queues behind it, and tries again for
+    `patience` seconds. `tell` is called with what the database has to say on the way. Returns whether anything changed.
+    Raises DatabaseError where the server cannot hold ehrdb, where this role may not do that (with the SQL for who may),
+    or where users' own objects need what would be dropped; SchemaNewer on a database of a newer ehrdb; SchemaBusy where
+    patience ends.
     """
-    with database.begin() as sqlalchemy_connection:
+    retrying = Retrying(
+        retry=retry_if_exception_type(SchemaBusy), wait=wait_fixed(2), stop=stop_after_delay(patience), reraise=True
+    )
+    return retrying(_upgrade_once, database, force, roles, tell)
+
+
+def _upgrade_once(database: Database, force: bool, roles: str | None, tell: Callable[[str], None]) -> bool:
+    with _holders_named(database), database.begin() as sqlalchemy_connection:
         connection = driver_connection(sqlalchemy_connection)
         connection.add_notice_handler(lambda diagnosis: _pass_on(diagnosis, tell))
         require_server(connection)
+        connection.execute(_queries.hurried)
         connection.execute(_queries.lock, {"key": _LOCK})
+        connection.execute(_queries.lock_state)
         create_extension(connection)
-        if not force and state(connection) == wanted_state(connection):
-            connection.execute(_queries.choose_roles, {"roles": roles})
-            connection.execute(_queries.keep_roles)
-            connection.execute(sql_as_applied(_grants(), extension_schema(connection)))
-            return False
-        connection.execute(_queries.create_schemas)
+        is_needed = force or state(connection) != wanted_state(connection)
+        if is_needed:
+            _require_not_newer(connection)
+            connection.execute(_queries.create_schemas)
+            _migrate(sqlalchemy_connection)
+            bring_in_line(connection, sql_files(), extension_schema(connection), force=force)
         connection.execute(_queries.choose_roles, {"roles": roles})
-        _migrate(sqlalchemy_connection)
-        _apply_sql(connection)
-        applied = {"sql_sha256": wanted_state(connection).sql_sha256, "objects": Jsonb(objects(connection))}
-        connection.execute(_queries.write_state, applied)
-    return True
+        connection.execute(as_applied(_grants(), extension_schema(connection)))
+        if is_needed:
+            _write_state(connection)
+        connection.execute(_queries.keep_roles)
+    return is_needed
+
+
+@contextmanager
+def _holders_named(database: Database) -> Iterator[None]:
+    """Say who holds it where a lock could not be had."""
+    try:
+        yield
+    except (psycopg.OperationalError, sqlalchemy.exc.OperationalError) as error:
+        cause = error.orig if isinstance(error, sqlalchemy.exc.OperationalError) else error
+        if not isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
+            raise
+        with database.transaction() as connection:
+            rows = connection.execute(_queries.holders, {"key": _LOCK}).fetchall()
+        holders = [f"session {pid} of {user}, since {since or 'unknown'}" for pid, user, since in rows]
+        raise SchemaBusy(
+            f"other sessions hold what the upgrade needs: {'; '.join(holders) or 'gone by now'}",
+            hint="Nothing was changed. Try again when they have finished"
+            + (f", or end one: select pg_terminate_backend({rows[0][0]});" if rows else "."),
+        ) from None
 
 
 def require_current(connection: Connection) -> None:
-    """Raise SchemaOutdated unless the database is at this program's version."""
+    """Raise SchemaOutdated, or SchemaNewer, unless the database is at this program's version."""
     found = state(connection)
     if found.revision is None or found != wanted_state(connection):
+        _require_not_newer(connection)
         raise SchemaOutdated(
             "the database's ehrdb schema is missing or of another version", hint="Run `ehrdb upgrade`."
         )
@@ -81,11 +118,8 @@ def require_current(connection: Connection) -> None:
 
 def state(connection: Connection) -> SchemaState:
     """The schema state that the database records."""
-    found = connection.execute("select to_regclass('ehrdb.schema_state')").fetchone()
-    if found is None or found[0] is None:
-        return SchemaState(None, None)
-    row = connection.execute(_queries.read_state).fetchone()
-    return SchemaState(*row) if row else SchemaState(None, None)
+    revision, _, sql_sha256 = _recorded(connection)
+    return SchemaState(revision, sql_sha256)
 
 
 def objects(connection: Connection) -> dict[str, str]:
@@ -108,30 +142,20 @@ def differences(connection: Connection) -> list[tuple[str, str]]:
 
 def wanted_state(connection: Connection) -> SchemaState:
     """The schema state that this program needs in this database: another schema of the extension is another state."""
-    head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
-    return SchemaState(head, sql_digest(extension_schema(connection)))
+    return SchemaState(_revisions()[0], sql_digest(extension_schema(connection)))
 
 
 def sql_digest(schema: Identifier) -> str:
     """sha-256 over the names and contents of all sql/ files, as they are applied."""
     digest = hashlib.sha256()
     for path in sorted(project_path("sql").rglob("*.sql")):
-        digest.update(path.name.encode() + b"\0" + sql_as_applied(path, schema) + b"\0")
+        digest.update(path.name.encode() + b"\0" + as_applied(path, schema) + b"\0")
     return digest.hexdigest()
 
 
 def sql_files() -> list[Path]:
-    """All files of sql/ in the order they are applied: grants last."""
-    grants = _grants()
-    return [*in_order(path for path in project_path("sql").rglob("*.sql") if path != grants), grants]
-
-
-def sql_as_applied(path: Path, schema: Identifier) -> bytes:
-    """A file of sql/ or migrations/ for a database where the extension vector lives in `schema`.
-
-    The files say `public`, where it is by default: `public.halfvec`, `operator(public.<=>)`.
-    """
-    return _EXTENSION_SCHEMA.sub(schema.as_bytes().replace(b"\\", rb"\\"), path.read_bytes())
+    """The files of sql/ that create something, in the order they are applied; grants come after them."""
+    return in_order(path for path in project_path("sql").rglob("*.sql") if path != _grants())
 
 
 def _grants() -> Path:
@@ -154,7 +178,42 @@ def project_path(name: str) -> Path:
 def run_beside(python_file: str) -> None:
     """Run the .sql file beside a migration, through psycopg so that `:` and `%` mean nothing."""
     connection = driver_connection(op.get_bind())
-    connection.execute(sql_as_applied(Path(python_file).with_suffix(".sql"), extension_schema(connection)))
+    connection.execute(as_applied(Path(python_file).with_suffix(".sql"), extension_schema(connection)))
+
+
+def _write_state(connection: Connection) -> None:
+    values = {
+        "version": __version__,
+        "sql_sha256": wanted_state(connection).sql_sha256,
+        "objects": Jsonb(objects(connection)),
+    }
+    connection.execute(_queries.write_state, values)
+
+
+def _recorded(connection: Connection) -> tuple[str | None, str | None, str | None]:
+    """Revision, version and digest of sql/; None where there are none."""
+    found = connection.execute("select to_regclass('ehrdb.schema_state')").fetchone()
+    row = connection.execute(_queries.read_state).fetchone() if found and found[0] else None
+    return row or (None, None, None)
+
+
+def _require_not_newer(connection: Connection) -> None:
+    revision, version, _ = _recorded(connection)
+    if revision and (revision not in _revisions() or _number(version or "0") > _number(__version__)):
+        raise SchemaNewer(
+            f"the database is of ehrdb {version or 'of unknown version'} (tables {revision}), newer than this program, "
+            f"{__version__}",
+            hint="Update this program: pip install --upgrade ehrdb.",
+        )
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+
+
+def _revisions() -> list[str]:
+    """All migrations that this program knows, the newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()]
 
 
 def _migrate(connection: SqlalchemyConnection) -> None:
@@ -167,12 +226,3 @@ def _alembic_config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(project_path("migrations")).replace("%", "%%"))
     return config
-
-
-def _apply_sql(connection: Connection) -> None:
-    schema = extension_schema(connection)
-    for path in sql_files():
-        try:
-            connection.execute(sql_as_applied(path, schema))
-        except psycopg.Error as error:
-            raise DatabaseError(f"{path.name} could not be applied: {error}") from error

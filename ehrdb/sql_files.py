@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from psycopg.sql import Identifier
+
+_EXTENSION_SCHEMA = re.compile(rb"\bpublic(?=\.[\w<|])")
 _NOT_CODE = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
 _NAME = re.compile(r"\behr(?:db)?\.\w+")
 
@@ -27,8 +30,11 @@ def named_in(path: Path) -> set[str]:
 
 
 def needs(paths: Iterable[Path]) -> dict[Path, set[Path]]:
-    """Which other files must come before each file."""
-    creator = {created_by(path): path for path in paths}
+    """Which other files must come before each file. Raises ValueError where two would create one object."""
+    creator: dict[str, Path] = {}
+    for path in paths:
+        if (other := creator.setdefault(created_by(path), path)) != path:
+            raise ValueError(f"two files of sql/ have one name: {other}, {path}")
     return {path: {creator[name] for name in named_in(path) & creator.keys()} - {path} for path in creator.values()}
 
 
@@ -50,3 +56,11 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
         ordered.append(ready.pop(0))
         sorter.done(ordered[-1])
     return ordered
+
+
+def as_applied(path: Path, schema: Identifier) -> bytes:
+    """A file of sql/ or migrations/ for a database where the extension vector lives in `schema`.
+
+    The files say `public`, where it is by default: `public.halfvec`, `operator(public.<=>)`.
+    """
+    return _EXTENSION_SCHEMA.sub(schema.as_bytes().replace(b"\\", rb"\\"), path.read_bytes())

@@ -63,7 +63,7 @@ def to_json(markdown: str) -> str:
     try:
         import markdown_to_json
     except ModuleNotFoundError as error:
-        raise missing_extra(error) from None
+        raise missing_extra(error) or error from None
     return str(markdown_to_json.jsonify(markdown))
 
 
@@ -77,7 +77,7 @@ def to_xml(markdown: str) -> str:
     try:
         from json2xml.json2xml import Json2xml
     except ModuleNotFoundError as error:
-        raise missing_extra(error) from None
+        raise missing_extra(error) or error from None
     return str(Json2xml(json.loads(to_json(markdown)), wrapper="all", pretty=True).to_xml())
 
 

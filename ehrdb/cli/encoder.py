@@ -290,7 +290,7 @@ def _exporter() -> ModuleType:
     try:
         from ehrdb.encoder import export as exporter
     except ModuleNotFoundError as error:
-        raise missing_extra(error, "export") from None
+        raise missing_extra(error, "export") or error from None
     return exporter
 
 

@@ -17,7 +17,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, settings
+from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, require_folder, settings
 from ehrdb.cli.refresh import progress_bar
 from ehrdb.embedding import registry
 from ehrdb.embedding.load import load_encoder
@@ -99,7 +99,7 @@ def evaluate(
     from ehrdb.prediction.sampling import ALL, SHOTS
 
     shots = _shots(k or [*SHOTS, ALL])
-    _check_folders(probabilities, report)
+    require_folder(probabilities, report)
     if report:
         _require_report()
     if tasks and not (embeddings or labels or patients):
@@ -173,12 +173,6 @@ def _shots(k: Sequence[int]) -> list[int]:
     if any(value < 1 and value != -1 for value in k):
         raise ConfigError("--k must be 1 or more, or -1 for every row")
     return list(dict.fromkeys(k))
-
-
-def _check_folders(*files: Path | None) -> None:
-    for file in filter(None, files):
-        if not file.absolute().parent.is_dir():
-            raise ConfigError(f"{file.parent} is not a folder", hint="Create it first.")
 
 
 def _compare(targets: list[Target], runs: dict[str, list[Run]]) -> list[tuple[str, PairedTest]]:

@@ -6,7 +6,7 @@ import psycopg
 import sqlalchemy.exc
 
 from ehrdb.errors import EhrdbError
-from ehrdb.extras import EXTRAS, missing_extra
+from ehrdb.extras import missing_extra
 
 Explained = tuple[str, str | None]
 
@@ -20,7 +20,8 @@ def explain(error: BaseException) -> Explained | None:
     if isinstance(error, psycopg.Error):
         return _of_database(error)
     if isinstance(error, ModuleNotFoundError):
-        return _of_package(error)
+        missing = missing_extra(error)
+        return (missing.message, missing.hint) if missing else None
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}", None
     return None
@@ -34,11 +35,3 @@ def _of_database(error: psycopg.Error) -> Explained:
     return f"the database reports {type(error).__name__} ({diagnosis.sqlstate or 'no SQLSTATE'})", (
         "The server's log has the details; `ehrdb doctor` says what is missing, rights included."
     )
-
-
-def _of_package(error: ModuleNotFoundError) -> Explained | None:
-    """A package that comes with one of our extras, and which."""
-    if (error.name or "").split(".")[0] not in EXTRAS:
-        return None
-    missing = missing_extra(error)
-    return missing.message, missing.hint

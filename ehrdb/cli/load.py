@@ -14,6 +14,7 @@ from ehrdb.errors import ConfigError
 from ehrdb.events import (
     ConceptField,
     DatePolicy,
+    EhrshotOptions,
     LoadResult,
     OmopOptions,
     load_ehrshot,
@@ -25,6 +26,15 @@ app = typer.Typer(no_args_is_help=True, help="Load records from OMOP, MEDS or EH
 Directory = Annotated[Path, typer.Argument(help="Folder with the files")]
 Source = Annotated[str | None, typer.Option(help="Name of the source; a load replaces only its own patients.")]
 KeepMissing = Annotated[bool, typer.Option(help="Keep patients that the source no longer has.")]
+AllowMissing = Annotated[
+    list[str] | None,
+    typer.Option(help="Table (or table.column) that the last load had and that may be gone; repeatable."),
+]
+AllowReturn = Annotated[bool, typer.Option(help="Take in patients who were purged.")]
+Quoted = Annotated[list[str] | None, typer.Option(help="Table whose files quote by RFC 4180; repeatable.")]
+Unquoted = Annotated[
+    list[str] | None, typer.Option(help="Table whose files do not quote: a quote is text; repeatable.")
+]
 
 
 @app.command()
@@ -34,6 +44,8 @@ def omop(
     vocab_schema: Annotated[str | None, typer.Option(help="Where its vocabulary is, if elsewhere.")] = None,
     source: Source = "omop",
     keep_missing: KeepMissing = False,
+    allow_missing: AllowMissing = None,
+    allow_return: AllowReturn = False,
     skip_bad_rows: Annotated[
         bool, typer.Option(help="Load the rest and count rejected rows, instead of refusing the load.")
     ] = False,
@@ -49,6 +61,11 @@ def omop(
     icu_concept: Annotated[
         list[int] | None,
         typer.Option(help="Visit detail concept of intensive care; repeatable (default: 32037 and 581379)."),
+    ] = None,
+    quoted: Quoted = None,
+    unquoted: Unquoted = None,
+    time_zone: Annotated[
+        str | None, typer.Option(help="Clock of the patients, where times have a time zone (America/New_York).")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -67,6 +84,11 @@ def omop(
         icu_concepts=tuple(icu_concept or OmopOptions.icu_concepts),
         skip_bad_rows=skip_bad_rows,
         keep_missing=keep_missing,
+        allow_missing=tuple(allow_missing or ()),
+        allow_return=allow_return,
+        quoted=tuple(quoted or ()),
+        unquoted=tuple(unquoted or ()),
+        time_zone=time_zone,
     )
     with current_database() as database:
         if schema:
@@ -87,7 +109,14 @@ def _concept_order(text: str) -> tuple[ConceptField, ...]:
 
 @app.command()
 def ehrshot(
-    directory: Directory, source: Source = "ehrshot", keep_missing: KeepMissing = False, json: Json = False
+    directory: Directory,
+    source: Source = "ehrshot",
+    keep_missing: KeepMissing = False,
+    allow_missing: AllowMissing = None,
+    allow_return: AllowReturn = False,
+    quoted: Quoted = None,
+    unquoted: Unquoted = None,
+    json: Json = False,
 ) -> None:
     """Load an EHRSHOT folder: ehrshot.csv (or data/*.csv) with its vocabulary, and splits where it has them.
 
@@ -95,8 +124,11 @@ def ehrshot(
 
     Example: `ehrdb load ehrshot EHRSHOT_ASSETS/`
     """
+    options = EhrshotOptions(
+        keep_missing, tuple(allow_missing or ()), allow_return, tuple(quoted or ()), tuple(unquoted or ())
+    )
     with current_database() as database:
-        result = load_ehrshot(database, directory, source=source or "ehrshot", keep_missing=keep_missing)
+        result = load_ehrshot(database, directory, options, source=source or "ehrshot")
     show(result, json)
 
 
@@ -127,8 +159,17 @@ def meds(
         str | None, typer.Option(help="Column that names an event's visit (MIMIC: hadm_id).")
     ] = None,
     unit_column: Annotated[str, typer.Option(help="Column that holds the unit of a number.")] = "unit",
+    end_column: Annotated[str | None, typer.Option(help="Column that holds the end of an event.")] = None,
+    admission: Annotated[str, typer.Option(help="Prefix of the codes that start a stay.")] = "HOSPITAL_ADMISSION",
+    discharge: Annotated[str, typer.Option(help="Prefix of the codes that end a stay.")] = "HOSPITAL_DISCHARGE",
+    icu_admission: Annotated[
+        str, typer.Option(help="Prefix of the codes that start intensive care.")
+    ] = "ICU_ADMISSION",
+    icu_discharge: Annotated[str, typer.Option(help="Prefix of the codes that end intensive care.")] = "ICU_DISCHARGE",
     source: Source = "meds",
     keep_missing: KeepMissing = False,
+    allow_missing: AllowMissing = None,
+    allow_return: AllowReturn = False,
     json: Json = False,
 ) -> None:
     """Load a MEDS data set: data/**/*.parquet with its metadata.
@@ -138,9 +179,20 @@ def meds(
     # Imported here: MEDS needs polars, other loads do not.
     from ehrdb.events.meds import MedsOptions, load_meds
 
-    options = MedsOptions(visit_column=visit_column, unit_column=unit_column)
+    options = MedsOptions(
+        visit_column=visit_column,
+        unit_column=unit_column,
+        end_column=end_column,
+        admission=admission,
+        discharge=discharge,
+        icu_admission=icu_admission,
+        icu_discharge=icu_discharge,
+        keep_missing=keep_missing,
+        allow_missing=tuple(allow_missing or ()),
+        allow_return=allow_return,
+    )
     with current_database() as database:
-        result = load_meds(database, directory, options, source=source or "meds", keep_missing=keep_missing)
+        result = load_meds(database, directory, options, source=source or "meds")
     show(result, json)
 
 
@@ -157,3 +209,7 @@ def show(result: LoadResult, json: bool) -> None:
     out.print(table)
     counts_text = f"{result.new} new, {result.changed} changed, {result.unchanged} unchanged, {result.removed} removed"
     err.print(counts_text if result.anything_changed else f"nothing changed ({result.unchanged} patients)")
+    if result.concepts or result.affected:
+        err.print(f"{result.concepts} codes described or related otherwise, {result.affected} patients looked at again")
+    if result.left_out:
+        err.print(f"{result.left_out} purged patients left out (--allow-return takes them in)")

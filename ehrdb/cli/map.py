@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
-from ehrdb.cli.common import EncoderName, current_database, err, select_cohort, settings
+from ehrdb.cli.common import EncoderName, current_database, err, require_folder, select_cohort, settings
 from ehrdb.database import register_vectors
 from ehrdb.embedding import registry
 from ehrdb.errors import ConfigError, NotFound
@@ -37,6 +37,7 @@ def map_(
     """
     if task and code:
         raise ConfigError("--task and --code exclude each other", hint="One colour a picture.")
+    require_folder(to)
     from ehrdb.search.map import Point, draw
 
     with current_database("map") as database, database.transaction() as connection:

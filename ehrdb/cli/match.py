@@ -11,7 +11,18 @@ import typer
 from psycopg import sql
 from rich.table import Table
 
-from ehrdb.cli.common import AsOf, EncoderName, Json, current_database, err, out, print_json, select_cohort, settings
+from ehrdb.cli.common import (
+    AsOf,
+    EncoderName,
+    Json,
+    current_database,
+    err,
+    out,
+    print_json,
+    require_folder,
+    select_cohort,
+    settings,
+)
 from ehrdb.database import Connection
 from ehrdb.errors import ConfigError
 from ehrdb.private import private
@@ -63,6 +74,7 @@ def match(
         raise ConfigError("--cohort-table needs --cohort-definition-id", hint="It tells this cohort from the others.")
     if cohort_table and "." not in cohort_table:
         raise ConfigError("--cohort-table needs a schema", hint=f"For example: --cohort-table results.{cohort_table}")
+    require_folder(to)
     with current_database("match") as database, database.transaction() as connection:
         case_ids = select_cohort(connection, cases) or []
         if not case_ids:

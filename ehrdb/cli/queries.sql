@@ -87,3 +87,19 @@ select heads, predicted, written, removed from ehrdb.store_predictions(%(tasks)s
 -- name: record
 -- who asks what about whom; a standby takes no note
 select ehrdb.record(%(what)s, %(patients)s::bigint[], %(cohort_size)s) where not pg_is_in_recovery();
+
+-- name: faults
+-- what keeps embeddings from being made, in words
+select 'no encoder is serving: run `ehrdb encoder export` or `ehrdb encoder register DIR`'
+ where not exists (select from ehr.encoder where is_serving)
+union all
+select format('%s: none of %s patients is embedded', encoder, patients)
+  from ehr.embedding_status where is_serving and patients > 0 and embedded = 0
+union all
+select format('%s: the last refresh ended in %s', encoder, last_run_error)
+  from ehr.embedding_status where is_serving and last_run_error is not null
+union all
+select format('%s: %s contents wait, the oldest for %s, and nothing was embedded for ten minutes',
+              encoder, pending, date_trunc('second', oldest_pending_age))
+  from ehr.embedding_status
+ where is_serving and pending > 0 and oldest_pending_age > interval '1 hour' and coalesce(per_minute, 0) = 0;

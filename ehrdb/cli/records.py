@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, settings
+from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, require_folder, settings
 from ehrdb.embedding import registry
 from ehrdb.errors import ConfigError, RefreshError
 from ehrdb.events.purge import purge as purge_patients
@@ -71,6 +71,7 @@ def predictions(
 
     if split not in ("train", "val", "test", "all"):
         raise ConfigError(f"--split {split} is unknown", hint="Choose train, val, test or all.")
+    require_folder(file)
     with current_database("export predictions") as database, database.transaction() as connection:
         registered = registry.find(connection, encoder or settings().encoder)
         rows = export_predictions(connection, registered, task, file, split=None if split == "all" else split)

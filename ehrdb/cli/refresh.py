@@ -18,7 +18,7 @@ from ehrdb.cli.common import EncoderName, Json, current_database, err, print_jso
 from ehrdb.embedding import Engine, Queue, RefreshResult, Snapshot, refresh_all, registry
 from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import ConfigError
-from ehrdb.worker import work
+from ehrdb.worker import Vitals, work
 
 
 def refresh(
@@ -90,24 +90,28 @@ def worker(
     metrics_port: Annotated[
         int | None, typer.Option(help="Serve Prometheus metrics at this port, under /metrics.", min=1, max=65535)
     ] = None,
+    metrics_host: Annotated[
+        str, typer.Option(help="At which address: this machine only, unless you say otherwise (0.0.0.0: at all).")
+    ] = "127.0.0.1",
 ) -> None:
     """Keep the serving encoder's embeddings up to date until stopped; woken by `ehr.request_refresh()`.
 
-    SIGTERM and Ctrl-C finish the batch in hand. Logs go to standard error: one JSON object a line, or readable
-    lines on a terminal.
+    SIGTERM and Ctrl-C finish the batch in hand. Restarts, failovers and lost connections of the database are waited
+    for; where a part of the worker itself dies, the process ends with status 2. Logs go to standard error: one JSON
+    object a line, or readable lines on a terminal.
 
     Example: `ehrdb worker --metrics-port 9464`
     """
     if metrics_port:
         # Imported here: the extra is needed for nothing else.
         from ehrdb.embedding.metrics import serve_metrics
-    stop = Event()
+    stop, vitals = Event(), Vitals()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with current_database() as database:
         if metrics_port:
-            serve_metrics(database, metrics_port)
-        work(database, settings(), stop, poll_seconds=poll)
+            serve_metrics(database, metrics_host, metrics_port, vitals.figures)
+        work(database, settings(), stop, poll_seconds=poll, vitals=vitals)
 
 
 def retry(encoder: EncoderName = None) -> None:

@@ -91,7 +91,7 @@ def _on_ray(workers: int) -> Iterator[Submit]:
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise missing_extra(error) from None
+        raise missing_extra(error) or error from None
     ray.init(
         address=os.environ.get("RAY_ADDRESS"), ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR"
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ehrdb.database import Database
+from ehrdb.errors import ConfigError
 from ehrdb.patience import PASSING
 from ehrdb.queries import Queries
 
@@ -31,14 +32,24 @@ _BY_ENCODER = {
 }
 
 
-class StatusCollector(Collector):
-    """ehr.embedding_status as gauges, and ehrdb_up: whether the database answered."""
+Vitals = Callable[[], Mapping[str, float]]
+"""A process's own figures: name (without `ehrdb_`) to value."""
 
-    def __init__(self, database: Database) -> None:
+
+class StatusCollector(Collector):
+    """ehr.embedding_status as gauges, ehrdb_up: whether the database answered, and the process's own figures."""
+
+    def __init__(self, database: Database, vitals: Vitals = dict) -> None:
         self._database = database
+        self._vitals = vitals
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """All gauges; only ehrdb_up, at 0, while the database does not answer."""
+        """All gauges; while the database does not answer, ehrdb_up at 0 and the process's own."""
+        for name, value in self._vitals().items():
+            yield GaugeMetricFamily(f"ehrdb_{name}", f"Of this process: {name.replace('_', ' ')}", value)
+        yield from self._status()
+
+    def _status(self) -> Iterator[GaugeMetricFamily]:
         try:
             with self._database.transaction() as connection:
                 rows = connection.execute(_queries.metrics).fetchall()
@@ -58,8 +69,14 @@ class StatusCollector(Collector):
         yield failed
 
 
-def serve_metrics(database: Database, port: int) -> None:
-    """Answer scrapes at http://HOST:port/metrics, from a thread of its own, until the process ends."""
+def serve_metrics(database: Database, host: str, port: int, vitals: Vitals = dict) -> None:
+    """Answer scrapes at http://host:port/metrics, from a thread of its own, until the process ends."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StatusCollector(database))
-    start_http_server(port, registry=registry)
+    registry.register(StatusCollector(database, vitals))
+    try:
+        start_http_server(port, addr=host, registry=registry)
+    except OSError as error:
+        raise ConfigError(
+            f"metrics cannot be served at {host}:{port}: {error.strerror or type(error).__name__}",
+            hint="Choose another --metrics-port, or an address of this machine as --metrics-host.",
+        ) from None

@@ -55,13 +55,16 @@ class Queue:
         Contents that their record no longer shows are dropped from the queue on the way. Half as many are asked for
         where their texts take longer than the server's statement_timeout.
         """
-        try:
-            found = self._claim(jobs)
-        except psycopg.errors.QueryCanceled:
-            if jobs == 1:
-                raise
-            return self.claim(jobs // 2)
-        return found if found is not None else self.claim(jobs)
+        while True:
+            try:
+                found = self._claim(jobs)
+            except psycopg.errors.QueryCanceled:
+                if jobs == 1:
+                    raise
+                jobs //= 2
+            else:
+                if found is not None:
+                    return found
 
     def _claim(self, jobs: int) -> list[tuple[bytes, str]] | None:
         """One attempt; None where everything claimed was out of date."""

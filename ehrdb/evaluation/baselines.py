@@ -53,7 +53,7 @@ def _classifier() -> Any:
     try:
         from lightgbm import LGBMClassifier
     except ModuleNotFoundError as error:
-        raise missing_extra(error) from None
+        raise missing_extra(error) or error from None
     return LGBMClassifier
 
 

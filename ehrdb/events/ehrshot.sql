@@ -3,7 +3,7 @@
 select coalesce(bool_and(octet_length(r.start) = 19 and r.start::timestamp::text = r.start
                          and (r."end" is null or octet_length(r."end") in (0, 19)
                                                  and coalesce(nullif(r."end", '')::timestamp::text, '') = r."end")), true)
-  from pg_temp.raw_event r;
+  from pg_temp.raw_ehrshot r;
 
 -- name: number_events
 -- rows as events in order of seconds, then of rows; only then are times cut to minutes, as in FEMR.
@@ -20,7 +20,9 @@ select e.patient_id, date_bin('1 minute', e.time, '2000-01-01') as time, e.end_t
            nullif(r.code, '') as code, nullif(r.unit, '') as unit, r.number as numeric_value,
            -- Text is what FEMR's grammar of numbers does not cover.
            case when r.number is null then nullif(r.value, '') end as text_value,
-           nullif(r.visit_id, '') as visit_id,
+           -- 11 and 11.0 are one visit.
+           case when strpos(r.visit_id, '.') > 0 then coalesce(ehrdb.to_bigint(r.visit_id)::text, r.visit_id)
+                else nullif(r.visit_id, '') end as visit_id,
            case when r.code like 'Visit/%%' then
                 case when r.code = 'Visit/IP' and r.omop_table = 'visit_occurrence' then 'inpatient'
                      when r.code in ('Visit/ER', 'Visit/ERIP') then 'emergency'
@@ -29,21 +31,21 @@ select e.patient_id, date_bin('1 minute', e.time, '2000-01-01') as time, e.end_t
                 when r.omop_table = 'visit_detail'
                  and exists (select from ehrdb.icu_care_site s where s.code = r.code) then 'icu' end as visit_class,
            nullif(r.omop_table, '') as source_table
-      from (select raw.*, ehrdb.to_value(raw.value) as number from pg_temp.raw_event raw offset 0) r
+      from (select raw.*, ehrdb.to_value(raw.value) as number from pg_temp.raw_ehrshot raw offset 0) r
      offset 0
   ) e;
 
 -- name: any_broken
 -- whether a row could not be read as an event
 select count(*) filter (where n.patient_id is null or n.time is null or n.code is null) > 0
-       or count(n.end_time) <> (select count(nullif(r."end", '')) from pg_temp.raw_event r)
+       or count(n.end_time) <> (select count(nullif(r."end", '')) from pg_temp.raw_ehrshot r)
   from pg_temp.event_numbered n;
 
 -- name: find_broken
 -- which, and why
-insert into pg_temp.load_problem (file, source_table, row, column_name, problem)
-select (%(files)s::text[])[r.row / %(rows_per_file)s + 1], 'ehrshot', r.row %% %(rows_per_file)s, column_name, problem
-  from pg_temp.raw_event r
+insert into pg_temp.load_problem (source_table, row, column_name, problem)
+select 'ehrshot', r.row, column_name, problem
+  from pg_temp.raw_ehrshot r
  cross join lateral (values
        ('patient_id', 'is not a whole number', ehrdb.to_bigint(r.patient_id) is null),
        ('start', 'is not a date or time', ehrdb.to_time(r.start) is null),
@@ -69,12 +71,12 @@ select c.code, c.description from pg_temp.raw_concept c
 -- name: stage_parents
 -- Is-a edges
 insert into pg_temp.concept_parent_staging (child_code, parent_code)
-select child_code, parent_code from pg_temp.raw_parent;
+select child_code, parent_code from pg_temp.raw_concept_parent;
 
 -- name: stage_custom_texts
 -- texts that replace a vocabulary's own
 insert into pg_temp.custom_text_staging (vocabulary, code, description)
-select vocabulary, code, coalesce(description, '') from pg_temp.raw_custom;
+select vocabulary, code, coalesce(description, '') from pg_temp.raw_custom_codes;
 
 -- name: split_table
 -- train, val or test per patient
@@ -83,7 +85,7 @@ create temp table split_staging (patient_id bigint primary key, split text) on c
 -- name: stage_splits
 -- as the benchmark ships them
 insert into pg_temp.split_staging (patient_id, split)
-select ehrdb.to_bigint(omop_person_id), split from pg_temp.raw_split;
+select ehrdb.to_bigint(omop_person_id), split from pg_temp.raw_person_id_map;
 
 -- name: stage_patients
 -- demographics from the first event and from demographic codes
@@ -108,9 +110,9 @@ select patient_id, l.birth_time, l.death_time, d.sex, d.race, d.ethnicity, s.spl
 
 -- name: check_reports
 -- rows that cannot be reports
-insert into pg_temp.load_problem (file, source_table, row, column_name, problem)
-select %(file)s, 'chexpert', row, column_name, problem
-  from pg_temp.raw_report r
+insert into pg_temp.load_problem (source_table, row, column_name, problem)
+select 'chexpert', row, column_name, problem
+  from pg_temp.raw_chexpert r
  cross join lateral (values
        ('patient_id', 'is not a whole number', ehrdb.to_bigint(r.patient_id) is null),
        ('start', 'is not a date or time', ehrdb.to_time(r.start) is null)
@@ -126,4 +128,4 @@ select ehrdb.to_bigint(r.patient_id) as patient_id, ehrdb.to_time(r.start) as ti
                             'edema', 'consolidation', 'pneumonia', 'atelectasis', 'pneumothorax', 'pleural effusion',
                             'pleural other', 'fracture', 'support devices']) with ordinality as f (name, position)
        )::integer as findings
-  from pg_temp.raw_report r;
+  from pg_temp.raw_chexpert r;

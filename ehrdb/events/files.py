@@ -1,223 +1,318 @@
-"""Files into temporary tables, as they are: every column text, with the row's number in the file."""
+"""Files into temporary tables, as they are: every column text, with the row's number in its file."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
-import hashlib
 import io
 import re
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import psycopg
 from psycopg import sql
 
-from ehrdb import __version__
 from ehrdb.database import Connection
 from ehrdb.errors import InputError
+from ehrdb.events.folder import Part
+from ehrdb.events.quoting import UNUSED_QUOTE, Layout, Records, is_quoted
 from ehrdb.events.ragged import RaggedRow, even_rows
+from ehrdb.events.streams import CHUNK, as_utf8, stream_of
+from ehrdb.queries import Queries
 
-if TYPE_CHECKING:
-    import polars as pl
-
-_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
-_CHUNK = 1 << 20
+_queries = Queries("ehrdb.events", "files.sql")
+ROWS_PER_PART = 1 << 40
+"""Rows of a table's second part are numbered from here, and so on: a number says which part and which row."""
+_DELIMITERS = "\t,;|"
 _CONVERT = "Convert it: iconv -f LATIN1 -t UTF-8."
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_READING = (OSError, EOFError, zlib.error, csv.Error)
 
 
-def find_file(directory: Path, name: str) -> Path | None:
-    """The file of a table, whatever its letter case and kind (csv, tsv, gzipped or not, parquet)."""
-    if not directory.is_dir():
-        raise InputError("is not a directory", file=directory, hint="Name the folder that holds the files.")
-    wanted = {name + suffix for suffix in _SUFFIXES}
-    found = sorted(path for path in directory.iterdir() if path.name.lower() in wanted)
-    if len(found) > 1:
-        raise InputError(f"both {found[0].name} and {found[1].name} hold table {name}", file=directory)
-    return found[0] if found else None
+@dataclass(frozen=True)
+class FileRules:
+    """What files do not say themselves.
+
+    Attributes:
+        quoted, unquoted: tables whose text files quote by RFC 4180, or do not quote; others are looked at.
+        time_zone: where times with a time zone become local times; None refuses them.
+        skip_bad_rows: leave ragged rows out and name them, instead of refusing the file.
+    """
+
+    quoted: Collection[str] = ()
+    unquoted: Collection[str] = ()
+    time_zone: str | None = None
+    skip_bad_rows: bool = False
 
 
-def require_file(directory: Path, name: str) -> Path:
-    """The same, or an InputError that says what was looked for."""
-    path = find_file(directory, name)
-    if path is None:
-        raise InputError(
-            f"has no {name}.csv",
-            file=directory,
-            hint=f"Expected {name} with one of the endings {', '.join(_SUFFIXES)}, in any letter case.",
-        )
-    return path
+_NO_RULES = FileRules()
 
 
-def digest_files(directory: Path, *settings: object) -> bytes:
-    """SHA-256 of a folder's data files, by name and content, and of the settings that they are read with."""
-    if not directory.is_dir():
-        raise InputError("is not a directory", file=directory, hint="Name the folder that holds the files.")
-    digest = hashlib.sha256(repr((__version__, settings)).encode())
-    for path in sorted(path for path in directory.rglob("*") if path.name.lower().endswith(_SUFFIXES)):
-        try:
-            with path.open("rb") as stream:
-                content = hashlib.file_digest(stream, "sha256").digest()
-        except OSError as error:
-            raise InputError(f"cannot be read: {error.strerror}", file=path) from None
-        digest.update(f"{path.relative_to(directory)}\n".encode() + content)
-    return digest.digest()
-
-
-def copy_file(
+def copy_table(
     connection: Connection,
-    path: Path,
-    table: str,
+    parts: list[Part],
+    name: str,
     *,
     required: tuple[str, ...] = (),
+    rules: FileRules | None = None,
     left_out: list[RaggedRow] | None = None,
-    first_row: int = 2,
 ) -> int:
-    """Copy a file into the temporary table `table`, created on first use: text columns named as in the
-    header (lower case), and `row`, counted from `first_row`: the row's line number. Returns the number of rows.
+    """Copy a table's files into the temporary table `raw_<name>`; returns the number of rows.
 
-    Raises InputError for a missing column, a ragged row or bytes that are not UTF-8 text. Given a list `left_out`,
-    ragged rows are left out and named there instead.
+    Its columns are text, named as in the header (lower case); `row` is part * ROWS_PER_PART + row of the file, which
+    counts from 1 as the header does. Raises InputError for a missing column, parts with different columns, a ragged
+    row (unless rows are skipped: then `left_out` names it), quotes that no rule covers, or bytes that are no text.
     """
-    if path.suffix == ".parquet":
-        return _copy_parquet(connection, path, table, required, first_row)
-    with _opened(path) as stream:
-        header_line = _first_line(path, stream)
-        delimiter = "\t" if "\t" in header_line else ","
-        columns = _column_names(path, next(csv.reader([header_line], delimiter=delimiter), []), required)
-        _create(connection, table, columns, first_row)
-        # Tab-separated vocabulary files carry bare quotes; no file holds a backspace.
-        quote = "\b" if delimiter == "\t" else '"'
-        chunks = iter(lambda: stream.read(_CHUNK), b"")
-        try:
-            with connection.transaction():
-                return _copy(connection, path, table, columns, chunks, delimiter, quote)
-        except _UnevenRows:
-            if left_out is None:
-                raise
-    with _opened(path) as stream:
-        stream.readline()
-        even = even_rows(stream, delimiter, quote == '"', len(columns), left_out)
-        return _copy(connection, path, table, ["row", *columns], even, ",", '"')
+    chosen = rules or _NO_RULES
+    rows = 0
+    for number, part in enumerate(parts):
+        if len(parts) == 1 or part.path.stat().st_size:
+            target = _Target(connection, part, name, required, chosen, number * ROWS_PER_PART)
+            copy = _copy_parquet if part.path.name.lower().endswith(".parquet") else _copy_text
+            rows += copy(target, left_out if chosen.skip_bad_rows else None)
+    return rows
 
 
-def _first_line(path: Path, stream: IO[bytes]) -> str:
-    try:
-        return stream.readline().decode("utf-8-sig", errors="replace")
-    except (OSError, EOFError) as error:
-        raise InputError(
-            f"cannot be read ({type(error).__name__})", file=path, hint="Is it compressed, as its ending .gz says?"
-        ) from None
+def columns_of(connection: Connection, name: str) -> list[str]:
+    """Columns of `raw_<name>`; none where it is not there."""
+    return [column for (column,) in connection.execute(_queries.columns_of_raw, {"table": name})]
+
+
+def name_files(connection: Connection, name: str, files: list[str]) -> None:
+    """Put a table's recorded problems into the files and rows where they are."""
+    connection.execute(_queries.name_files, {"table": name, "files": files, "rows_per_part": ROWS_PER_PART})
 
 
 class _UnevenRows(InputError):
     """A row has more or fewer fields than the header."""
 
 
-def _copy_parquet(connection: Connection, path: Path, table: str, required: tuple[str, ...], first_row: int) -> int:
-    # Imported here: CSV files need no polars.
-    import polars as pl
+@dataclass(frozen=True)
+class _Target:
+    """A part on its way into a table."""
+
+    connection: Connection
+    part: Part
+    name: str
+    required: tuple[str, ...]
+    rules: FileRules
+    first_row: int
+
+    @property
+    def path(self) -> Path:
+        return self.part.path
+
+    def columns(self, header: list[str]) -> list[str]:
+        """Lower-case names; an unnamed index column is called `unnamed`."""
+        columns = [name.strip().lower() or "unnamed" for name in header]
+        if not any(header):
+            raise InputError("is empty", file=self.path, hint="The first line names the columns.")
+        # The line itself is not shown: where it is no header, it is a patient's.
+        missing = [name for name in self.required if name not in {*columns, *self.part.constants}]
+        if missing and len(missing) == len(self.required):
+            expected = ", ".join(self.required)
+            raise InputError("has no header", file=self.path, row=1, hint=f"The first line must name: {expected}.")
+        if missing:
+            raise InputError("is missing", file=self.path, column=missing[0], hint="See the first line of the file.")
+        for name in columns:
+            if columns.count(name) > 1:
+                raise InputError("stands twice in the header", file=self.path, row=1, column=name)
+        return columns
+
+    def create(self, columns: list[str], rows_before: int) -> None:
+        """The table where it is not there yet, ready to count this part's rows."""
+        table = sql.Identifier("pg_temp", f"raw_{self.name}")
+        names = [*columns, *self.part.constants]
+        present = set(columns_of(self.connection, self.name))
+        if present and present != {"row", *names}:
+            odd = min(present.symmetric_difference({"row", *names}))
+            raise InputError("is not in all parts of the table", file=self.path, column=odd)
+        if not present:
+            definitions = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(name)) for name in names)
+            self.connection.execute(
+                sql.SQL("create temp table {} (row bigint, {}) on commit drop").format(table, definitions)
+            )
+            # A sequence outlives the transaction.
+            self.connection.execute(sql.SQL("create sequence if not exists {} cache 1000").format(self._counter))
+        first = sql.Literal(self.first_row + rows_before + 1)
+        self.connection.execute(sql.SQL("alter sequence {} restart with {}").format(self._counter, first))
+        defaults: list[tuple[str, sql.Composable]] = [
+            ("row", sql.SQL("nextval({})").format(sql.Literal(f"pg_temp.raw_{self.name}_row"))),
+            *((column, sql.Literal(value)) for column, value in self.part.constants.items()),
+        ]
+        for column, value in defaults:
+            self.connection.execute(
+                sql.SQL("alter table {} alter column {} set default {}").format(table, sql.Identifier(column), value)
+            )
+
+    @property
+    def _counter(self) -> sql.Identifier:
+        return sql.Identifier("pg_temp", f"raw_{self.name}_row")
+
+    def copy(self, columns: list[str], chunks: Iterator[bytes], delimiter: str = ",", quote: str = '"') -> int:
+        """COPY of text; returns the rows that the server took."""
+        statement = sql.SQL("copy {} ({}) from stdin (format csv, delimiter {}, quote {})").format(
+            sql.Identifier("pg_temp", f"raw_{self.name}"),
+            sql.SQL(", ").join(map(sql.Identifier, columns)),
+            sql.Literal(delimiter),
+            sql.Literal(quote),
+        )
+        with self.connection.cursor() as cursor:
+            try:
+                with cursor.copy(statement) as copy:
+                    for chunk in chunks:
+                        copy.write(chunk)
+            except psycopg.errors.DataError as error:
+                raise _input_error(self.path, error) from None
+            except UnicodeDecodeError:
+                raise InputError("is not valid text", file=self.path, hint=_CONVERT) from None
+            except _READING as error:
+                raise InputError(f"cannot be read to its end ({type(error).__name__})", file=self.path) from None
+            return cursor.rowcount
+
+
+def _copy_text(target: _Target, left_out: list[RaggedRow] | None) -> int:
+    path = target.path
+    header = _header(path)
+    delimiter = max(_DELIMITERS, key=lambda d: (len(next(csv.reader([header], delimiter=d), [])), d == ","))
+    columns = target.columns(next(csv.reader([header], delimiter=delimiter), []))
+    layout = Layout(target.name if target.rules is not _NO_RULES else "", header, delimiter, columns)
+    quoted = _quoting(path, layout, target.rules)
+    target.create(columns, rows_before=1)
+    records = Records(path, layout, quoted)
+    try:
+        with target.connection.transaction(), _rows(path) as chunks:
+            quote = '"' if quoted else UNUSED_QUOTE
+            copied = target.copy(columns, records.check(chunks), delimiter, quote)
+    except _UnevenRows:
+        if left_out is None:
+            raise
+        copied, records = _copy_even_rows(target, layout, quoted, left_out)
+    return _all_rows(path, copied, records)
+
+
+def _copy_even_rows(target: _Target, layout: Layout, quoted: bool, left_out: list[RaggedRow]) -> tuple[int, Records]:
+    records = Records(target.path, layout, quoted)
+    found: list[RaggedRow] = []
+    with _rows(target.path) as chunks:
+        even = even_rows(records.check(chunks), layout.delimiter, quoted, len(layout.columns), target.first_row, found)
+        copied = target.copy(["row", *layout.columns], even)
+    left_out += found
+    return copied + len(found), records
+
+
+def _all_rows(path: Path, copied: int, records: Records) -> int:
+    """The count, where the server took as many rows as the file's line ends and quotes make."""
+    if copied != records.count:
+        raise InputError(f"holds {records.count} rows, but {copied} were read", file=path)
+    return copied
+
+
+def _quoting(path: Path, layout: Layout, rules: FileRules) -> bool:
+    if layout.table in rules.unquoted:
+        return False
+    if layout.table in rules.quoted or layout.delimiter != "\t":
+        return True
+
+    def chunks() -> Iterator[bytes]:
+        with _rows(path) as opened:
+            yield from opened
 
     try:
-        frame = pl.scan_parquet(path, glob=False)
-        names = frame.collect_schema().names()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"is not readable parquet ({type(error).__name__})", file=path) from None
-    columns = _column_names(path, names, required)
-    _create(connection, table, columns, first_row)
-    batches = (_as_csv(batch) for batch in frame.collect_batches(chunk_size=200_000))
-    try:
-        return _copy(connection, path, table, columns, batches, ",", '"')
-    except pl.exceptions.PolarsError as error:
+        return is_quoted(path, layout, chunks)
+    except (UnicodeDecodeError, *_READING) as error:
         raise InputError(f"cannot be read to its end ({type(error).__name__})", file=path) from None
 
 
-def _as_csv(batch: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    batch.write_csv(buffer, include_header=False, datetime_format="%Y-%m-%d %H:%M:%S%.f")
-    return buffer.getvalue()
-
-
-def _column_names(path: Path, header: list[str], required: tuple[str, ...]) -> list[str]:
-    """Lower-case names; an unnamed index column is called `unnamed`."""
-    columns = [name.strip().lower() or "unnamed" for name in header]
-    if not any(columns):
-        raise InputError("is empty", file=path, hint="The first line names the columns.")
-    for name in columns:
-        if columns.count(name) > 1:
-            raise InputError("stands twice in the header", file=path, row=1, column=name)
-    for name in required:
-        if name not in columns:
-            raise InputError("is missing", file=path, column=name, hint=f"The header has: {', '.join(columns)}.")
-    return columns
-
-
-def _create(connection: Connection, table: str, columns: list[str], first_row: int) -> None:
-    connection.execute(
-        sql.SQL("create temp table if not exists {} (row bigint, {}) on commit drop").format(
-            sql.Identifier(table),
-            sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(c)) for c in columns),
-        )
-    )
-    counter = sql.Identifier("pg_temp", table + "_row")
-    connection.execute(sql.SQL("create sequence if not exists {} cache 1000").format(counter))
-    connection.execute(sql.SQL("alter sequence {} restart with {}").format(counter, sql.Literal(first_row)))
-    connection.execute(
-        sql.SQL("alter table {} alter column row set default nextval({})").format(
-            sql.Identifier("pg_temp", table), sql.Literal(f"pg_temp.{table}_row")
-        )
-    )
-
-
-def _copy(
-    connection: Connection,
-    path: Path,
-    table: str,
-    columns: list[str],
-    chunks: Iterator[bytes],
-    delimiter: str,
-    quote: str,
-) -> int:
-    statement = sql.SQL("copy {} ({}) from stdin (format csv, delimiter {}, quote {})").format(
-        sql.Identifier("pg_temp", table),
-        sql.SQL(", ").join(map(sql.Identifier, columns)),
-        sql.Literal(delimiter),
-        sql.Literal(quote),
-    )
-    with connection.cursor() as cursor:
+def _header(path: Path) -> str:
+    with _opened(path) as stream:
         try:
-            with cursor.copy(statement) as copy:
-                for chunk in chunks:
-                    copy.write(chunk)
-        except psycopg.errors.DataError as error:
-            raise _input_error(path, error) from None
+            line = _first_line(stream).decode()
         except UnicodeDecodeError:
-            raise InputError("is not valid UTF-8 text", file=path, hint=_CONVERT) from None
-        except (OSError, EOFError, csv.Error) as error:
-            raise InputError(f"cannot be read to its end ({type(error).__name__})", file=path) from None
-        return cursor.rowcount
+            raise InputError("is not valid UTF-8 text", file=path, row=1, hint=_CONVERT) from None
+        except _READING as error:
+            raise _unreadable(path, error) from None
+    if "\0" in line:
+        raise InputError("is not UTF-8 text", file=path, hint="Convert it: iconv -f UTF-16LE -t UTF-8.")
+    if line.count('"') % 2:
+        raise InputError("has a quote that is not closed in the header", file=path, row=1)
+    return line
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    is_packed = path.name.lower().endswith(".gz")
+    hint = "Is it compressed, as its ending .gz says?" if is_packed else None
+    return InputError(f"cannot be read ({type(error).__name__})", file=path, hint=hint)
+
+
+@contextmanager
+def _rows(path: Path) -> Iterator[Iterator[bytes]]:
+    """What follows the header, in chunks."""
+    with _opened(path) as stream:
+        _first_line(stream)
+        yield iter(lambda: stream.read(CHUNK), b"")
+
+
+def _first_line(stream: io.BufferedReader) -> bytes:
+    """Up to and without the first line end, which is \\n, \\r\\n or \\r."""
+    line = bytearray()
+    while (byte := stream.read(1)) not in (b"", b"\n", b"\r") and len(line) < CHUNK:
+        line += byte
+    if byte == b"\r" and stream.peek(1)[:1] == b"\n":
+        stream.read(1)
+    return bytes(line)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    """A file's text as UTF-8 without a byte order mark, decompressed."""
+    opener: Callable[[Path], IO[bytes]] = gzip.open if path.name.lower().endswith(".gz") else open  # type: ignore[assignment]
+    try:
+        stream = opener(path, "rb")  # type: ignore[call-arg]
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
+    with stream:
+        buffered = stream if isinstance(stream, io.BufferedReader) else stream_of(iter(lambda: stream.read(CHUNK), b""))
+        try:
+            start = buffered.peek(4)[:4]
+        except _READING as error:
+            raise _unreadable(path, error) from None
+        encoding = next((name for mark, name in _MARKS if start.startswith(mark)), None)
+        if encoding == "utf-8":
+            buffered.read(len(codecs.BOM_UTF8))
+        yield buffered if encoding in (None, "utf-8") else stream_of(as_utf8(buffered, encoding))
+
+
+def _copy_parquet(target: _Target, _: list[RaggedRow] | None) -> int:
+    # Imported here: CSV files need no polars.
+    from ehrdb.events.parquet_table import open_parquet
+
+    names, batches = open_parquet(target.path, target.rules.time_zone)
+    columns = target.columns(names)
+    target.create(columns, rows_before=0)
+    return target.copy(columns, batches)
 
 
 def _input_error(path: Path, error: psycopg.Error) -> InputError:
     """What COPY found, without the row's contents: its context line quotes them."""
     line = re.search(r", line (\d+)", error.diag.context or "")
     row = int(line[1]) + 1 if line else None
+    found = (error.diag.message_primary or "").replace('"', "")
     if isinstance(error, psycopg.errors.BadCopyFileFormat):
-        found = (error.diag.message_primary or "").replace('"', "")
         if found.startswith("missing data"):
             return _UnevenRows("has too few fields", file=path, row=row, column=found.rsplit(" ", 1)[-1])
+        if "newline" in found or "carriage return" in found:
+            return InputError("ends its lines in different ways", file=path, row=row)
         return _UnevenRows("has too many fields or an unclosed quote", file=path, row=row)
     return InputError("is not valid UTF-8 text", file=path, row=row, hint=_CONVERT)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    opener: Callable[[Path], IO[bytes]] = gzip.open if path.suffix == ".gz" else open  # type: ignore[assignment]
-    try:
-        stream = opener(path, "rb")  # type: ignore[call-arg]
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=path) from None
-    with stream:
-        yield stream

@@ -16,9 +16,10 @@ import polars as pl
 from ehrdb import __version__
 from ehrdb.database import Connection, Database
 from ehrdb.errors import ConfigError, InputError
-from ehrdb.events.files import digest_files
-from ehrdb.events.merge import LoadResult, TableReport, load, number_events
+from ehrdb.events.folder import digest_files
+from ehrdb.events.merge import NOT_READ, LoadOptions, LoadResult, TableReport, found_table, load, number_events
 from ehrdb.extras import missing_extra
+from ehrdb.parquet import is_time
 from ehrdb.private import make_private
 from ehrdb.queries import Queries
 
@@ -27,6 +28,15 @@ _BATCH = 200_000
 LONGEST_CODE = 2000
 """Bytes of a code: what the server's index takes."""
 _SPLITS = {"train": "train", "tuning": "val", "held_out": "test"}
+_SPLIT_NAMES = {
+    **_SPLITS,
+    **dict.fromkeys(("training",), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "heldout"), "test"),
+}
+_VOCABULARIES = {"loinc": "LOINC", "snomed": "SNOMED", "rxnorm": "RxNorm"}
+_METADATA = ("metadata/codes.parquet", "metadata/subject_splits.parquet", "metadata/dataset.json")
+_END_COLUMNS = ("end", "end_time", "time_end", "end_datetime")
 _KNOWN = {"subject_id", "time", "code", "numeric_value", "text_value"}
 _EVENT_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
     "subject_id": pl.Int64,
@@ -38,18 +48,20 @@ _EVENT_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
 
 
 @dataclass(frozen=True)
-class MedsOptions:
+class MedsOptions(LoadOptions):
     """What MEDS leaves to the data set.
 
     Attributes:
-        visit_column: column that names the visit of an event (MIMIC: hadm_id).
+        visit_column: column that names the visit of an event (MIMIC: hadm_id); None takes visit_id where it is there.
         unit_column: column that holds the unit of a number.
+        end_column: column that holds the end of an event; None takes end, end_time, time_end or end_datetime.
         admission, discharge: prefixes of the codes that start and end an inpatient visit.
         icu_admission, icu_discharge: the same for intensive care.
     """
 
     visit_column: str | None = None
     unit_column: str = "unit"
+    end_column: str | None = None
     admission: str = "HOSPITAL_ADMISSION"
     discharge: str = "HOSPITAL_DISCHARGE"
     icu_admission: str = "ICU_ADMISSION"
@@ -62,7 +74,6 @@ def load_meds(
     options: MedsOptions | None = None,
     *,
     source: str = "meds",
-    keep_missing: bool = False,
 ) -> LoadResult:
     """Load `data/**/*.parquet` with `metadata/codes.parquet` and `subject_splits.parquet` where present.
 
@@ -74,8 +85,8 @@ def load_meds(
         database,
         source,
         lambda connection: _stage(connection, directory, chosen),
-        digest=digest_files(directory, chosen, keep_missing),
-        keep_missing=keep_missing,
+        chosen,
+        digest=lambda: digest_files(directory, chosen),
     )
 
 
@@ -88,7 +99,7 @@ def export_meds(database: Database, directory: Path, *, visit_column: str = "vis
     try:
         import pyarrow  # noqa: F401  # before anything is written
     except ModuleNotFoundError as error:
-        raise missing_extra(error) from None
+        raise missing_extra(error) or error from None
     if directory.exists():
         raise InputError("exists already", file=directory, hint="Name a new folder.")
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -106,31 +117,76 @@ def export_meds(database: Database, directory: Path, *, visit_column: str = "vis
 
 
 def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Iterator[TableReport]:
-    files = sorted((directory / "data").rglob("*.parquet"))
+    files = sorted(path for path in (directory / "data").rglob("*") if _is_data(path.relative_to(directory)))
     if not files:
         raise InputError("has no data/**/*.parquet", file=directory, hint="Name the root of a MEDS data set.")
+    _require_columns(files, options)
+    found_table(connection, "data", _meant(options) & {name for file in files for name in _schema(file)})
     rows = 0
     for file in files:
         read = 0
         for batch in _batches(file):
             _check_rows(file, batch, read)
-            _copy(connection, _queries.copy_events, _as_staged(batch, options, rows))
+            _copy(connection, _queries.copy_events, _as_staged(file, batch, options, rows))
             read += len(batch)
             rows += len(batch)
     connection.execute(_queries.mark_visits, vars(options))
+    connection.execute(_queries.mark_encounters)
+    connection.execute(_queries.remarks)
     number_events(connection)
-    _stage_codes(connection, directory / "metadata" / "codes.parquet")
+    yield TableReport("data", rows_read=rows, rows_loaded=rows)
+    yield from _stage_codes(connection, directory / "metadata" / "codes.parquet")
     _stage_splits(connection, directory / "metadata" / "subject_splits.parquet")
     connection.execute(_queries.stage_patients)
-    yield TableReport("data", rows_read=rows, rows_loaded=rows)
+    yield from _not_read(directory)
+
+
+def _meant(options: MedsOptions) -> set[str]:
+    """Columns whose meaning ehrdb knows."""
+    named = {options.unit_column, options.visit_column or "visit_id", options.end_column or "end"}
+    return {*_KNOWN, *named}
+
+
+def _is_data(path: Path) -> bool:
+    return path.parts[0] == "data" and path.name.lower().endswith(".parquet") and not _is_hidden(path)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(name.startswith((".", "_")) for name in path.parts)
+
+
+def _require_columns(files: list[Path], options: MedsOptions) -> None:
+    """Columns that the options name are in some file: a misspelt one would lose all visits."""
+    for name in filter(None, (options.visit_column, options.end_column)):
+        if not any(name in _schema(file) for file in files):
+            raise InputError("is in none of the files", file=files[0].parent, column=name)
+
+
+def _not_read(directory: Path) -> Iterator[TableReport]:
+    """What stands in the folders and is no part of a MEDS data set."""
+    shown = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+    names = [str(path.relative_to(directory)) for path in shown if not _is_known(path.relative_to(directory))]
+    if names:
+        yield TableReport(NOT_READ, reasons=dict.fromkeys(names, 1))
+
+
+def _is_known(path: Path) -> bool:
+    return _is_hidden(path) or _is_data(path) or str(path) in _METADATA
+
+
+def _schema(file: Path) -> pl.Schema:
+    try:
+        return pl.scan_parquet(file, hive_partitioning=False).collect_schema()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"is not readable parquet ({type(error).__name__})", file=file) from None
 
 
 def _batches(file: Path) -> Iterator[pl.DataFrame]:
+    _check_columns(file, _schema(file))
     try:
-        frame = pl.scan_parquet(file, glob=False)
-        schema = frame.collect_schema()
-        _check_columns(file, schema)
-        yield from frame.collect_batches(chunk_size=_BATCH, maintain_order=True)
+        yield from pl.scan_parquet(file, hive_partitioning=False, glob=False).collect_batches(
+            chunk_size=_BATCH, maintain_order=True
+        )
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"is not readable parquet ({type(error).__name__})", file=file) from None
 
@@ -169,7 +225,7 @@ def _check_rows(file: Path, batch: pl.DataFrame, first_row: int) -> None:
             raise InputError(problem, file=file, row=first_row + int(found.arg_max() or 0) + 1, column=column)
 
 
-def _as_staged(batch: pl.DataFrame, options: MedsOptions, first_row: int) -> pl.DataFrame:
+def _as_staged(file: Path, batch: pl.DataFrame, options: MedsOptions, first_row: int) -> pl.DataFrame:
     """A batch in the columns of event_staging that COPY fills."""
     optional = {"numeric_value": pl.Float32, "text_value": pl.String}
     batch = batch.with_columns(
@@ -177,7 +233,9 @@ def _as_staged(batch: pl.DataFrame, options: MedsOptions, first_row: int) -> pl.
     )
     # PostgreSQL's text has no zero bytes; nothing else of a text is changed.
     batch = batch.with_columns(pl.col(pl.String).str.replace_all("\x00", "", literal=True))
-    named = {options.unit_column, options.visit_column}
+    visit_column = options.visit_column or "visit_id"
+    end_column = options.end_column or next((name for name in _END_COLUMNS if name in batch.columns), None)
+    named = {options.unit_column, visit_column, end_column}
     others = [name for name in batch.columns if name not in _KNOWN | named]
     return batch.select(
         pl.col("subject_id").cast(pl.Int64),
@@ -187,13 +245,27 @@ def _as_staged(batch: pl.DataFrame, options: MedsOptions, first_row: int) -> pl.
         pl.col("numeric_value").cast(pl.Float32),
         pl.col("text_value").cast(pl.String),
         _column(batch, options.unit_column),
-        _column(batch, options.visit_column).alias("visit"),
+        _id_column(batch, visit_column).alias("visit"),
+        _end_column(file, batch, end_column).alias("end_time"),
         (pl.struct(others).struct.json_encode() if others else pl.lit(None, pl.String)).alias("extra"),
     )
 
 
 def _column(batch: pl.DataFrame, name: str | None) -> pl.Expr:
     return pl.col(name).cast(pl.String) if name in batch.columns else pl.lit(None, pl.String).alias("none")
+
+
+def _id_column(batch: pl.DataFrame, name: str) -> pl.Expr:
+    """Ids as text, 11 and 11.0 alike."""
+    return _column(batch, name).str.replace(r"^\s*([+-]?\d+)\.0+\s*$", "$1")
+
+
+def _end_column(file: Path, batch: pl.DataFrame, name: str | None) -> pl.Expr:
+    if name is None or name not in batch.columns or batch.schema[name] == pl.Null:
+        return pl.lit(None, pl.String)
+    if batch.schema[name] == pl.Date or not is_time(batch.schema[name]):
+        raise InputError("does not hold timestamps without time zone", file=file, column=name)
+    return pl.col(name).dt.to_string("%Y-%m-%d %H:%M:%S%.6f")
 
 
 def _copy(connection: Connection, statement: bytes, frame: pl.DataFrame) -> None:
@@ -203,24 +275,96 @@ def _copy(connection: Connection, statement: bytes, frame: pl.DataFrame) -> None
         copy.write(buffer.getvalue())
 
 
-def _stage_codes(connection: Connection, file: Path) -> None:
+def _stage_codes(connection: Connection, file: Path) -> Iterator[TableReport]:
     if not file.exists():
         return
     codes = _read_metadata(file, "code")
+    found_table(connection, "codes", {"code", "description", "parent_codes"} & set(codes.columns))
     for name in ("description", "parent_codes"):
         if name not in codes.columns:
-            codes = codes.with_columns(pl.lit(None).alias(name))
-    described = codes.select("code", pl.col("description").cast(pl.String))
+            codes = codes.with_columns(pl.lit(None, pl.String).alias(name))
+    # The tools of MEDS add a row without code that sums up all others, and rows of one code that differ in a modifier.
+    named = codes.filter(pl.col("code").is_not_null()).select(
+        pl.col("code").cast(pl.String), _joined(file, codes, "description"), _listed(file, codes, "parent_codes")
+    )
+    described = named.group_by("code", maintain_order=True).agg(pl.col("description").drop_nulls().first())
     _copy(connection, _queries.copy_codes, described)
-    parents = codes.select("code", pl.col("parent_codes").cast(pl.List(pl.String))).explode("parent_codes")
-    _copy(connection, _queries.copy_parents, parents.drop_nulls())
+    parents = named.select("code", "parent_codes").explode("parent_codes")
+    parents = pl.concat([parents, *_mapped(codes)])
+    _copy(connection, _queries.copy_parents, parents.drop_nulls().unique(maintain_order=True))
+    yield _codes_report(len(codes), named, len(described))
+
+
+def _mapped(codes: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Parents from columns that are named after a vocabulary and hold its codes."""
+    columns = {name: name.lower().removesuffix("_code") for name in codes.columns}
+    for name, vocabulary in columns.items():
+        if vocabulary in _VOCABULARIES and codes.schema[name] == pl.String:
+            code = pl.concat_str(pl.lit(_VOCABULARIES[vocabulary] + "/"), pl.col(name).replace("", None))
+            yield codes.select(pl.col("code").cast(pl.String), code.alias("parent_codes"))
+
+
+def _codes_report(rows: int, named: pl.DataFrame, codes: int) -> TableReport:
+    texts = named.group_by("code").agg(pl.col("description").drop_nulls().n_unique())
+    reasons = {
+        "rows without a code, left out": rows - len(named),
+        "further rows of a code": len(named) - codes,
+        "codes with several descriptions, the first taken": int((texts["description"] > 1).sum()),
+    }
+    return TableReport("codes", rows, len(named), rows_rejected=rows - len(named), reasons=_without_zeros(reasons))
+
+
+def _without_zeros(reasons: dict[str, int]) -> dict[str, int]:
+    return {reason: count for reason, count in reasons.items() if count}
+
+
+def _joined(file: Path, frame: pl.DataFrame, name: str) -> pl.Expr:
+    """A column of texts, or of lists of texts, as text."""
+    kind = frame.schema[name]
+    if isinstance(kind, pl.List) and kind.inner in (pl.String, pl.Null):
+        return pl.col(name).cast(pl.List(pl.String)).list.drop_nulls().list.join("; ").replace("", None)
+    _require_text(file, name, kind)
+    return pl.col(name).cast(pl.String)
+
+
+def _listed(file: Path, frame: pl.DataFrame, name: str) -> pl.Expr:
+    """A column of lists of texts, or of texts, as lists."""
+    kind = frame.schema[name]
+    if isinstance(kind, pl.List) and kind.inner in (pl.String, pl.Null):
+        return pl.col(name).cast(pl.List(pl.String))
+    _require_text(file, name, kind)
+    return pl.concat_list(pl.col(name).cast(pl.String))
+
+
+def _require_text(file: Path, column: str, kind: pl.DataType) -> None:
+    if kind not in (pl.String, pl.Null, pl.Categorical, pl.Enum):
+        raise InputError("holds neither texts nor lists of texts", file=file, column=column)
 
 
 def _stage_splits(connection: Connection, file: Path) -> None:
     connection.execute(_queries.split_table)
-    if file.exists():
-        splits = _read_metadata(file, "subject_id", "split").select("subject_id", pl.col("split").replace(_SPLITS))
-        _copy(connection, _queries.copy_splits, splits)
+    if not file.exists():
+        return
+    splits = _read_metadata(file, "subject_id", "split")
+    found_table(connection, "subject_splits", ("subject_id", "split"))
+    _refuse(file, splits, "subject_id", pl.col("subject_id").is_null() | pl.col("subject_id").is_duplicated())
+    name = pl.col("split").cast(pl.String).str.to_lowercase()
+    unknown = splits.filter(name.is_not_null() & ~name.is_in(list(_SPLIT_NAMES)))
+    if len(unknown):
+        raise InputError(
+            f"split {unknown['split'][0]!r} is unknown",
+            file=file,
+            column="split",
+            hint="MEDS names them train, tuning and held_out; training, validation and test are understood.",
+        )
+    named = splits.select("subject_id", name.replace_strict(_SPLIT_NAMES, default=None))
+    _copy(connection, _queries.copy_splits, named)
+
+
+def _refuse(file: Path, frame: pl.DataFrame, column: str, bad: pl.Expr) -> None:
+    found = frame.select(bad).to_series()
+    if found.any():
+        raise InputError("is empty or stands twice", file=file, row=int(found.arg_max() or 0) + 1, column=column)
 
 
 def _read_metadata(file: Path, *required: str) -> pl.DataFrame:
@@ -231,10 +375,6 @@ def _read_metadata(file: Path, *required: str) -> pl.DataFrame:
     for name in required:
         if name not in frame.columns:
             raise InputError("is missing", file=file, column=name)
-    key = required[0]
-    bad = frame.select(pl.col(key).is_null() | pl.col(key).is_duplicated()).to_series()
-    if bad.any():
-        raise InputError("is empty or stands twice", file=file, row=int(bad.arg_max() or 0) + 1, column=key)
     return frame
 
 

@@ -1,6 +1,6 @@
 -- name: copy_events
 -- a batch into the common stream
-copy pg_temp.event_staging (patient_id, row, time, code, numeric_value, text_value, unit, visit_id, extra)
+copy pg_temp.event_staging (patient_id, row, time, code, numeric_value, text_value, unit, visit_id, end_time, extra)
 from stdin (format csv);
 
 -- name: mark_visits
@@ -21,9 +21,27 @@ with boundary as materialized (
      group by s.row, s.visit_class
 )
 update pg_temp.event_staging e
-   set visit_class = visit.visit_class, end_time = visit.end_time
+   set visit_class = visit.visit_class, end_time = coalesce(visit.end_time, e.end_time)
   from visit
  where e.row = visit.row;
+
+-- name: mark_encounters
+-- visits as OMOP has them, each one row with its end; their names are those of EHRSHOT
+update pg_temp.event_staging
+   set visit_class = case when code in ('Visit/IP', 'Visit/ERIP') then 'inpatient' when code = 'Visit/ER' then 'emergency'
+                          when code = 'Visit/OP' then 'outpatient' else 'other' end
+ where starts_with(code, 'Visit/') and visit_class is null;
+
+-- name: remarks
+-- what is worth a look though it is loaded
+insert into pg_temp.load_remark (source_table, remark, rows)
+select 'data', 'no event is a visit: see --admission, --discharge and --end-column', 0
+ where not exists (select from pg_temp.event_staging where visit_class is not null)
+union all
+select 'data', 'ends before it starts', count(*) from pg_temp.event_staging where end_time < time having count(*) > 0
+union all
+select 'data', 'has another death', count(*) - count(distinct patient_id)
+  from pg_temp.event_staging where code = 'MEDS_DEATH' having count(*) > count(distinct patient_id);
 
 -- name: copy_codes
 -- descriptions
@@ -42,9 +60,9 @@ create temp table split_staging (patient_id bigint primary key, split text) on c
 copy pg_temp.split_staging (patient_id, split) from stdin (format csv);
 
 -- name: stage_patients
--- demographics from MEDS's own codes
+-- demographics from MEDS's own codes; of several deaths the last
 insert into pg_temp.patient_staging (patient_id, birth_time, death_time, sex, race, split)
-select e.patient_id, min(e.time) filter (where e.code = 'MEDS_BIRTH'), min(e.time) filter (where e.code = 'MEDS_DEATH'),
+select e.patient_id, min(e.time) filter (where e.code = 'MEDS_BIRTH'), max(e.time) filter (where e.code = 'MEDS_DEATH'),
        min(substr(e.code, 9)) filter (where starts_with(e.code, 'GENDER//')),
        min(substr(e.code, 7)) filter (where starts_with(e.code, 'RACE//')),
        min(s.split)

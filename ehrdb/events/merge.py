@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ehrdb.database import Connection, Database, require_whole
-from ehrdb.errors import InputError
+from ehrdb.errors import DatabaseError, InputError
+from ehrdb.events.folder import SourceFolder
+from ehrdb.events.units import describe_units
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events")
 ALL_EVENTS = "all events"
+NOT_READ = "not read"
 
 
 @dataclass
@@ -26,20 +29,47 @@ class TableReport:
     reasons: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class LoadOptions:
+    """What a load may do, whatever it reads.
+
+    Attributes:
+        keep_missing: keep patients that the source no longer has.
+        allow_missing: tables (or table.column) of the last load that may be gone.
+        allow_return: take in patients who were purged.
+    """
+
+    keep_missing: bool = False
+    allow_missing: tuple[str, ...] = ()
+    allow_return: bool = False
+
+
 @dataclass
 class LoadResult:
-    """Patients new, changed, unchanged and removed, and what became of each table's rows."""
+    """Patients new, changed, unchanged and removed, and what became of each table's rows.
+
+    `concepts`: codes whose description or relations changed; `affected`: patients who have such codes, or other
+    radiology findings, though their own events did not change. `left_out`: purged patients who did not return.
+    """
 
     source: str
     new: int = 0
     changed: int = 0
     unchanged: int = 0
     removed: int = 0
+    concepts: int = 0
+    affected: int = 0
+    left_out: int = 0
     tables: list[TableReport] = field(default_factory=list)
 
     @property
     def anything_changed(self) -> bool:
         """Whether this load wrote anything."""
+        return bool(self.patients_changed or self.concepts or self.affected)
+
+    @property
+    def patients_changed(self) -> bool:
+        """Whether this load wrote events."""
         return bool(self.new or self.changed or self.removed)
 
 
@@ -48,40 +78,64 @@ Stage = Callable[[Connection], Iterable[TableReport]]
 
 
 def load(
-    database: Database,
-    source: str,
-    stage: Stage,
-    *,
-    digest: bytes | None = None,
-    keep_missing: bool = False,
+    database: Database, source: str, stage: Stage, options: LoadOptions, *, digest: Callable[[], bytes] | None = None
 ) -> LoadResult:
     """Stage a source and merge it, in one transaction.
 
     `source` names where patients come from: a load replaces its own source's patients only. `digest` stands for
-    files and settings (see `ehrdb.events.files.digest_files`): those of the last load are not read again. Raises
-    InputError for the first problem found; then the database is as before.
+    files and settings (see `ehrdb.events.folder.digest_files`): those of the last load are not read again. Raises
+    InputError for the first problem found; then the database is as before. DatabaseError where another load of this
+    source runs, before anything is read.
     """
     with database.transaction() as connection:
         require_whole(connection)
-        key = {"source": source, "digest": _whole_digest(connection, digest)}
+        connection.execute(_queries.know_source, {"source": source})
+    with database.transaction() as connection:
+        _require_alone(connection, source)
+        require_whole(connection)
+        key = {"source": source, "digest": _whole_digest(connection, digest() if digest else None)}
         result = _same_again(connection, key)
         if result is None:
             connection.execute(_queries.roomy)
             connection.execute(_queries.staging)
+            connection.execute(_queries.this_load, key)
             tables = list(stage(connection))
-            connection.execute("analyze pg_temp.event_numbered")
-            tables.append(_oddities(connection))
-            result = _merge(connection, LoadResult(source, tables=tables), keep_missing)
+            _refuse_gone_tables(connection, source, options)
+            result = _merge(connection, LoadResult(source, tables=tables), options)
             connection.execute(_queries.remember, key)
         _report(connection, result)
-    if result.anything_changed:
+    if result.patients_changed:
         _vacuum(database)
     return result
+
+
+def found_table(connection: Connection, name: str, columns: Iterable[str]) -> None:
+    """Remember that the source has this table, and these columns of it: the next load must find them too."""
+    connection.execute(_queries.found_table, {"table": name, "columns": sorted(columns)})
+
+
+def _refuse_gone_tables(connection: Connection, source: str, options: LoadOptions) -> None:
+    """What was there at the last load and is gone would take its events along."""
+    gone = connection.execute(
+        _queries.gone_tables, {"source": source, "allowed": list(options.allow_missing)}
+    ).fetchall()
+    if gone:
+        names = ", ".join(name for (name,) in gone)
+        raise InputError(
+            f"the last load of {source} had {names}; this one has not",
+            hint=f"Nothing was changed. Where that is right, add --allow-missing {gone[0][0]}.",
+        )
 
 
 def number_events(connection: Connection) -> None:
     """The rows of event_staging as event_numbered, which is merged: each patient's in order."""
     connection.execute(_queries.number_events)
+
+
+def report_unread(folder: SourceFolder) -> Iterator[TableReport]:
+    """What stands in a folder and no table was read from."""
+    if folder.unread:
+        yield TableReport(NOT_READ, reasons=dict.fromkeys(folder.unread, 1))
 
 
 def check_problems(connection: Connection, hint: str = "Correct the file; nothing was written.") -> None:
@@ -92,6 +146,19 @@ def check_problems(connection: Connection, hint: str = "Correct the file; nothin
     file, line, column, problem, count = row
     more = f" ({count} problems in all)" if count > 1 else ""
     raise InputError(problem + more, file=file, row=line, column=column, hint=hint)
+
+
+def _require_alone(connection: Connection, source: str) -> None:
+    """One load of a source at a time, until this transaction ends; the second would lose all its work at the end."""
+    if connection.execute(_queries.try_lock_source, {"source": source}).fetchone() == (True,):
+        return
+    row = connection.execute(_queries.who_loads, {"source": source}).fetchone()
+    who = f" by {row[0]}, process {row[1]}" if row else ""
+    who += f", since {row[2]}" if row and row[2] else ""  # hidden from other roles
+    raise DatabaseError(
+        f"source {source!r} is being loaded already{who}",
+        hint="Wait for it; or end it: select pg_terminate_backend(PROCESS); nothing of it is kept then.",
+    )
 
 
 def _whole_digest(connection: Connection, digest: bytes | None) -> bytes | None:
@@ -107,37 +174,77 @@ def _same_again(connection: Connection, key: Mapping[str, object]) -> LoadResult
     return LoadResult(str(key["source"]), unchanged=row[0], tables=tables)
 
 
+def _add_remarks(connection: Connection, tables: list[TableReport]) -> None:
+    reports = {table.source_table: table for table in tables}
+    for table, remark, rows in connection.execute(_queries.remarks):
+        reports[table].reasons[remark] = rows
+
+
 def _oddities(connection: Connection) -> TableReport:
     """All events of the load, and how many stand where one would not expect them; they are loaded all the same."""
     row = connection.execute(_queries.oddities).fetchone()
     assert row is not None
-    names = ("before birth", "after death", "in the future")
+    names = ("before birth", "after death", "in the future", "in a unit that UCUM does not know")
     return TableReport(
         ALL_EVENTS, row[0], row[0], reasons={name: count for name, count in zip(names, row[1:], strict=True) if count}
     )
 
 
-def _merge(connection: Connection, result: LoadResult, keep_missing: bool) -> LoadResult:
+def _merge(connection: Connection, result: LoadResult, options: LoadOptions) -> LoadResult:
     source = {"source": result.source}
+    result.left_out = _leave_purged_out(connection, options)
+    connection.execute("analyze pg_temp.event_numbered")
+    _add_remarks(connection, result.tables)
     connection.execute(_queries.compare, source)
     _refuse_nothing(connection, result.source)
     connection.execute(_queries.index_changes)
     _refuse_foreign_patients(connection, result.source)
-    if keep_missing:
+    if options.keep_missing:
         connection.execute(_queries.keep_missing)
     for change, count in connection.execute(_queries.count_changes):
         setattr(result, change, count)
     connection.execute(_queries.purge_removed)
     connection.execute(_queries.add_concepts)
-    connection.execute(_queries.mark_described)
-    if result.anything_changed:
+    describe_units(connection)
+    result.tables.append(_oddities(connection))
+    concepts, result.affected = _change_concepts(connection)
+    result.concepts = concepts if result.changed or result.unchanged else 0  # at first all is new
+    result.tables += [
+        TableReport(f"format rules: {rules}", *counts) for rules, *counts in connection.execute(_queries.placed)
+    ]
+    if result.patients_changed:
         connection.execute(_queries.drop_indexes)
         connection.execute(_queries.insert_events)
         connection.execute(_queries.build_indexes)
         connection.execute(_queries.upsert_patients, source)
         connection.execute(_queries.mark_loaded)
-    connection.execute(_queries.upsert_reports)
+    connection.execute(_queries.change_reports)
+    result.affected += _count(connection, _queries.count_reports)
     return result
+
+
+def _leave_purged_out(connection: Connection, options: LoadOptions) -> int:
+    if options.allow_return:
+        connection.execute(_queries.let_return)
+        return 0
+    left_out = connection.execute(_queries.leave_purged_out).rowcount
+    if left_out:
+        connection.execute(_queries.leave_their_events_out)
+    return left_out
+
+
+def _change_concepts(connection: Connection) -> tuple[int, int]:
+    connection.execute(_queries.change_concepts)
+    connection.execute(_queries.change_relations)
+    row = connection.execute(_queries.mark_described).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def _count(connection: Connection, query: bytes) -> int:
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _refuse_nothing(connection: Connection, source: str) -> None:

@@ -14,9 +14,20 @@ from psycopg import sql
 
 from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
-from ehrdb.events.files import copy_file, digest_files, find_file, require_file
-from ehrdb.events.merge import LoadResult, TableReport, check_problems, load, number_events
+from ehrdb.events.files import FileRules, columns_of, copy_table, name_files
+from ehrdb.events.folder import SourceFolder, digest_files
+from ehrdb.events.merge import (
+    LoadOptions,
+    LoadResult,
+    TableReport,
+    check_problems,
+    found_table,
+    load,
+    number_events,
+    report_unread,
+)
 from ehrdb.events.ragged import RaggedRow
+from ehrdb.events.times import zone_error
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events", "omop.sql")
@@ -26,7 +37,7 @@ ConceptField = Literal["standard", "source", "source_value"]
 
 
 @dataclass(frozen=True)
-class OmopOptions:
+class OmopOptions(LoadOptions):
     """How OMOP rows become events.
 
     Attributes:
@@ -37,6 +48,8 @@ class OmopOptions:
         inpatient_concepts: visit concepts that are inpatient stays.
         icu_concepts: visit_detail concepts that are intensive care (besides ehrdb.icu_care_site).
         skip_bad_rows: load the other rows and count the rejected ones, instead of refusing the load.
+        quoted, unquoted: tables whose text files quote, or do not; of others it is found out.
+        time_zone: the clock that times with a time zone are turned into; None refuses them.
     """
 
     concept_order: tuple[ConceptField, ...] = ("standard", "source", "source_value")
@@ -44,9 +57,20 @@ class OmopOptions:
     inpatient_concepts: tuple[int, ...] = (9201, 262)
     icu_concepts: tuple[int, ...] = (32037, 581379)
     skip_bad_rows: bool = False
-    keep_missing: bool = False
+    quoted: tuple[str, ...] = ()
+    unquoted: tuple[str, ...] = ()
+    time_zone: str | None = None
+
+    @property
+    def files(self) -> FileRules:
+        """How text files are read."""
+        return FileRules(self.quoted, self.unquoted, self.time_zone, self.skip_bad_rows)
 
 
+# Programs write these words where they have nothing. NA may be a code (sodium), or a name.
+NULL_WORDS = ("NULL", "null", "\\N")
+NULL_WORDS_BUT_OF_CODES = (*NULL_WORDS, "NA", "N/A", "<NA>", "NaT", "None")
+CODE_COLUMNS = ("concept_name", "vocabulary_id", "concept_code", "standard_concept", "source_value")
 PERSON_FIELDS = (
     "person_id",
     "gender_concept_id",
@@ -61,9 +85,13 @@ CONCEPT_FIELDS = ("concept_id", "concept_name", "vocabulary_id", "concept_code",
 DEATH_FIELDS = ("person_id", "death_date", "death_datetime")
 VALUE_COLUMNS = (
     "value_as_number",
+    "operator_concept_id",
     "value_as_concept_id",
     "value_as_string",
+    "value_as_datetime",
     "value_source_value",
+    "qualifier_concept_id",
+    "qualifier_source_value",
     "unit_concept_id",
     "unit_source_value",
     "care_site_id",
@@ -122,6 +150,8 @@ CLINICAL_TABLES = (
 )
 PERSON_COLUMNS = ("person_id", "gender_concept_id", "year_of_birth")
 CONCEPT_COLUMNS = ("concept_id", "concept_name", "vocabulary_id", "concept_code")
+VOCABULARY_TABLES = ("concept_relationship", "concept_ancestor")
+OPTIONAL_TABLES = (*(table.name for table in CLINICAL_TABLES), "death", *VOCABULARY_TABLES)
 
 
 def load_omop(
@@ -138,8 +168,8 @@ def load_omop(
         database,
         source,
         lambda connection: _stage_directory(connection, directory, chosen),
-        digest=digest_files(directory, chosen),
-        keep_missing=chosen.keep_missing,
+        chosen,
+        digest=lambda: digest_files(directory, chosen),
     )
 
 
@@ -158,59 +188,43 @@ def load_omop_schema(
     chosen = options or OmopOptions()
 
     def stage(connection: Connection) -> Iterator[TableReport]:
-        files = _view_schema(connection, schema, vocabulary_schema or schema)
-        yield from _stage(connection, files, chosen)
-        _drop_views(connection, files)
+        _require_time_zone(connection, chosen.time_zone)
+        tables = _view_schema(connection, schema, vocabulary_schema or schema, chosen.time_zone)
+        yield from _stage(connection, {name: [place] for name, place in tables.items()}, chosen)
+        _drop_views(connection, tables)
 
-    return load(database, source, stage, keep_missing=chosen.keep_missing)
+    return load(database, source, stage, chosen)
 
 
 def _stage_directory(connection: Connection, directory: Path, options: OmopOptions) -> Iterator[TableReport]:
-    files = {"person": require_file(directory, "person"), "concept": require_file(directory, "concept")}
-    for name in [table.name for table in CLINICAL_TABLES] + [
-        "death",
-        "concept_ancestor",
-        "concept_relationship",
-    ]:
-        if path := find_file(directory, name):
-            files[name] = path
-    for name, path in files.items():
-        left_out: list[RaggedRow] | None = [] if options.skip_bad_rows else None
-        copy_file(connection, path, f"raw_{name}", required=_required(name), left_out=left_out)
+    _require_time_zone(connection, options.time_zone)
+    folder = SourceFolder(directory)
+    tables = {name: folder.require(name) for name in ("person", "concept")}
+    tables |= {name: parts for name in OPTIONAL_TABLES if (parts := folder.take(name))}
+    for name, parts in tables.items():
+        left_out: list[RaggedRow] = []
+        copy_table(connection, parts, name, required=_required(name), rules=options.files, left_out=left_out)
         with connection.cursor() as cursor:
-            cursor.executemany(_queries.left_out, [(name, ragged.row, ragged.problem) for ragged in left_out or []])
-    return _stage(connection, {name: str(path) for name, path in files.items()}, options)
+            cursor.executemany(_queries.left_out, [(name, ragged.row, ragged.problem) for ragged in left_out])
+    places = {name: [str(part.path) for part in parts] for name, parts in tables.items()}
+    yield from _stage(connection, places, options)
+    yield from report_unread(folder)
 
 
-def _view_schema(connection: Connection, schema: str, vocabulary_schema: str) -> dict[str, str]:
+def _view_schema(connection: Connection, schema: str, vocabulary_schema: str, time_zone: str | None) -> dict[str, str]:
     """Temporary views raw_<table> over the schema's tables; returns where each table is."""
     for place, option in ((schema, "--schema"), (vocabulary_schema, "--vocab-schema")):
         _require_schema(connection, place, option)
     found: dict[str, str] = {}
-    vocabulary = ("concept", "concept_ancestor", "concept_relationship")
-    for name in ["person", "death", *[table.name for table in CLINICAL_TABLES], *vocabulary]:
-        place = vocabulary_schema if name in vocabulary else schema
+    for name in ("person", "concept", *OPTIONAL_TABLES):
+        place = vocabulary_schema if name in ("concept", *VOCABULARY_TABLES) else schema
         rows = connection.execute(_queries.columns_of, {"schema": place, "table": name}).fetchall()
-        if not rows:
-            continue
-        found[name] = f"{place}.{name}"
-        missing = [column for column in _required(name) if (column,) not in rows]
-        if missing:
-            raise InputError("is missing", file=found[name], column=missing[0])
-        connection.execute(
-            sql.SQL("create temp view {} as select row_number() over () as row, {} from {}").format(
-                sql.Identifier(f"raw_{name}"),
-                sql.SQL(", ").join(
-                    sql.SQL("{}::text as {}").format(sql.Identifier(c), sql.Identifier(c.lower())) for (c,) in rows
-                ),
-                sql.Identifier(place, name),
-            )
-        )
+        if rows:
+            found[name] = f"{place}.{name}"
+            _view_table(connection, name, place, rows, time_zone)
     for name, place, option in (("person", schema, "--schema"), ("concept", vocabulary_schema, "--vocab-schema")):
         if name not in found:
-            raise InputError(
-                f"schema {place} has no table {name} that you may read", hint=f"{option} names the schema."
-            )
+            raise InputError(f"schema {place} has no table {name}", hint=f"{option} names the schema.")
     return found
 
 
@@ -225,6 +239,49 @@ def _require_schema(connection: Connection, schema: str, option: str) -> None:
             hint=f'Its owner runs: grant usage on schema "{schema}" to "{connection.info.user}"; '
             f'grant select on all tables in schema "{schema}" to "{connection.info.user}";',
         )
+
+
+def _view_table(
+    connection: Connection, name: str, schema: str, rows: list[tuple[str, str, bool, bool]], time_zone: str | None
+) -> None:
+    table = rows[0][0]
+    if len({relation for relation, *_ in rows}) > 1:
+        raise InputError(f"both {table} and {rows[-1][0]} hold table {name}", file=schema)
+    wanted = [row for row in rows if row[1].lower() in _known(name)]
+    for _, column, has_zone, is_readable in wanted:
+        if not is_readable:
+            raise InputError(
+                "may not be read",
+                file=f"{schema}.{table}",
+                column=column,
+                hint=f'Its owner runs: grant select on "{schema}"."{table}" to "{connection.info.user}"; '
+                "What may not be seen is not taken for gone.",
+            )
+        if has_zone and time_zone is None:
+            raise zone_error(f"{schema}.{table}", column)
+    missing = [column for column in _required(name) if column not in {row[1].lower() for row in wanted}]
+    if missing:
+        raise InputError("is missing", file=f"{schema}.{table}", column=missing[0])
+    columns = sql.SQL(", ").join(
+        sql.SQL("({})::text as {}").format(_local_time(column, has_zone, time_zone), sql.Identifier(column.lower()))
+        for _, column, has_zone, _ in wanted
+    )
+    connection.execute(
+        sql.SQL("create temp view {} as select row_number() over () as row, {} from {}").format(
+            sql.Identifier(f"raw_{name}"), columns, sql.Identifier(schema, table)
+        )
+    )
+
+
+def _require_time_zone(connection: Connection, name: str | None) -> None:
+    if name is not None and connection.execute(_queries.time_zone, {"name": name}).fetchone() is None:
+        raise InputError(f"{name} is no time zone", hint="For example --time-zone America/New_York.")
+
+
+def _local_time(column: str, has_zone: bool, time_zone: str | None) -> sql.Composable:
+    if not has_zone:
+        return sql.Identifier(column)
+    return sql.SQL("{} at time zone {}").format(sql.Identifier(column), sql.Literal(time_zone))
 
 
 def _drop_views(connection: Connection, names: Iterable[str]) -> None:
@@ -244,26 +301,44 @@ def _required(name: str) -> tuple[str, ...]:
     return fixed.get(name) or next(table.required_columns for table in CLINICAL_TABLES if table.name == name)
 
 
-def _stage(connection: Connection, files: dict[str, str], options: OmopOptions) -> Iterator[TableReport]:
+def _known(name: str) -> set[str]:
+    """Columns of a table that are read where they are there."""
+    fixed = {
+        "person": PERSON_FIELDS,
+        "concept": CONCEPT_FIELDS,
+        "death": DEATH_FIELDS,
+        "concept_ancestor": ("ancestor_concept_id", "descendant_concept_id", "min_levels_of_separation"),
+        "concept_relationship": ("concept_id_1", "concept_id_2", "relationship_id", "invalid_reason"),
+    }
+    clinical = {table.name: tuple(table.event_columns.values()) for table in CLINICAL_TABLES}
+    return set((fixed | clinical)[name])
+
+
+def _stage(connection: Connection, places: dict[str, list[str]], options: OmopOptions) -> Iterator[TableReport]:
+    for name in places:
+        found_table(connection, name, _known(name) & set(columns_of(connection, name)))
     connection.execute(_queries.omop_tables)
     _read(connection, "person", _queries.read_person, {name: name for name in PERSON_FIELDS})
     _read(connection, "concept", _queries.read_concept, {name: name for name in CONCEPT_FIELDS})
-    if "death" in files:
+    if "death" in places:
         _read(connection, "death", _queries.read_death, {name: name for name in DEATH_FIELDS})
     for number, table in enumerate(CLINICAL_TABLES):
-        if table.name in files:
+        if table.name in places:
             _read(connection, table.name, _queries.read_events, table.event_columns, number)
+    connection.execute(_queries.tell_apart)
     connection.execute(_queries.index_tables)
-    _check(connection, files, options)
-    return _map(connection, files, options)
+    _check(connection, places, options)
+    return _map(connection, places, options)
 
 
 def _read(connection: Connection, table: str, statement: bytes, columns: dict[str, str], number: int = 0) -> None:
-    """Run a statement over raw_<table> with the columns it needs, absent ones as null."""
-    present = _columns(connection, table)
-    raw = sql.SQL("(select row, {} from {})").format(
+    """Run a statement over raw_<table> with the columns it needs, absent ones as null; `words` counts null words."""
+    present = set(columns_of(connection, table))
+    words = sql.SQL(" + ").join(_is_word(c) for c in columns.values() if c in present)
+    raw = sql.SQL("(select row, {} as words, {} from {})").format(
+        words,
         sql.SQL(", ").join(
-            sql.SQL("{} as {}").format(_column_or_null(column, present), sql.Identifier(name))
+            sql.SQL("{} as {}").format(_value(column, present), sql.Identifier(name))
             for name, column in columns.items()
         ),
         sql.Identifier(f"raw_{table}"),
@@ -272,20 +347,29 @@ def _read(connection: Connection, table: str, statement: bytes, columns: dict[st
     connection.execute(template.format(raw=raw, number=sql.Literal(number), table=sql.Literal(table)))
 
 
-def _columns(connection: Connection, table: str) -> set[str]:
-    return {name for (name,) in connection.execute(_queries.columns_of_raw, {"table": f"raw_{table}"})}
-
-
-def _column_or_null(column: str, present: set[str]) -> sql.Composable:
+def _value(column: str, present: set[str]) -> sql.Composable:
+    """A column of a raw table, or null where it is not there, or holds nothing or a word for nothing."""
     if column not in present:
         return sql.SQL("null::text")
-    return sql.SQL("nullif({}, '')").format(sql.Identifier(column))
+    return sql.SQL("case when {} in ({}) then null else {} end").format(
+        sql.Identifier(column), _words("", column), sql.Identifier(column)
+    )
 
 
-def _check(connection: Connection, files: dict[str, str], options: OmopOptions) -> None:
+def _is_word(column: str) -> sql.Composable:
+    return sql.SQL("coalesce({} in ({}), false)::integer").format(sql.Identifier(column), _words(None, column))
+
+
+def _words(nothing: str | None, column: str) -> sql.Composable:
+    is_code = column.endswith(CODE_COLUMNS) and column not in VALUE_COLUMNS
+    words = NULL_WORDS if is_code else NULL_WORDS_BUT_OF_CODES
+    return sql.SQL(", ").join(sql.Literal(word) for word in (nothing, *words) if word is not None)
+
+
+def _check(connection: Connection, places: dict[str, list[str]], options: OmopOptions) -> None:
     connection.execute(_queries.check)
-    for name, file in files.items():
-        connection.execute(_queries.name_file, {"table": name, "file": file})
+    for name, files in places.items():
+        name_files(connection, name, files)
     if not options.skip_bad_rows:
         check_problems(
             connection, hint="Correct the file, or load the rest with --skip-bad-rows (every rejected row is counted)."
@@ -293,7 +377,7 @@ def _check(connection: Connection, files: dict[str, str], options: OmopOptions) 
     connection.execute(_queries.reject)
 
 
-def _map(connection: Connection, files: dict[str, str], options: OmopOptions) -> Iterator[TableReport]:
+def _map(connection: Connection, places: dict[str, list[str]], options: OmopOptions) -> Iterator[TableReport]:
     first, second, third = (*options.concept_order, "source_value", "source_value")[:3]
     rules = {
         "first": first,
@@ -305,13 +389,15 @@ def _map(connection: Connection, files: dict[str, str], options: OmopOptions) ->
     }
     connection.execute(_queries.stage_events, rules)
     connection.execute(_queries.stage_persons, rules)
+    connection.execute(_queries.later_deaths)
     connection.execute(_queries.stage_deaths, rules)
     number_events(connection)
     connection.execute(_queries.stage_patients)
-    connection.execute(_queries.stage_concepts)
     for name in ("concept_relationship", "concept_ancestor"):
-        if name in files:
+        if name in places:
             connection.execute(getattr(_queries, f"stage_parents_from_{name}"))
             break
+    connection.execute(_queries.stage_concepts)
+    connection.execute(_queries.remarks)
     for row in connection.execute(_queries.reports):
         yield TableReport(*row)

@@ -1,12 +1,16 @@
 -- name: columns_of
--- columns of a table of the source schema, in any letter case
-select column_name from information_schema.columns
- where table_schema = %(schema)s and lower(table_name) = %(table)s order by ordinal_position;
+-- columns of a table, view, materialized view or foreign table, in any letter case, and whether we may read
+-- them. The information schema would hide materialized views, and whatever we have no right to.
+select c.relname, a.attname, a.atttypid = 'timestamptz'::regtype, has_column_privilege(c.oid, a.attnum, 'select')
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+ where n.nspname = %(schema)s and lower(c.relname) = %(table)s and c.relkind in ('r', 'p', 'v', 'm', 'f')
+ order by c.relname, a.attnum;
 
--- name: columns_of_raw
--- columns that a copied table has
-select attname::text from pg_attribute
- where attrelid = to_regclass('pg_temp.' || %(table)s) and attnum > 0 and not attisdropped;
+-- name: time_zone
+-- whether a time zone is known by this name
+select from pg_timezone_names where name = %(name)s;
 
 -- name: schema_standing
 -- whether one may look into a schema; no row where there is none
@@ -19,14 +23,15 @@ create temp table omop_person (
     race_concept_id bigint, ethnicity_concept_id bigint
 ) on commit drop;
 create temp table omop_code (
-    row bigint, faults text[], concept_id bigint, code text, name text, standard_concept text
+    row bigint, faults text[], concept_id bigint, vocabulary text, code text, name text, standard_concept text
 ) on commit drop;
 create temp table omop_death (row bigint, faults text[], person_id bigint, time timestamp) on commit drop;
 create temp table omop_event (
-    table_number integer, source_table text, row bigint, faults text[], key bigint, person_id bigint,
+    table_number integer, source_table text, row bigint, faults text[], words integer, key bigint, person_id bigint,
     concept_id bigint, source_concept_id bigint, source_value text, time timestamp, end_time timestamp,
-    visit_id text, numeric_value real, value_as_concept_id bigint, text_value text, unit_concept_id bigint,
-    unit text, care_site_id text
+    visit_id text, numeric_value real, number text, operator_concept_id bigint, value_as_string text,
+    value_as_concept_id bigint, value_source_value text, qualifier_concept_id bigint, qualifier_source_value text,
+    unit_concept_id bigint, unit text, care_site_id text
 ) on commit drop;
 
 -- name: read_person
@@ -48,7 +53,7 @@ select row, array_remove(array[
 -- VOCABULARY/CODE by concept id; concept 0 means none
 insert into pg_temp.omop_code
 select row, case when cast_concept_id is null then array['concept_id'] else array[]::text[] end, cast_concept_id,
-       vocabulary_id || '/' || concept_code, concept_name, standard_concept
+       vocabulary_id, vocabulary_id || '/' || concept_code, concept_name, standard_concept
   from (select r.*, ehrdb.to_bigint(concept_id) as cast_concept_id from {raw} r offset 0) r
  where cast_concept_id is distinct from 0;
 
@@ -74,15 +79,25 @@ select {number}, {table}, row, array_remove(array[
            case when end_datetime is not null and cast_end_datetime is null then 'end datetime' end,
            case when end_date is not null and cast_end_date is null then 'end date' end,
            case when value_as_number is not null and cast_value is null then 'value_as_number' end], null),
-       cast_key, cast_person_id, cast_concept_id, ehrdb.to_bigint(source_concept_id), source_value,
-       coalesce(cast_start_datetime, cast_start_date), coalesce(cast_end_datetime, cast_end_date), visit_id,
-       cast_value, ehrdb.to_bigint(value_as_concept_id), coalesce(value_as_string, value_source_value),
-       ehrdb.to_bigint(unit_concept_id), unit_source_value, care_site_id
+       words, cast_key, cast_person_id, cast_concept_id, ehrdb.to_bigint(source_concept_id), source_value,
+       coalesce(cast_start_datetime, cast_start_date), coalesce(cast_end_datetime, cast_end_date),
+       -- 11 and 11.0 are one visit.
+       coalesce(ehrdb.to_bigint(visit_id)::text, visit_id), cast_value, btrim(value_as_number),
+       ehrdb.to_bigint(operator_concept_id), coalesce(value_as_string, value_as_datetime),
+       ehrdb.to_bigint(value_as_concept_id), value_source_value, ehrdb.to_bigint(qualifier_concept_id),
+       qualifier_source_value, ehrdb.to_bigint(unit_concept_id), unit_source_value,
+       coalesce(ehrdb.to_bigint(care_site_id)::text, care_site_id)
   from (select r.*, ehrdb.to_bigint(key) as cast_key, ehrdb.to_bigint(person_id) as cast_person_id,
                ehrdb.to_bigint(concept_id) as cast_concept_id, ehrdb.to_value(value_as_number) as cast_value,
                ehrdb.to_time(start_date) as cast_start_date, ehrdb.to_time(start_datetime) as cast_start_datetime,
                ehrdb.to_time(end_date) as cast_end_date, ehrdb.to_time(end_datetime) as cast_end_datetime
           from {raw} r offset 0) r;
+
+-- name: tell_apart
+-- a code that several concepts share (DRG 014) names each of them only with its concept id
+update pg_temp.omop_code c set code = c.code || '#' || c.concept_id
+  from (select code from pg_temp.omop_code where code is not null group by code having count(*) > 1) shared
+ where shared.code = c.code;
 
 -- name: index_tables
 -- events look up their person and their codes
@@ -124,10 +139,6 @@ select r.source_table, r.row, 'person_id', 'is not in person (' || r.person_id |
   from referring r left join pg_temp.omop_person p using (person_id)
  where r.person_id is not null and p.person_id is null;
 
--- name: name_file
--- say which file a problem is in
-update pg_temp.load_problem set file = %(file)s where source_table = %(table)s;
-
 -- name: reject
 -- leave the rows with problems out
 delete from pg_temp.omop_person p using pg_temp.load_problem b where b.source_table = 'person' and b.row = p.row;
@@ -143,20 +154,25 @@ delete from pg_temp.omop_event e where not exists (select from pg_temp.omop_pers
 delete from pg_temp.omop_death d where not exists (select from pg_temp.omop_person p where p.person_id = d.person_id);
 
 -- name: stage_events
--- clinical rows as events; ties within a second go by table, then key
+-- clinical rows as events; ties within a second go by table, then key.
+-- A value is the first of: number (with an operator: text), string, concept, source value, qualifier; others that say
+-- something else are kept in `extra`.
 insert into pg_temp.event_staging (patient_id, row, time, end_time, code, numeric_value, text_value, unit, visit_id,
-                                   visit_class, source_table)
+                                   visit_class, source_table, extra)
 select e.person_id, row_number() over (order by e.table_number, e.key),
-       case when %(end_of_day)s and e.time = date_trunc('day', e.time) then e.time + interval '23:59' else e.time end,
-       case when %(end_of_day)s and e.end_time = date_trunc('day', e.end_time) then e.end_time + interval '23:59'
-            else e.end_time end,
+       -- A day's end does not lie behind the end that the source knows, and a visit lasts a minute at least.
+       case when moment.is_day and e.end_time >= e.time
+            then least(moment.time, moment.end_time - case when starts_with(e.source_table, 'visit_') then interval '1 minute'
+                                                           else interval '0' end)
+            else moment.time end,
+       moment.end_time,
        coalesce(
            case %(first)s when 'standard' then standard.code when 'source' then source.code else local.code end,
            case %(second)s when 'standard' then standard.code when 'source' then source.code else local.code end,
            case %(third)s when 'standard' then standard.code when 'source' then source.code else local.code end,
            local.code, 'OMOP/' || e.source_table || ':' || coalesce(e.concept_id::text, 'unknown')),
-       e.numeric_value, case when e.numeric_value is null then coalesce(value.name, e.text_value) end,
-       coalesce(e.unit, unit.name), e.visit_id,
+       case when operator.sign is null then e.numeric_value end, written.text,
+       coalesce(e.unit, case when unit.vocabulary = 'UCUM' then substr(unit.code, 6) else unit.name end), e.visit_id,
        case when e.source_table = 'visit_occurrence' then
                 case when e.concept_id = any (%(inpatient)s::bigint[]) then 'inpatient'
                      when e.concept_id = 9203 then 'emergency'
@@ -165,13 +181,47 @@ select e.person_id, row_number() over (order by e.table_number, e.key),
                      e.concept_id = any (%(icu)s::bigint[])
                   or exists (select from ehrdb.icu_care_site s where s.code = 'CARE_SITE/' || e.care_site_id))
                 then 'icu' end,
-       e.source_table
+       e.source_table,
+       case when num_nonnulls(e.numeric_value, e.value_as_string, value.name, e.value_source_value, qualifier.text) > 1
+            then nullif(jsonb_strip_nulls(jsonb_build_object(
+                'value_as_string', case when e.numeric_value is not null
+                    and not coalesce(ehrdb.to_value(e.value_as_string) = e.numeric_value, false)
+                    then e.value_as_string end,
+                'value_as_concept', case when coalesce(written.text, e.numeric_value::text) is distinct from value.name
+                    then value.name end,
+                'value_source_value', case when coalesce(
+                        lower(btrim(e.value_source_value)) <> lower(coalesce(written.text, ''))
+                    and replace(e.value_source_value, ' ', '') <> coalesce(written.text, '')
+                    and not coalesce(ehrdb.to_value(e.value_source_value) = e.numeric_value, false), false)
+                    then e.value_source_value end,
+                'qualifier', case when written.text is distinct from qualifier.text then qualifier.text end)), '{}') end
   from pg_temp.omop_event e
   left join pg_temp.omop_code standard on standard.concept_id = e.concept_id
   left join pg_temp.omop_code source on source.concept_id = e.source_concept_id
   left join pg_temp.omop_code value on value.concept_id = e.value_as_concept_id
   left join pg_temp.omop_code unit on unit.concept_id = e.unit_concept_id
- cross join lateral (select 'OMOP/' || e.source_table || ':' || e.source_value as code) local;
+  left join pg_temp.omop_code operation on operation.concept_id = e.operator_concept_id
+  left join pg_temp.omop_code qualification on qualification.concept_id = e.qualifier_concept_id
+ cross join lateral (select 'OMOP/' || e.source_table || ':' || e.source_value as code) local
+ cross join lateral (select coalesce(qualification.name, e.qualifier_source_value) as text) qualifier
+ cross join lateral (
+       select %(end_of_day)s and e.time = date_trunc('day', e.time) as is_day,
+              case when %(end_of_day)s and e.time = date_trunc('day', e.time) then e.time + interval '23:59'
+                   else e.time end as time,
+              case when %(end_of_day)s and e.end_time = date_trunc('day', e.end_time) then e.end_time + interval '23:59'
+                   else e.end_time end as end_time) moment
+ cross join lateral (
+       select case when e.numeric_value is null then null
+                   when e.operator_concept_id = 4171756 then '<' when e.operator_concept_id = 4172704 then '>'
+                   when e.operator_concept_id = 4171754 then '<=' when e.operator_concept_id = 4171755 then '>='
+                   when e.operator_concept_id = 4172703 then null
+                   when operation.name is not null then operation.name || ' '
+                   when ehrdb.to_value(substring(e.value_source_value, '^\s*[<>≤≥]=?(.*)$')) = e.numeric_value
+                        then substring(e.value_source_value, '^\s*([<>≤≥]=?)') end as sign) operator
+ cross join lateral (
+       select case when e.numeric_value is null
+                   then coalesce(e.value_as_string, value.name, e.value_source_value, qualifier.text)
+                   else operator.sign || e.number end as text) written;
 
 -- name: stage_persons
 -- birth first, demographics at the end of that day
@@ -186,6 +236,14 @@ select p.person_id, fact.row - 10,
   left join pg_temp.omop_code ethnicity on ethnicity.concept_id = p.ethnicity_concept_id
  cross join lateral (values (0, 'SNOMED/3950001'), (1, race.code), (2, sex.code), (3, ethnicity.code)) as fact (row, code)
  where fact.code is not null;
+
+-- name: later_deaths
+-- a patient dies once, at the last of the recorded deaths; nothing but this one is compatible with all
+insert into pg_temp.load_problem (source_table, row, column_name, problem)
+select 'death', row, 'person_id', 'has another death'
+  from (select row, row_number() over (partition by person_id order by time desc, row) as place from pg_temp.omop_death) d
+ where place > 1;
+delete from pg_temp.omop_death d using pg_temp.load_problem b where b.source_table = 'death' and b.row = d.row;
 
 -- name: stage_deaths
 -- death as an event
@@ -208,13 +266,15 @@ select e.patient_id, min(e.time) filter (where e.code = 'SNOMED/3950001' and e.s
  group by e.patient_id;
 
 -- name: stage_concepts
--- descriptions of the codes that occur; birth and death have the names that EHRSHOT gives them
+-- descriptions of the codes that occur, and of those above them; birth and death have the names that EHRSHOT gives them
 insert into pg_temp.concept_staging (code, concept_id, description, standard_concept)
 select distinct on (used.code) used.code, c.concept_id,
        case used.code when 'SNOMED/3950001' then 'Birth' when 'SNOMED/419620001' then 'Death'
             else coalesce(c.name, substr(used.code, strpos(used.code, ':') + 1)) end,
        c.standard_concept
-  from (select distinct code from pg_temp.event_staging) used
+  from (select code from pg_temp.event_staging
+        union select child_code from pg_temp.concept_parent_staging
+        union select parent_code from pg_temp.concept_parent_staging) used
   left join pg_temp.omop_code c on c.code = used.code
  order by used.code, c.standard_concept nulls last, c.concept_id;
 
@@ -230,7 +290,7 @@ with recursive edge as (
                         'Consists of', 'Is a']) with ordinality as kind (name, position) on kind.name = r.relationship_id
       join pg_temp.omop_code child on child.concept_id = ehrdb.to_bigint(r.concept_id_1)
       join pg_temp.omop_code parent on parent.concept_id = ehrdb.to_bigint(r.concept_id_2)
-     where coalesce(to_jsonb(r) ->> 'invalid_reason', '') = '' and child.concept_id <> parent.concept_id
+     where coalesce(to_jsonb(r) ->> 'invalid_reason', '') in ('', 'NULL', 'null', 'NA', '\N') and child.concept_id <> parent.concept_id
 ), best as materialized (
     select distinct child_code, parent_code from edge where place = 1
 ), reached (code) as (
@@ -249,6 +309,27 @@ select distinct child.code, parent.code
   join pg_temp.omop_code child on child.concept_id = ehrdb.to_bigint(a.descendant_concept_id)
   join pg_temp.omop_code parent on parent.concept_id = ehrdb.to_bigint(a.ancestor_concept_id)
  where coalesce(to_jsonb(a) ->> 'min_levels_of_separation', '1') = '1' and child.concept_id <> parent.concept_id;
+
+-- name: remarks
+-- what is worth a look though it is loaded
+insert into pg_temp.load_remark (source_table, remark, rows)
+select source_table, remark, count(*)
+  from pg_temp.event_staging s
+ cross join lateral (values ('ends before it starts', s.end_time < s.time),
+                            ('has further values, kept aside', s.extra is not null),
+                            ('shares its code with another concept', strpos(s.code, '#') > 0)
+                    ) as rule (remark, applies)
+ where rule.applies group by source_table, remark
+union all
+select e.source_table, rule.remark, sum(rule.times)
+  from pg_temp.omop_event e
+ cross join lateral (values ('words that stand for nothing (NULL, NA)', e.words),
+                            ('value concept is not in concept', (e.value_as_concept_id <> 0 and not exists (
+                                select from pg_temp.omop_code c where c.concept_id = e.value_as_concept_id))::integer),
+                            ('unit concept is not in concept', (e.unit_concept_id <> 0 and not exists (
+                                select from pg_temp.omop_code c where c.concept_id = e.unit_concept_id))::integer)
+                    ) as rule (remark, times)
+ where rule.times > 0 group by e.source_table, rule.remark;
 
 -- name: reports
 -- what became of each table's rows; a person is one row, whatever facts it becomes

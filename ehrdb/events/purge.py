@@ -16,7 +16,8 @@ _queries = Queries("ehrdb.events", "purge.sql")
 def purge(database: Database, patient_ids: Sequence[int]) -> dict[str, tuple[int, int]]:
     """Remove everything of these patients; rows of theirs before and after, per table.
 
-    Vectors that no other patient shows go as well. Raises NotFound for an unknown patient; nothing is removed
+    Vectors that no other patient shows go as well. Loads leave purged patients out, by a keyed hash of their ids,
+    unless told to let them return. Raises NotFound for an unknown patient; nothing is removed
     then.
     """
     ids = {"patient_ids": list(patient_ids)}
@@ -27,6 +28,7 @@ def purge(database: Database, patient_ids: Sequence[int]) -> dict[str, tuple[int
             raise NotFound(f"unknown patient {unknown[0]}", hint="See: select patient_id from ehr.patient;")
         before = _count(connection, patient_ids)
         connection.execute(_queries.purge_patients, ids)
+        connection.execute(_queries.bar_return, ids)
         after = _count(connection, patient_ids)
     return {table: (count, after[table]) for table, count in before.items()}
 

@@ -3,6 +3,11 @@
 select id from unnest(%(patient_ids)s::bigint[]) id
  where not exists (select from ehrdb.patient p where p.patient_id = id) order by id limit 1;
 
+-- name: bar_return
+-- who was purged does not come back with the next load
+insert into ehrdb.purged_patient (patient_hash)
+select ehrdb.patient_hash(id) from unnest(%(patient_ids)s::bigint[]) id on conflict do nothing;
+
 -- name: purge_patients
 -- everything of these patients
 select ehrdb.purge_patients(%(patient_ids)s::bigint[]);

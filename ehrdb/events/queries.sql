@@ -1,3 +1,21 @@
+-- name: know_source
+-- a row for whose turn it is to load this source
+insert into ehrdb.turn (what) values ('load ' || %(source)s) on conflict do nothing;
+
+-- name: try_lock_source
+-- whether this transaction is now the only one that loads this source: a row's lock, which readers cannot take
+select true from ehrdb.turn where what = 'load ' || %(source)s for update skip locked;
+
+-- name: who_loads
+-- the user, the process and the beginning of the oldest transaction that has a turn
+select a.usename, a.pid, to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS "UTC"')
+  from pg_locks l
+  join pg_stat_activity a using (pid)
+  join pg_database d on d.oid = l.database and d.datname = current_database()
+ where l.relation = 'ehrdb.turn'::regclass and l.mode = 'RowShareLock' and l.granted and l.pid <> pg_backend_pid()
+ order by a.xact_start
+ limit 1;
+
 -- name: whole_digest
 -- of files and settings, and of the care sites by which rows are read
 select sha256(%(digest)s || convert_to(coalesce(string_agg(code, ',' order by code), ''), 'UTF8'))
@@ -17,10 +35,48 @@ select source_table, rows_read, rows_loaded, rows_unmapped, rows_rejected, reaso
  order by ctid;
 
 -- name: remember
--- what this load left, for same_again
-insert into ehrdb.source as s (source, digest, patients)
-select %(source)s, %(digest)s, count(*) from ehrdb.patient where source = %(source)s
-on conflict (source) do update set digest = excluded.digest, patients = excluded.patients;
+-- what this load left, for same_again and gone_tables
+insert into ehrdb.source as s (source, digest, patients, tables)
+select %(source)s, %(digest)s, count(*),
+       (select coalesce(jsonb_object_agg(t.table_name, t.columns), '{}') from pg_temp.found_table t)
+  from ehrdb.patient where source = %(source)s
+on conflict (source) do update
+   set digest = excluded.digest, patients = excluded.patients, tables = excluded.tables;
+
+-- name: gone_tables
+-- tables and columns that the last load of the source had and this one has not
+select missing.name
+  from ehrdb.source s
+ cross join jsonb_each(s.tables) as had (table_name, columns)
+  left join pg_temp.found_table f on f.table_name = had.table_name
+ cross join lateral (
+       select had.table_name as name where f.table_name is null
+       union all
+       select had.table_name || '.' || c.name from jsonb_array_elements_text(had.columns) as c (name)
+        where f.table_name is not null and c.name <> all (f.columns)) missing
+ where s.source = %(source)s and had.table_name <> all (%(allowed)s::text[]) and missing.name <> all (%(allowed)s::text[])
+ order by 1;
+
+-- name: this_load
+-- whose load this is
+insert into pg_temp.this_load values (%(source)s);
+
+-- name: found_table
+-- a table that this load reads, and its columns
+insert into pg_temp.found_table (table_name, columns) values (%(table)s, %(columns)s);
+
+-- name: leave_purged_out
+-- patients who were purged do not come back
+delete from pg_temp.patient_staging s using ehrdb.purged_patient p where p.patient_hash = ehrdb.patient_hash(s.patient_id);
+
+-- name: leave_their_events_out
+-- nor do their events
+delete from pg_temp.event_numbered n
+ where not exists (select from pg_temp.patient_staging s where s.patient_id = n.patient_id);
+
+-- name: let_return
+-- patients who were purged and are wanted again
+delete from ehrdb.purged_patient p using pg_temp.patient_staging s where p.patient_hash = ehrdb.patient_hash(s.patient_id);
 
 -- name: roomy
 -- millions of rows are sorted three times; with less memory each goes through files
@@ -43,7 +99,14 @@ create temp table concept_staging (
 create temp table concept_parent_staging (child_code text, parent_code text) on commit drop;
 create temp table custom_text_staging (vocabulary text, code text, description text) on commit drop;
 create temp table report_staging (patient_id bigint, time timestamp, findings integer) on commit drop;
+create temp table this_load (source text) on commit drop;
+create temp table found_table (table_name text primary key, columns text[]) on commit drop;
+create temp table load_remark (source_table text, remark text, rows bigint) on commit drop;
 create temp table load_problem (file text, source_table text, row bigint, column_name text, problem text) on commit drop;
+
+-- name: remarks
+-- what to look at, of rows that were loaded
+select source_table, remark, sum(rows)::bigint from pg_temp.load_remark group by 1, 2 order by 1, 2;
 
 -- name: first_problem
 -- where to look first, and how many problems there are
@@ -62,8 +125,11 @@ select s.patient_id, s.time, s.end_time,
 -- events that may be as they are but deserve a look
 select count(*), count(*) filter (where n.time < s.birth_time and isfinite(n.time)) as before_birth,
        count(*) filter (where n.time > s.death_time) as after_death,
-       count(*) filter (where n.time > now()::timestamp and isfinite(n.time)) as in_the_future
-  from pg_temp.event_numbered n join pg_temp.patient_staging s using (patient_id);
+       count(*) filter (where n.time > now()::timestamp and isfinite(n.time)) as in_the_future,
+       count(*) filter (where u.dimension = '' and n.numeric_value is not null) as of_unknown_unit
+  from pg_temp.event_numbered n
+  join pg_temp.patient_staging s using (patient_id)
+  left join ehrdb.unit u on u.unit = n.unit;
 
 -- name: compare
 -- which patients are new, changed, unchanged or gone, by fingerprints of everything they have
@@ -113,7 +179,7 @@ select ehrdb.purge_patients(array(select patient_id from pg_temp.patient_change 
 delete from ehrdb.event e using pg_temp.patient_change c where c.patient_id = e.patient_id and c.change = 'changed';
 
 -- name: add_concepts
--- codes and units that are new, descriptions that differ
+-- codes and units that are new
 insert into ehrdb.unit (unit)
 select distinct n.unit from pg_temp.event_numbered n
  where n.unit is not null and not exists (select from ehrdb.unit u where u.unit = n.unit)
@@ -126,13 +192,18 @@ select i.code, i.vocabulary, i.concept_id, i.description, i.standard_concept, i.
   from pg_temp.concept_incoming i
  where not exists (select from ehrdb.concept c where c.code = i.code)
 on conflict do nothing;
+create temp table code_used on commit drop as
+select code, count(*) as events from pg_temp.event_numbered group by code;
 insert into ehrdb.concept (code, vocabulary)
 select distinct named.code, split_part(named.code, '/', 1)
-  from (select code from pg_temp.event_numbered union all select child_code from pg_temp.concept_parent_staging
+  from (select code from pg_temp.code_used union all select child_code from pg_temp.concept_parent_staging
         union all select parent_code from pg_temp.concept_parent_staging) named
  where named.code is not null and not exists (select from ehrdb.concept c where c.code = named.code)
 on conflict do nothing;
-create temp table concept_changed on commit drop as
+
+-- name: change_concepts
+-- descriptions, texts and relations as this load has them: what differs is changed, what left the files leaves
+create temp table concept_changed (code_id integer) on commit drop;
 with updated as (
     update ehrdb.concept c
        set concept_id = i.concept_id, description = i.description, standard_concept = i.standard_concept,
@@ -142,30 +213,76 @@ with updated as (
        and (c.concept_id, c.description, c.standard_concept, c.extra)
            is distinct from (i.concept_id, i.description, i.standard_concept, i.extra)
     returning c.code_id
-), linked as (
-    insert into ehrdb.concept_parent (child_id, parent_id)
-    select distinct child.code_id, parent.code_id
-      from pg_temp.concept_parent_staging s
-      join ehrdb.concept child on child.code = s.child_code
-      join ehrdb.concept parent on parent.code = s.parent_code
-        on conflict do nothing
-    returning child_id
+), undescribed as (
+    -- A code that occurs and is described no more; another source may describe it.
+    update ehrdb.concept c set description = null
+      from pg_temp.code_used u
+     where c.code = u.code and c.description is not null
+       and not exists (select from pg_temp.concept_incoming i where i.code = u.code)
+       and not exists (select from ehrdb.source s where s.source <> (select l.source from pg_temp.this_load l))
+    returning c.code_id
 ), renamed as (
-    insert into ehrdb.custom_text as t (vocabulary, code, description)
-    select distinct on (vocabulary, lower(trim(code))) vocabulary, lower(trim(code)), description
+    insert into ehrdb.custom_text as t (vocabulary, code, description, source)
+    select distinct on (vocabulary, lower(trim(code))) vocabulary, lower(trim(code)), description, (select l.source from pg_temp.this_load l)
       from pg_temp.custom_text_staging
-        on conflict (vocabulary, code) do update set description = excluded.description
-     where t.description is distinct from excluded.description
+        on conflict (vocabulary, code) do update set description = excluded.description, source = excluded.source
+     where (t.description, t.source) is distinct from (excluded.description, excluded.source)
+    returning t.vocabulary
+), unnamed as (
+    delete from ehrdb.custom_text t
+     where t.source = (select l.source from pg_temp.this_load l)
+       and not exists (select from pg_temp.custom_text_staging s
+                        where s.vocabulary = t.vocabulary and lower(trim(s.code)) = t.code)
     returning t.vocabulary
 )
-select code_id from updated
-union select child_id from linked
-union select c.code_id from ehrdb.concept c where c.vocabulary in (select vocabulary from renamed);
+insert into pg_temp.concept_changed (code_id)
+select code_id from updated union select code_id from undescribed
+union select c.code_id from ehrdb.concept c
+       where c.vocabulary in (select vocabulary from renamed union all select vocabulary from unnamed);
+
+-- name: change_relations
+-- parents of codes, likewise
+create temp table relation on commit drop as
+select distinct child.code_id as child_id, parent.code_id as parent_id
+  from pg_temp.concept_parent_staging s
+  join ehrdb.concept child on child.code = s.child_code
+  join ehrdb.concept parent on parent.code = s.parent_code;
+create index on pg_temp.relation (child_id, parent_id);
+analyze pg_temp.relation;
+with new as (
+    insert into ehrdb.concept_parent (child_id, parent_id, sources)
+    select r.child_id, r.parent_id, array[(select l.source from pg_temp.this_load l)] from pg_temp.relation r
+     where not exists (select from ehrdb.concept_parent p where p.child_id = r.child_id and p.parent_id = r.parent_id)
+    returning child_id
+)
+insert into pg_temp.concept_changed (code_id) select child_id from new;
+update ehrdb.concept_parent p set sources = p.sources || (select l.source from pg_temp.this_load l)
+  from pg_temp.relation r
+ where p.child_id = r.child_id and p.parent_id = r.parent_id and (select l.source from pg_temp.this_load l) <> all (p.sources);
+create temp table relation_gone on commit drop as
+select p.child_id, p.parent_id, p.sources
+  from ehrdb.concept_parent p
+ where (select l.source from pg_temp.this_load l) = any (p.sources)
+   and not exists (select from pg_temp.relation r where r.child_id = p.child_id and r.parent_id = p.parent_id);
+delete from ehrdb.concept_parent p using pg_temp.relation_gone g
+ where p.child_id = g.child_id and p.parent_id = g.parent_id and cardinality(g.sources) = 1;
+update ehrdb.concept_parent p set sources = array_remove(p.sources, (select l.source from pg_temp.this_load l)) from pg_temp.relation_gone g
+ where p.child_id = g.child_id and p.parent_id = g.parent_id;
+insert into pg_temp.concept_changed (code_id)
+select child_id from pg_temp.relation_gone where cardinality(sources) = 1;
 
 -- name: mark_described
--- patients whose text changes because a description did
-insert into ehrdb.changed_patient (patient_id)
-select distinct e.patient_id from ehrdb.event e join pg_temp.concept_changed using (code_id);
+-- patients whose text or labels may change with a description or a relation: their codes, and all below them
+with recursive affected (code_id) as (
+    select code_id from pg_temp.concept_changed
+    union
+    select p.child_id from affected a join ehrdb.concept_parent p on p.parent_id = a.code_id
+), marked as (
+    insert into ehrdb.changed_patient (patient_id)
+    select distinct e.patient_id from ehrdb.event e join affected using (code_id)
+    returning patient_id
+)
+select (select count(distinct code_id) from pg_temp.concept_changed), (select count(*) from marked);
 
 -- name: drop_indexes
 -- of a table without events; building them at the end is faster than keeping them up to date
@@ -229,11 +346,37 @@ on conflict (patient_id) do update
 insert into ehrdb.changed_patient (patient_id)
 select patient_id from pg_temp.patient_change where change in ('new', 'changed');
 
--- name: upsert_reports
--- radiology findings, replaced whole per patient
-delete from ehrdb.radiology_report r using pg_temp.report_staging s where s.patient_id = r.patient_id;
+-- name: change_reports
+-- radiology findings as this load has them; patients with other ones than before are marked
+create temp table report_changed on commit drop as
+with old as (
+    select r.patient_id, r.time, r.findings
+      from ehrdb.radiology_report r join ehrdb.patient p using (patient_id) where p.source = (select l.source from pg_temp.this_load l)
+), new as (
+    select s.patient_id, s.time, s.findings from pg_temp.report_staging s join ehrdb.patient p using (patient_id)
+)
+select patient_id from (table old except all table new) gone
+union
+select patient_id from (table new except all table old) came;
+delete from ehrdb.radiology_report r using pg_temp.report_changed c where c.patient_id = r.patient_id;
 insert into ehrdb.radiology_report (patient_id, time, findings)
-select s.patient_id, s.time, s.findings from pg_temp.report_staging s join ehrdb.patient p using (patient_id);
+select s.patient_id, s.time, s.findings from pg_temp.report_staging s join pg_temp.report_changed using (patient_id);
+insert into ehrdb.changed_patient (patient_id) select patient_id from pg_temp.report_changed;
+
+-- name: count_reports
+-- how many patients have other findings
+select count(*) from pg_temp.report_changed;
+
+-- name: placed
+-- of how many events a format's rules know the category; others pass for conditions, which SNOMED's and ICD's may be
+select s.rules, sum(u.events)::bigint,
+       coalesce(sum(u.events) filter (where m.code_id is not null or c.vocabulary = 'SNOMED'
+                                         or starts_with(c.vocabulary, 'ICD')), 0)::bigint
+  from (select distinct rules from ehrdb.category_rule) s
+ cross join pg_temp.code_used u
+  join ehrdb.concept c on c.code = u.code
+  left join (select distinct rules, code_id from ehrdb.matched_category) m on m.rules = s.rules and m.code_id = c.code_id
+ group by s.rules order by s.rules;
 
 -- name: next_load
 -- number of this load

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +11,8 @@ from psycopg import sql
 from ehrdb.database import Connection, Database, extension_schema, require_whole
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import ConfigError, InputError, NotFound
-from ehrdb.events.files import copy_file
+from ehrdb.events.files import copy_table, name_files
+from ehrdb.events.folder import Part
 from ehrdb.events.merge import check_problems
 from ehrdb.frames import Kinds, copy_frame
 from ehrdb.prediction.tasks import IMPORTED, LabelResult, Task, benchmark_tasks, find_task, label, put_task
@@ -20,6 +22,9 @@ from ehrdb.queries import Queries
 _queries = Queries("ehrdb.prediction", "label_files.sql")
 _LARGEST = {"binary": 1, "multiclass": 3, "multilabel": 2**14 - 1}
 _LABELED = "labeled_patients.csv"
+_SHARD = re.compile(
+    r"(part|shard|chunk)?[-_. ]*\d.*|train|training|tuning|val|validation|held_out|test|labels", re.IGNORECASE
+)
 
 
 def load_labels(database: Database, path: Path, task: str | None = None) -> list[LabelResult]:
@@ -27,17 +32,18 @@ def load_labels(database: Database, path: Path, task: str | None = None) -> list
 
     path: a parquet or CSV file, or a folder of them, with patient_id (or subject_id), prediction_time and value (or
     boolean_value, integer_value), for `task`; or, without `task`, EHRSHOT's folder of `TASK/labeled_patients.csv`.
-    All or nothing. Raises InputError naming file, row, column and patient; ConfigError for a task that has a rule
-    of the site's own.
+    A file with a column `task` gives only that task's rows. All or nothing. Two values at one moment are refused,
+    but for the benchmark's tasks, which have such. Raises InputError naming file, row, column and patient;
+    ConfigError for a task that has a rule of the site's own.
     """
+    names: list[str] = []
     with database.transaction() as connection:
         require_whole(connection)
         for name, files in _label_files(path, task).items():
             put_task(connection, _imported(connection, name))
             connection.execute(_queries.remove_labels, {"task": name})
-            for file in files:
-                _load_file(connection, find_task(connection, name), file)
-        names = list(_label_files(path, task))
+            _load_files(connection, find_task(connection, name), files)
+            names.append(name)
     return label(database, names)
 
 
@@ -84,18 +90,43 @@ def export_predictions(
 
 
 def _label_files(path: Path, task: str | None) -> dict[str, list[Path]]:
-    if task:
-        files = sorted(f for f in path.rglob("*") if f.suffix in (".parquet", ".csv")) if path.is_dir() else [path]
-        found = {task: files}
-    else:
+    """Files of labels by task."""
+    if task is None:
         found = {file.parent.name: [file] for file in sorted(path.glob(f"*/{_LABELED}"))}
-    if not found or not all(file.is_file() for files in found.values() for file in files or [path / "none"]):
+    elif path.is_dir():
+        found = {task: _files_of(path, task)}
+    else:
+        found = {task: [path]}
+    if not found or not all(files and all(file.is_file() for file in files) for files in found.values()):
         raise InputError(
             "holds no labels",
             file=path,
             hint=f"Name a parquet or CSV file with --task, or a folder of TASK/{_LABELED}.",
         )
     return found
+
+
+def _files_of(folder: Path, task: str) -> list[Path]:
+    """A task's files in a folder: those named after it, or all, where they are the shards of one set of labels."""
+    files = [
+        f for f in sorted(folder.rglob("*")) if f.suffix in (".parquet", ".csv") and not f.name.startswith((".", "_"))
+    ]
+    named = [f for f in files if task in (f.stem, *f.relative_to(folder).parent.parts)]
+    if named:
+        return named
+    others = sorted({name for f in files for name in _names(f.relative_to(folder)) if not _SHARD.fullmatch(name)})
+    if len(others) > 1:
+        raise InputError(
+            f"holds labels of several tasks ({', '.join(others[:5])}), none of them named {task}",
+            file=folder,
+            hint="Name the file or folder of one task.",
+        )
+    return files
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    """What in a path may name a task: the folders, or the file where there are none."""
+    return path.parent.parts or (path.stem,)
 
 
 def _imported(connection: Connection, name: str) -> Task:
@@ -109,12 +140,20 @@ def _imported(connection: Connection, name: str) -> Task:
     return Task(name, known.group, known.description, {"shape": IMPORTED, "kind": known.kind})
 
 
-def _load_file(connection: Connection, task: Task, file: Path) -> None:
-    copy_file(connection, file, "raw_label", required=("prediction_time",))
-    values = {"file": str(file), "task": task.name, "largest": _LARGEST[task.kind]}
-    connection.execute(_queries.stage_labels)
+def _load_files(connection: Connection, task: Task, files: list[Path]) -> None:
+    copy_table(connection, [Part(file) for file in files], "label", required=("prediction_time",))
+    values = {
+        "task": task.name,
+        "largest": _LARGEST[task.kind],
+        # The benchmark's own labels differ within a minute, where two results do.
+        "may_differ": task.name in benchmark_tasks(),
+    }
+    connection.execute(_queries.stage_labels, values)
+    if connection.execute(_queries.any_label).fetchone() is None:
+        raise InputError(f"holds no labels of task {task.name}", file=files[0])
     connection.execute(_queries.problem_table)
     connection.execute(_queries.check_labels, values)
+    name_files(connection, "label", [str(file) for file in files])
     check_problems(connection)
     connection.execute(_queries.add_labels, values)
     connection.execute(_queries.drop_staging)

@@ -7,7 +7,12 @@ select r.row, ehrdb.to_bigint(coalesce(j.fields ->> 'patient_id', j.fields ->> '
   from pg_temp.raw_label r
  cross join lateral (select to_jsonb(r) as fields) j
  cross join lateral (select coalesce(nullif(j.fields ->> 'value', ''), nullif(j.fields ->> 'boolean_value', ''),
-                                     nullif(j.fields ->> 'integer_value', '')) as value) v;
+                                     nullif(j.fields ->> 'integer_value', '')) as value) v
+ where coalesce(j.fields ->> 'task', %(task)s) = %(task)s;
+
+-- name: any_label
+-- whether there is one
+select from pg_temp.label_staging limit 1;
 
 -- name: problem_table
 -- what cannot be loaded
@@ -17,9 +22,10 @@ create temp table if not exists load_problem (
 
 -- name: check_labels
 -- rows that cannot be labels
-insert into pg_temp.load_problem (file, source_table, row, column_name, problem)
-select %(file)s, 'label', s.row, rule.column_name, rule.problem
-  from pg_temp.label_staging s
+insert into pg_temp.load_problem (source_table, row, column_name, problem)
+select 'label', s.row, rule.column_name, rule.problem
+  from (select l.*, first_value(value) over (partition by patient_id, prediction_time order by row) as first
+          from pg_temp.label_staging l) s
   left join ehrdb.patient p using (patient_id)
  cross join lateral (values
        ('patient_id', 'is not a whole number', s.patient_id is null),
@@ -27,7 +33,9 @@ select %(file)s, 'label', s.row, rule.column_name, rule.problem
         s.patient_id is not null and p.patient_id is null),
        ('prediction_time', format('patient %%s: is not a date or time', s.patient_id), s.prediction_time is null),
        ('value', format('patient %%s: is not a class of task %%s', s.patient_id, %(task)s::text),
-        s.value is null or s.value not between 0 and %(largest)s)
+        s.value is null or s.value not between 0 and %(largest)s),
+       ('value', format('patient %%s: has another value at the same moment above', s.patient_id),
+        s.value <> s.first and not %(may_differ)s)
        ) as rule (column_name, problem, is_broken)
  where rule.is_broken;
 

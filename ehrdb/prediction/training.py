@@ -101,7 +101,7 @@ def embed_labels(
         models = registry.models(connection, encoder)
     for model in models:
         _plan(database, model, task)
-        failed = _embed(database, model, partial(load_encoder, model), progress)
+        failed = embed_all(database, model, partial(load_encoder, model), progress)
         if failed:
             raise TrainingError(
                 f"task {task_name}: {failed} timelines could not be embedded",
@@ -110,7 +110,7 @@ def embed_labels(
     return _plan(database, encoder, task)
 
 
-def _embed(
+def embed_all(
     database: Database, model: RegisteredEncoder, load_encoder: Callable[[], Encoder], progress: Progress
 ) -> int:
     """Embed what is queued, and wait for what others (a running worker) hold: theirs counts as well, and what they

@@ -10,9 +10,11 @@ create table ehrdb.concept (
     extra            jsonb
 );
 
+-- `sources`: whose last load has this relation; one that no load has any more goes. Empty: added by hand, stays.
 create table ehrdb.concept_parent (
     child_id  integer not null references ehrdb.concept on delete cascade,
     parent_id integer not null references ehrdb.concept on delete cascade,
+    sources   text[] not null default '{}',
     primary key (child_id, parent_id)
 );
 create index concept_parent_by_parent on ehrdb.concept_parent (parent_id);
@@ -21,13 +23,48 @@ create table ehrdb.custom_text (
     vocabulary  text collate "C" not null,
     code        text collate "C" not null,
     description text not null,
+    source      text,
     primary key (vocabulary, code)
 );
 
+-- Units as written. Where UCUM knows one: what it measures (its base units), and value * factor + shift in those;
+-- units of one dimension can be converted. Empty dimension: not looked up yet, or unknown.
 create table ehrdb.unit (
-    unit_id integer generated always as identity primary key,
-    unit    text collate "C" not null unique
+    unit_id   integer generated always as identity primary key,
+    unit      text collate "C" not null unique,
+    dimension text collate "C",
+    factor    float8,
+    shift     float8
 );
+
+-- How units are written besides UCUM, in lower case. A site adds its own.
+create table ehrdb.unit_synonym (
+    unit text collate "C" primary key check (unit = lower(unit)),
+    ucum text collate "C" not null
+);
+insert into ehrdb.unit_synonym (unit, ucum) values
+    ('mg/dl', 'mg/dL'), ('g/dl', 'g/dL'), ('ug/dl', 'ug/dL'), ('mcg/dl', 'ug/dL'), ('ng/ml', 'ng/mL'),
+    ('ug/ml', 'ug/mL'), ('mcg/ml', 'ug/mL'), ('pg/ml', 'pg/mL'), ('mg/l', 'mg/L'), ('g/l', 'g/L'), ('ug/l', 'ug/L'),
+    ('mcg/l', 'ug/L'), ('ng/dl', 'ng/dL'), ('mg%', 'mg/dL'), ('gm/dl', 'g/dL'), ('mcg', 'ug'), ('gm', 'g'),
+    ('mmol/l', 'mmol/L'), ('umol/l', 'umol/L'), ('nmol/l', 'nmol/L'), ('pmol/l', 'pmol/L'), ('meq/l', 'meq/L'),
+    ('milligram per deciliter', 'mg/dL'), ('gram per deciliter', 'g/dL'), ('gram per liter', 'g/L'),
+    ('millimole per liter', 'mmol/L'), ('micromole per liter', 'umol/L'), ('milliequivalent per liter', 'meq/L'),
+    ('milligram per liter', 'mg/L'), ('nanogram per milliliter', 'ng/mL'), ('picogram per milliliter', 'pg/mL'),
+    ('k/ul', '10*3/uL'), ('10^3/ul', '10*3/uL'), ('10*3/ul', '10*3/uL'), ('10^9/l', '10*9/L'),
+    ('10*9/l', '10*9/L'), ('m/ul', '10*6/uL'), ('10^6/ul', '10*6/uL'), ('10*6/ul', '10*6/uL'), ('10^12/l', '10*12/L'),
+    ('10*12/l', '10*12/L'), ('/ul', '/uL'), ('#/ul', '/uL'), ('iu/l', '[iU]/L'), ('u/l', 'U/L'), ('iu/ml', '[iU]/mL'),
+    ('u/ml', 'U/mL'), ('miu/l', 'm[iU]/L'), ('miu/ml', 'm[iU]/mL'), ('percent', '%'), ('bpm', '/min'),
+    ('beats/min', '/min'), ('breaths/min', '/min'), ('insp/min', '/min'), ('per minute', '/min'), ('mmhg', 'mm[Hg]'),
+    ('mm hg', 'mm[Hg]'), ('millimeter mercury column', 'mm[Hg]'), ('cmh2o', 'cm[H2O]'), ('kgs', 'kg'),
+    ('kilogram', 'kg'), ('gram', 'g'), ('lb', '[lb_av]'), ('lbs', '[lb_av]'), ('pound', '[lb_av]'),
+    ('oz', '[oz_av]'), ('ounce', '[oz_av]'), ('ounces', '[oz_av]'), ('in', '[in_i]'), ('inch', '[in_i]'),
+    ('inches', '[in_i]'), ('centimeter', 'cm'), ('meter', 'm'), ('f', '[degF]'), ('°f', '[degF]'), ('degf', '[degF]'),
+    ('deg f', '[degF]'), ('c', 'Cel'), ('°c', 'Cel'), ('degc', 'Cel'), ('deg c', 'Cel'), ('kg/m^2', 'kg/m2'),
+    ('m^2', 'm2'), ('sec', 's'), ('minutes', 'min'), ('hr', 'h'), ('hour', 'h'), ('hours', 'h'), ('day', 'd'),
+    ('days', 'd'), ('weeks', 'wk'), ('months', 'mo'), ('year', 'a'), ('years', 'a'), ('grams', 'g'), ('ml', 'mL'),
+    ('meq', 'meq'), ('meq.', 'meq'), ('meq/hour', 'meq/h'), ('meq./hour', 'meq/h'), ('ml/hr', 'mL/h'),
+    ('ml/hour', 'mL/h'), ('ml/min', 'mL/min'), ('mg/hour', 'mg/h'), ('mcg/hour', 'ug/h'), ('mcg/min', 'ug/min'),
+    ('mcg/kg/min', 'ug/kg/min'), ('mcg/kg/hour', 'ug/kg/h'), ('grams/hour', 'g/h'), ('grams/min', 'g/min');
 
 create table ehrdb.patient (
     patient_id  bigint primary key,
@@ -102,7 +139,19 @@ create table ehrdb.load_report (
 create table ehrdb.source (
     source   text primary key,
     digest   bytea,
-    patients bigint not null
+    patients bigint not null,
+    tables   jsonb not null default '{}'  -- what was there: its tables, each with the columns that were read
+);
+
+-- Patients who were purged do not return with the next load. Only a keyed hash of their id is kept: who has neither
+-- the key nor the source cannot tell whom.
+create table ehrdb.purge_key (
+    key bytea primary key
+);
+insert into ehrdb.purge_key values (uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
+create table ehrdb.purged_patient (
+    patient_hash bytea primary key,
+    purged_at    timestamptz not null default now()
 );
 
 -- Care sites that are intensive care units: the 25 of EHRSHOT's ICU task. A site adds its own codes.

@@ -70,7 +70,37 @@ select 'paper', * from (values
     (21, 'descendant', 'SNOMED/105590001', 'medications'),
     (22, 'descendant', 'SNOMED/108252007', 'labs'),
     (23, 'descendant', 'SNOMED/430925007', 'labs'),
-    (24, 'descendant', 'SNOMED/71388002', 'procedures')) as rule;
+    (24, 'descendant', 'SNOMED/71388002', 'procedures'),
+    -- Codes of MEDS, as its extractions of MIMIC-IV, eICU and others begin.
+    (101, 'code', 'MEDS_BIRTH', 'demographics'),
+    (102, 'prefix', 'GENDER//', 'demographics'),
+    (103, 'prefix', 'RACE//', 'demographics'),
+    (104, 'prefix', 'ETHNICITY//', 'demographics'),
+    (105, 'prefix', 'DEMOGRAPHIC', 'demographics'),
+    (106, 'prefix', 'HOSPITAL_ADMISSION', 'visits'),
+    (107, 'prefix', 'HOSPITAL_DISCHARGE', 'visits'),
+    (108, 'prefix', 'ICU_ADMISSION', 'visits'),
+    (109, 'prefix', 'ICU_DISCHARGE', 'visits'),
+    (110, 'prefix', 'ED_REGISTRATION', 'visits'),
+    (111, 'prefix', 'ED_OUT', 'visits'),
+    (112, 'prefix', 'TRANSFER_TO', 'visits'),
+    (113, 'prefix', 'ADMISSION//', 'visits'),
+    (114, 'prefix', 'DISCHARGE//', 'visits'),
+    (115, 'prefix', 'ENCOUNTER//', 'visits'),
+    (116, 'prefix', 'MEDICATION', 'medications'),
+    (117, 'prefix', 'INFUSION', 'medications'),
+    (118, 'prefix', 'DRUG//', 'medications'),
+    (119, 'prefix', 'IMMUNIZATION', 'medications'),
+    (120, 'prefix', 'PROCEDURE', 'procedures'),
+    (121, 'prefix', 'HCPCS//', 'procedures'),
+    (122, 'prefix', 'LAB//', 'labs'),
+    (123, 'prefix', 'VITAL', 'labs'),
+    (124, 'prefix', 'MEASUREMENT', 'labs'),
+    (125, 'prefix', 'SUBJECT_WEIGHT', 'labs'),
+    (126, 'prefix', 'SUBJECT_FLUID_OUTPUT', 'labs'),
+    (127, 'prefix', 'DIAGNOSIS', 'conditions'),
+    (128, 'prefix', 'CONDITION//', 'conditions'),
+    (129, 'prefix', 'DRG//', 'conditions')) as rule;
 insert into ehrdb.category_rule (rules, rule, kind, pattern, category)
 select 'corrected', rule, kind, pattern, category from ehrdb.category_rule where rules = 'paper';
 
@@ -181,6 +211,42 @@ select 'paper', position, unnest(codes) from (values
     (22, array['LOINC/3094-0', 'SNOMED/105011006']),
     (23, array['LOINC/2160-0', 'SNOMED/113075003']),
     (24, array['LOINC/33037-3', 'LOINC/41276-7', 'SNOMED/25469001'])) as concept (position, codes);
+
+-- Codes of MEDS (A//B) without parents say by their description what they are: LOINC's own names, in lower case, and
+-- those of bedside charts.
+create table ehrdb.aggregated_name (
+    name text collate "C" primary key check (name = lower(name)),
+    code text collate "C" not null
+);
+insert into ehrdb.aggregated_name (name, code) values
+    ('body weight', 'LOINC/29463-7'), ('body height', 'LOINC/8302-2'),
+    ('body mass index (bmi) [ratio]', 'LOINC/39156-5'), ('body mass index', 'LOINC/39156-5'),
+    ('body surface area', 'LOINC/8277-6'), ('heart rate', 'LOINC/8867-4'), ('respiratory rate', 'LOINC/9279-1'),
+    ('systolic blood pressure', 'LOINC/8480-6'), ('non invasive blood pressure systolic', 'LOINC/8480-6'),
+    ('arterial blood pressure systolic', 'LOINC/8480-6'), ('diastolic blood pressure', 'LOINC/8462-4'),
+    ('non invasive blood pressure diastolic', 'LOINC/8462-4'), ('arterial blood pressure diastolic', 'LOINC/8462-4'),
+    ('body temperature', 'LOINC/8310-5'), ('temperature fahrenheit', 'LOINC/8310-5'),
+    ('temperature celsius', 'LOINC/8310-5'), ('oxygen saturation in arterial blood', 'LOINC/LP21258-6'),
+    ('oxygen saturation in arterial blood by pulse oximetry', 'LOINC/LP21258-6'),
+    ('o2 saturation pulseoxymetry', 'LOINC/LP21258-6'),
+    ('hemoglobin [mass/volume] in blood', 'LOINC/718-7'),
+    ('hematocrit [volume fraction] of blood by automated count', 'LOINC/4544-3'),
+    ('hematocrit [volume fraction] of blood', 'LOINC/20570-8'),
+    ('erythrocytes [#/volume] in blood by automated count', 'LOINC/789-8'),
+    ('erythrocytes [#/volume] in blood', 'LOINC/26453-1'),
+    ('leukocytes [#/volume] in blood by automated count', 'LOINC/6690-2'),
+    ('platelets [#/volume] in blood by automated count', 'LOINC/777-3'),
+    ('sodium [moles/volume] in serum or plasma', 'LOINC/2951-2'), ('sodium [moles/volume] in blood', 'LOINC/2947-0'),
+    ('potassium [moles/volume] in serum or plasma', 'LOINC/2823-3'),
+    ('potassium [moles/volume] in blood', 'LOINC/6298-4'),
+    ('chloride [moles/volume] in serum or plasma', 'LOINC/2075-0'),
+    ('chloride [moles/volume] in blood', 'LOINC/2069-3'),
+    ('carbon dioxide, total [moles/volume] in serum or plasma', 'LOINC/2028-9'),
+    ('calcium [mass/volume] in serum or plasma', 'LOINC/17861-6'),
+    ('glucose [mass/volume] in serum or plasma', 'LOINC/2345-7'), ('glucose [mass/volume] in blood', 'LOINC/2339-0'),
+    ('urea nitrogen [mass/volume] in serum or plasma', 'LOINC/3094-0'),
+    ('creatinine [mass/volume] in serum or plasma', 'LOINC/2160-0'),
+    ('anion gap in serum or plasma', 'LOINC/33037-3'), ('anion gap 4 in serum or plasma', 'LOINC/33037-3');
 
 -- The paper's slips, corrected: values are stored as real, so a bound is one too (4.2 is not below 4.2); a
 -- temperature is normal up to 100.4 °F, where the paper's list reads 100, 4; values are converted to the unit that

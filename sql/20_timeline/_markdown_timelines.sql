@@ -34,18 +34,33 @@ begin
           join ehrdb.concept c on c.code_id = k.code_id
           left join ehrdb.concept_text l on l.code_id = k.code_id and not (l.is_birth and $4)
           left join ehrdb.concept_category g on g.rules = $3 and g.code_id = k.code_id
-          left join ehrdb.visit_section s on s.rules = $3 and s.vocabulary = split_part(c.code, '/', 1)
+          -- Codes of MEDS (A//B) have no vocabulary; their category stands for one.
+          left join ehrdb.visit_section s on s.rules = $3
+           and s.vocabulary = case when strpos(c.code, '//') = 0 then split_part(c.code, '/', 1)
+                                   when g.category = 'medications' then 'RxNorm' when g.category = 'procedures' then 'CPT4'
+                                   when g.category = 'labs' then 'LOINC' else '*' end
           left join ehrdb.visit_section rest on rest.rules = $3 and rest.vocabulary = '*'
-          left join (select m.code, c.position, c.any_unit
+          left join lateral (select m.code, n.position, n.any_unit
                        from ehrdb.aggregated_code m
-                       join ehrdb.aggregated_concept c on c.rules = m.rules and c.position = m.position
-                      where m.rules = $3) a on a.code = c.code
+                       join ehrdb.aggregated_concept n on n.rules = m.rules and n.position = m.position
+                      where m.rules = $3
+                        and m.code = any (array[c.code] || case when strpos(c.code, '//') > 0 then array(
+                            select parent.code from ehrdb.concept_parent cp
+                              join ehrdb.concept parent on parent.code_id = cp.parent_id
+                             where cp.child_id = c.code_id
+                            union all
+                            select w.code from ehrdb.aggregated_name w where w.name = lower(c.description)) end)
+                      order by m.position limit 1) a on true
          where l.text is not null or a.code is not null
     ), record as (
-        select p.place, e.ordinal as position, coalesce(e.visit_id, '') collate "C" as visit_id, e.time, e.end_time,
-               k.code, k.text, k.text_id, u.unit, e.numeric_value, e.text_value, k.is_demographic, k.section, k.section_position,
-               k.is_visit and isfinite(e.time) as is_visit, k.aggregate, use.is_measured,
-               not k.is_visit and not use.is_measured and k.text is not null as is_listed,
+        select p.place, e.ordinal as position,
+               -- A visit without an id is one of its own.
+               coalesce(e.visit_id, case when use.is_visit and not k.is_visit then '#' || e.ordinal else '' end)
+                   collate "C" as visit_id, e.time, e.end_time,
+               k.code, k.text, k.text_id, u.unit, u.dimension, u.factor, u.shift, e.numeric_value, e.text_value,
+               k.is_demographic, k.section, k.section_position,
+               use.is_visit and k.text is not null and isfinite(e.time) as is_visit, k.aggregate, use.is_measured,
+               not use.is_visit and not use.is_measured and k.text is not null as is_listed,
                e.numeric_value::float8 * coalesce(conversion.factor, 1) + coalesce(conversion.shift, 0) as amount
           from point p
           left join age on age.place = p.place
@@ -56,11 +71,12 @@ begin
           left join ehrdb.aggregated_unit conversion on conversion.rules = $3 and conversion.position = k.aggregate
                                                     and conversion.unit = lower(u.unit) and not k.any_unit
          cross join lateral (
-            select k.aggregate is not null
-                   and (k.any_unit or u.unit is null or conversion.unit is not null) as is_measured) use
+            select k.aggregate is not null and (k.any_unit or conversion.unit is not null) as is_measured,
+                   k.is_visit or coalesce(e.visit_class <> 'icu', false) as is_visit) use
         union all
         select age.place, -1, '', null, null, '', age.text,
-               (select min(k.text_id) from known k where k.text = age.text), null, age.numeric_value, age.text_value, true,
+               (select min(k.text_id) from known k where k.text = age.text), null, null, null, null, age.numeric_value,
+               age.text_value, true,
                rest.section, rest.position, false, null, false, true, null
           from age
           left join ehrdb.visit_section rest on rest.rules = $3 and rest.vocabulary = '*'
@@ -89,19 +105,32 @@ begin
          group by n.place
     ), sectioned as (
         -- Numbers stand for visits, sections and texts, as they sort faster. Outside visits: 0 demographics, 1 general.
-        select l.place, l.in_visit, l.position, l.text_id, l.text, l.section, l.unit,
+        select l.place, l.in_visit, l.position, l.text_id, l.text, l.section, l.unit, l.numeric_value, l.factor, l.shift,
+               -- Without slips, only what measures the same stands in one line.
+               case when $4 or l.numeric_value is null and l.text_value is null then ''
+                    else coalesce(nullif(l.dimension, ''), l.unit, '') end as dimension,
                case when l.in_visit is not null then l.section_position
                     when case when $4 then l.position <= slip.last_position else l.is_demographic end then 0
                     else 1 end as section_position,
                coalesce(ehrdb.number_text(l.numeric_value), l.text_value) as value
           from listed l
           left join slip on slip.place = l.place
+    ), converted as (
+        -- All values of a line are in its latest unit.
+        select s.*, case when not $4 and s.numeric_value is not null and s.unit <> last.unit
+                         then ehrdb.number_text((((s.numeric_value * s.factor + s.shift) - last.shift) / last.factor)::real)
+                         else s.value end as shown
+          from (select s.*, first_value(s.position) over (
+                           partition by s.place, s.in_visit, s.section_position, s.text_id, s.dimension
+                           order by s.position desc) as last_position
+                  from sectioned s) s
+          join sectioned last on last.place = s.place and last.position = s.last_position
     ), grouped as (
         select s.place, s.in_visit, s.section_position, min(s.section) as section, min(s.text) as text,
                min(s.position) as position, (array_agg(s.unit order by s.position desc))[1] as unit,
-               array_agg(s.value order by s.position desc) filter (where s.value is not null) as latest
-          from sectioned s
-         group by s.place, s.in_visit, s.section_position, s.text_id
+               array_agg(s.shown order by s.position desc) filter (where s.shown is not null) as latest
+          from converted s
+         group by s.place, s.in_visit, s.section_position, s.text_id, s.dimension
     ), section as (
         select g.place, g.in_visit, g.section_position, min(g.section) as section,
                string_agg('- ' || g.text || case

@@ -4,7 +4,9 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
     with icu as materialized (
-        select e.patient_id, e.time from ehrdb.event e where e.visit_class = 'icu' and e.end_time > e.time
+        -- Intensive care whose end is not known has begun all the same.
+        select e.patient_id, e.time from ehrdb.event e
+         where e.visit_class = 'icu' and isfinite(e.time) and e.end_time is distinct from e.time
     )
     select a.patient_id, date_trunc('minute', a.admission_day_end),
            exists (select from icu where icu.patient_id = a.patient_id

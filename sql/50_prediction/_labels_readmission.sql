@@ -11,7 +11,7 @@ begin atomic
          where not (a.number_on_day > 1 and a.start_time::date = a.end_time::date)
     ), outcome as (
         select m.patient_id, m.t, exists (
-                   select from ehrdb.admission next
+                   select from ehrdb.admission_start next
                     where next.patient_id = m.patient_id
                       and next.start_time between m.t + interval '1 minute'
                                               and m.t + make_interval(days => (rule ->> 'days')::integer)) as is_positive

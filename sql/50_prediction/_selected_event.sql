@@ -3,9 +3,9 @@ returns table (patient_id bigint, event_time timestamp)
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
-    select a.patient_id, case selector ->> 'event' when 'admission' then a.start_time else a.end_time end
-      from ehrdb.admission a
-     where selector ->> 'event' in ('admission', 'discharge')
+    select a.patient_id, a.start_time from ehrdb.admission_start a where selector ->> 'event' = 'admission'
+    union all
+    select a.patient_id, a.end_time from ehrdb.admission a where selector ->> 'event' = 'discharge'
     union all
     select e.patient_id, e.time
       from ehrdb.event e

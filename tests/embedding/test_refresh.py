@@ -164,6 +164,14 @@ def test_what_changed_since_it_was_queued_is_not_claimed(database: Database, enc
     assert not any("SNOMED/30" in text for _, text in claimed)
 
 
+def test_what_one_worker_holds_another_does_not_claim(database: Database, encoder: RegisteredEncoder) -> None:
+    with database.transaction() as connection:
+        connection.execute("select ehrdb.plan_refresh()")
+    first = {content for content, _ in Queue(database, encoder, "one").claim(4)}
+    second = {content for content, _ in Queue(database, encoder, "other").claim(100)}
+    assert (len(first), len(second), first & second) == (4, 6, set())
+
+
 def test_a_worker_gives_back_what_it_holds_and_nothing_of_others(
     database: Database, encoder: RegisteredEncoder
 ) -> None:
@@ -180,6 +188,7 @@ def test_a_worker_gives_back_what_it_holds_and_nothing_of_others(
 def test_one_plans_at_a_time_and_nobody_is_purged_meanwhile(
     database: Database, encoder: RegisteredEncoder, statement: str
 ) -> None:
+    run(database, encoder)  # no marks are left that the two could meet at
     with database.transaction() as planning:
         planning.execute("select ehrdb.plan_refresh()")
         with database.transaction() as waiting:
@@ -394,3 +403,20 @@ def test_a_new_encoder_takes_over_in_one_statement(database: Database, encoder: 
         assert ask(database, "select name from ehr.encoder where is_serving") == "fake"
     assert ask(database, "select name from ehr.encoder where is_serving") == "second"
     assert ask(database, "select count(*) from ehr.nearest_patients(1, 3)") == 3
+
+
+def test_a_run_that_is_interrupted_tells_what_it_embedded(database: Database) -> None:
+    with database.transaction() as connection:
+        write_patients(connection, 12)
+        encoder = add_encoder(connection)
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refresh(database, encoder, FakeEncoder, progress=interrupt)
+    with database.transaction() as connection:
+        row = connection.execute(
+            "select last_run_embedded, last_run_error, embedded, leased from ehr.embedding_status"
+        ).fetchone()
+    assert row == (4, "KeyboardInterrupt", 4, 0)

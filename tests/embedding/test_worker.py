@@ -16,7 +16,7 @@ from ehrdb.embedding import refresh, registry
 from ehrdb.embedding.metrics import StatusCollector
 from ehrdb.errors import ModelIncomplete
 from ehrdb.testing import FakeEncoder
-from ehrdb.worker import work
+from ehrdb.worker import Vitals, work
 from tests.records import Record, add_encoder, day, write, write_patients
 
 
@@ -35,11 +35,13 @@ def embedded(database: Database) -> int:
         return int(row[0])
 
 
-def run(database: Database, while_running: Callable[[], None], poll_seconds: int = 60) -> None:
+def run(
+    database: Database, while_running: Callable[[], None], poll_seconds: int = 60, vitals: Vitals | None = None
+) -> None:
     """A worker in a thread, for as long as `while_running` takes."""
     stop = threading.Event()
     arguments = (database, Settings(home=Path("unused")), stop)
-    thread = threading.Thread(target=work, args=arguments, kwargs={"poll_seconds": poll_seconds})
+    thread = threading.Thread(target=work, args=arguments, kwargs={"poll_seconds": poll_seconds, "vitals": vitals})
     thread.start()
     try:
         while_running()

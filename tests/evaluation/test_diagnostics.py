@@ -39,7 +39,7 @@ def test_no_band_holds_fewer_patients_than_the_minimum(rows: list[tuple[int, int
 
 
 def test_ten_patients_are_no_band_of_their_own() -> None:
-    for patients, number in ((21, 1), (22, 2)):
+    for patients, number in ((20, 1), (22, 2)):
         assert len(bands(np.zeros(patients, int), np.arange(patients) / 100, np.arange(patients), 2)) == number
 
 

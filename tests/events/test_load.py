@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ehrdb.database import Connection, Database
-from ehrdb.errors import InputError
-from ehrdb.events import load_ehrshot
+from ehrdb.errors import DatabaseError, InputError
+from ehrdb.events import EhrshotOptions, load_ehrshot
 from ehrdb.events.meds import export_meds, load_meds
 from ehrdb.events.purge import purge
 
@@ -73,6 +73,19 @@ def test_a_changed_row_rewrites_its_patient_alone(database: Database, tmp_path: 
     assert changed_patients(database) == [(2,)]
 
 
+def test_a_second_load_of_one_source_says_at_once_who_is_at_it(database: Database, tmp_path: Path) -> None:
+    folder = write(tmp_path / "source", ROWS)
+    with database.transaction() as first:
+        first.execute("insert into ehrdb.turn values ('load ehrshot')")
+        first.execute("commit")
+        first.execute("select from ehrdb.turn where what = 'load ehrshot' for update")
+        with pytest.raises(DatabaseError, match=f"is being loaded already by .*, process {first.info.backend_pid}"):
+            load_ehrshot(database, folder)
+        assert load_ehrshot(database, folder, source="another").new == 2
+    with pytest.raises(InputError, match="already belongs to source 'another'"):
+        load_ehrshot(database, folder)
+
+
 def test_a_changed_description_marks_who_has_the_code(database: Database, tmp_path: Path) -> None:
     folder = write(tmp_path / "source", [*ROWS, "2,2021-01-01,,SNOMED/1,,,,observation"])
     for description in ("Hypertension", "High blood pressure"):
@@ -108,12 +121,25 @@ def test_changed_demographics_alone_are_a_change(database: Database, tmp_path: P
         ]
 
 
-def test_a_purged_patient_returns_with_the_same_files(database: Database, tmp_path: Path) -> None:
+def test_a_purged_patient_returns_only_when_let(database: Database, tmp_path: Path) -> None:
     load_ehrshot(database, write(tmp_path / "source", ROWS))
     before = stored(database)
     purge(database, [1])
-    assert load_ehrshot(database, tmp_path / "source").new == 1
+    result = load_ehrshot(database, tmp_path / "source")
+    assert (result.new, result.unchanged, result.left_out) == (0, 1, 1)
+    assert not load_ehrshot(database, tmp_path / "source").anything_changed
+    assert load_ehrshot(database, tmp_path / "source", EhrshotOptions(allow_return=True)).new == 1
     assert stored(database) == before
+    assert load_ehrshot(database, tmp_path / "source").left_out == 0
+
+
+def test_a_purge_keeps_no_id(database: Database, tmp_path: Path) -> None:
+    load_ehrshot(database, write(tmp_path / "source", ROWS))
+    purge(database, [1])
+    with database.transaction() as connection:
+        kept = connection.execute("select patient_hash from ehrdb.purged_patient").fetchone()
+        assert kept is not None
+        assert connection.execute("select sha256(int8send(1)) = %s", kept).fetchone() == (False,)
 
 
 def test_a_care_site_made_intensive_reads_the_same_files_again(database: Database, tmp_path: Path) -> None:
@@ -214,3 +240,82 @@ def test_meds_out_is_meds_in(
     # Within a second the source's order counts, so events are compared without their order, and as values:
     # a load over one that differs in the sign of a zero alone changes nothing.
     assert Counter(found.select(list(SCHEMA)).rows()) == Counter(given_frame.rows())
+
+
+# --- what left the files leaves ---------------------------------------------------------------------------------------
+
+
+def parents(database: Database) -> list[tuple[str, list[str]]]:
+    with database.transaction() as connection:
+        return connection.execute("select code, parents from ehr.concept where parents <> '{}' order by 1").fetchall()
+
+
+def test_relations_are_those_of_the_last_load_and_mark_all_below(database: Database, tmp_path: Path) -> None:
+    folder = write(tmp_path / "source", ROWS)
+    (folder / "concept_parent.csv").write_text("child_code,parent_code\nLOINC/718-7,X/1\nX/1,X/2\n")
+    load_ehrshot(database, folder)
+    clear_changes(database)
+    (folder / "concept_parent.csv").write_text("child_code,parent_code\nLOINC/718-7,X/1\nX/1,X/3\n")
+    result = load_ehrshot(database, folder)
+    assert parents(database) == [("LOINC/718-7", ["X/1"]), ("X/1", ["X/3"])]
+    assert (result.changed, result.concepts, result.affected) == (0, 1, 2)
+    assert changed_patients(database) == [(1,), (2,)]
+
+
+def test_relations_of_another_source_stay(database: Database, tmp_path: Path) -> None:
+    for number, source in enumerate(("a", "b")):
+        folder = write(tmp_path / source, [row.replace(row[0], str(int(row[0]) + 10 * number), 1) for row in ROWS])
+        (folder / "concept_parent.csv").write_text(f"child_code,parent_code\nLOINC/718-7,X/0\nLOINC/718-7,{source}/1\n")
+        load_ehrshot(database, folder, source=source)
+    (tmp_path / "a" / "concept_parent.csv").write_text("child_code,parent_code\n")
+    load_ehrshot(database, tmp_path / "a", source="a")
+    assert parents(database) == [("LOINC/718-7", ["X/0", "b/1"])]
+
+
+def test_texts_that_left_the_files_leave(database: Database, tmp_path: Path) -> None:
+    folder = write(tmp_path / "source", ROWS)
+    (folder / "custom_codes.csv").write_text("vocabulary,code,description\nLOINC,718-7,Hb\n")
+    load_ehrshot(database, folder)
+    clear_changes(database)
+    (folder / "custom_codes.csv").write_text("vocabulary,code,description\n")
+    (folder / "concept.csv").write_text("code,description\nSNOMED/3950001,Birth\n")
+    assert load_ehrshot(database, folder).anything_changed
+    with database.transaction() as connection:
+        assert connection.execute("select count(*) from ehrdb.custom_text").fetchone() == (0,)
+        row = connection.execute("select description from ehr.concept where code = 'LOINC/718-7'").fetchone()
+        assert row == (None,)
+    assert changed_patients(database) == [(1,), (2,)]
+
+
+def test_radiology_findings_are_those_of_the_last_load(database: Database, tmp_path: Path) -> None:
+    findings = ["no finding", "enlarged cardiomediastinum", "cardiomegaly", "lung lesion", "lung opacity", "edema"]
+    findings += ["consolidation", "pneumonia", "atelectasis", "pneumothorax", "pleural effusion", "pleural other"]
+    findings += ["fracture", "support devices"]
+    header = "patient_id\tstart\t" + "\t".join(findings) + "\n"
+    rows = [f"{patient}\t2020-01-0{patient} 10:00:00\t1" + "\t0" * 13 + "\n" for patient in (1, 2)]
+    folder = write(tmp_path / "source", ROWS)
+    (folder / "chexpert.tsv").write_text(header + rows[0] + rows[1])
+    load_ehrshot(database, folder)
+    clear_changes(database)
+    (folder / "chexpert.tsv").write_text(header + rows[0])
+    result = load_ehrshot(database, folder)
+    assert (result.changed, result.affected, result.anything_changed) == (0, 1, True)
+    assert changed_patients(database) == [(2,)]
+    with database.transaction() as connection:
+        assert connection.execute("select patient_id from ehrdb.radiology_report").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("gone", ["concept_parent", "chexpert"])
+def test_a_table_of_the_last_load_that_is_gone_is_an_error_unless_allowed(
+    database: Database, tmp_path: Path, gone: str
+) -> None:
+    folder = write(tmp_path / "source", ROWS)
+    (folder / "concept_parent.csv").write_text("child_code,parent_code\nLOINC/718-7,X/1\n")
+    (folder / "chexpert.tsv").write_text("patient_id\tstart\tno finding\n1\t2020-01-01\t1\n")
+    load_ehrshot(database, folder)
+    next(folder.glob(f"{gone}.*")).unlink()
+    with pytest.raises(InputError, match=f"the last load of ehrshot had {gone}; this one has not") as caught:
+        load_ehrshot(database, folder)
+    assert f"--allow-missing {gone}" in str(caught.value.hint)
+    load_ehrshot(database, folder, EhrshotOptions(allow_missing=(gone,)))
+    load_ehrshot(database, folder)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from ehrdb.database import Database
+from ehrdb.database import Database, closing_pool
 from ehrdb.errors import InputError
 from ehrdb.events import OmopOptions, load_omop, load_omop_schema
+from tests.conftest import same_database
 
 CDM = Path(__file__).with_name("cdm.sql").read_bytes()
 
@@ -82,6 +85,8 @@ def test_every_table_reports_its_rows(hospital: Database) -> None:
         "measurement": (2, 2, 0),
         "death": (1, 1, 0),
         "all events": (13, 13, 0),
+        "format rules: corrected": (13, 12, 0),
+        "format rules: paper": (13, 12, 0),
     }
 
 
@@ -142,10 +147,10 @@ def test_an_icu_care_site_makes_a_visit_detail_intensive_care(hospital: Database
     assert rows(hospital, "select count(*) from ehrdb.event where visit_class = 'icu'") == [(1,)]
 
 
-def test_units_are_as_written_else_named_by_their_concept(hospital: Database) -> None:
+def test_units_are_as_written_else_of_their_concept(hospital: Database) -> None:
     load_omop_schema(hospital, "cdm", "vocab")
     units = [(e[5], e[7]) for e in events(hospital) if e[-1] == "measurement"]
-    assert units == [(105.5, "mg/dl"), (99.0, "milligram per deciliter")]
+    assert units == [(105.5, "mg/dl"), (99.0, "mg/dL")]
 
 
 def test_a_bad_row_of_a_schema_is_refused_with_table_and_column(hospital: Database) -> None:
@@ -168,3 +173,109 @@ def test_a_bad_row_of_a_schema_can_be_skipped(hospital: Database) -> None:
 def test_a_schema_without_a_cdm_is_named(database: Database) -> None:
     with pytest.raises(InputError, match="nowhere"):
         load_omop_schema(database, "nowhere")
+
+
+# --- absent, invisible, and other kinds of tables ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def lent(database: Database, server_url: str, owner_url: str) -> Iterator[Database]:
+    """The CDM of somebody else, who lets all read it: that owner's view of the test's database."""
+    if server_url == owner_url:
+        pytest.skip("a superuser may read everything")
+    with closing_pool(Database(same_database(server_url, database))) as lender:
+        with lender.transaction() as connection:
+            connection.execute(CDM)
+            connection.execute("grant usage on schema cdm, vocab to public")
+            connection.execute("grant select on all tables in schema cdm, vocab to public")
+        yield lender
+
+
+def test_what_others_let_read_is_read(database: Database, lent: Database) -> None:
+    assert load_omop_schema(database, "cdm", "vocab").new == 2
+
+
+def test_a_table_that_may_not_be_read_is_an_error_not_an_absent_one(database: Database, lent: Database) -> None:
+    load_omop_schema(database, "cdm", "vocab")
+    before = events(database)
+    with lent.transaction() as connection:
+        connection.execute("revoke select on cdm.condition_occurrence from public")
+    with pytest.raises(InputError, match=r"cdm\.condition_occurrence, column \w+: may not be read") as caught:
+        load_omop_schema(database, "cdm", "vocab")
+    assert 'grant select on "cdm"."condition_occurrence"' in str(caught.value.hint)
+    assert events(database) == before
+
+
+def test_a_column_that_may_not_be_read_is_an_error_and_others_need_no_right(database: Database, lent: Database) -> None:
+    with lent.transaction() as connection:
+        connection.execute("alter table cdm.measurement add note text")
+        connection.execute("revoke select on cdm.measurement from public")
+        columns = [
+            name
+            for (name,) in connection.execute(
+                "select attname from pg_attribute where attrelid = 'cdm.measurement'::regclass and attnum > 0"
+            )
+        ]
+        readable = ", ".join(name for name in columns if name != "note")
+        connection.execute(f"grant select ({readable}) on cdm.measurement to public".encode())
+    load_omop_schema(database, "cdm", "vocab")
+    with lent.transaction() as connection:
+        connection.execute("revoke select (value_as_number) on cdm.measurement from public")
+    with pytest.raises(InputError, match=r"cdm\.measurement, column value_as_number: may not be read"):
+        load_omop_schema(database, "cdm", "vocab")
+
+
+def test_a_schema_that_may_not_be_looked_into_is_an_error(database: Database, lent: Database) -> None:
+    with lent.transaction() as connection:
+        connection.execute("revoke usage on schema cdm from public")
+    with pytest.raises(InputError, match="you may not look into schema cdm"):
+        load_omop_schema(database, "cdm", "vocab")
+
+
+def test_rows_that_a_policy_hides_are_an_error(database: Database, lent: Database) -> None:
+    with lent.transaction() as connection:
+        connection.execute("alter table cdm.condition_occurrence enable row level security")
+        connection.execute("create policy one_patient on cdm.condition_occurrence using (person_id = 1)")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+        load_omop_schema(database, "cdm", "vocab")
+
+
+def test_a_table_that_was_dropped_since_the_last_load_is_an_error(hospital: Database) -> None:
+    load_omop_schema(hospital, "cdm", "vocab")
+    with hospital.transaction() as connection:
+        connection.execute("drop table cdm.condition_occurrence")
+    with pytest.raises(InputError, match="the last load of omop had condition_occurrence; this one has not"):
+        load_omop_schema(hospital, "cdm", "vocab")
+    load_omop_schema(hospital, "cdm", "vocab", OmopOptions(allow_missing=("condition_occurrence",)))
+    assert conditions(hospital) == []
+
+
+def test_materialized_views_and_views_are_read(hospital: Database) -> None:
+    load_omop_schema(hospital, "cdm", "vocab")
+    before = events(hospital)
+    with hospital.transaction() as connection:
+        connection.execute("alter table cdm.measurement rename to lab")
+        connection.execute("create materialized view cdm.measurement as select * from cdm.lab")
+        connection.execute("alter table cdm.condition_occurrence rename to diagnosis")
+        connection.execute("create view cdm.condition_occurrence as select * from cdm.diagnosis")
+    assert not load_omop_schema(hospital, "cdm", "vocab").anything_changed
+    assert events(hospital) == before
+
+
+# --- times with a zone ------------------------------------------------------------------------------------------------
+
+
+def test_times_with_a_zone_are_refused_until_told_whose_clock(hospital: Database) -> None:
+    load_omop_schema(hospital, "cdm", "vocab")
+    before = events(hospital)
+    with hospital.transaction() as connection:
+        connection.execute("set local timezone = 'Europe/Berlin'")
+        connection.execute("alter table cdm.visit_occurrence alter visit_start_datetime type timestamptz")
+    with pytest.raises(
+        InputError, match=r"cdm\.visit_occurrence, column visit_start_datetime: holds times with a time"
+    ):
+        load_omop_schema(hospital, "cdm", "vocab")
+    load_omop_schema(hospital, "cdm", "vocab", OmopOptions(time_zone="Europe/Berlin"))
+    assert events(hospital) == before
+    with pytest.raises(InputError, match="Mars/Olympus is no time zone"):
+        load_omop_schema(hospital, "cdm", "vocab", OmopOptions(time_zone="Mars/Olympus"))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from ehrdb.database import Database
 from ehrdb.errors import InputError
-from ehrdb.events.meds import export_meds, load_meds
+from ehrdb.events.meds import MedsOptions, export_meds, load_meds
+from tests.conftest import shared
 
 GOOD = {"subject_id": [1], "time": [datetime(2020, 1, 1)], "code": ["A//1"]}
 
@@ -125,7 +126,8 @@ def test_odd_but_possible_moments_are_loaded_and_counted(database: Database, tmp
     )
     result = load_meds(database, put(tmp_path, frame))
     assert len(events(database)) == 6
-    assert result.tables[-1].reasons == {"before birth": 1, "after death": 1, "in the future": 1}
+    (report,) = [report for report in result.tables if report.source_table == "all events"]
+    assert report.reasons == {"before birth": 1, "after death": 1, "in the future": 1}
 
 
 KINDS: list[Any] = [pl.Int64, pl.Float64, pl.String, pl.Boolean, pl.Datetime("us"), pl.Datetime("ms"), pl.Date]
@@ -168,3 +170,129 @@ def test_any_file_is_loaded_whole_or_refused(
         assert events(database) == before
     else:
         assert len(events(database)) == len(frame)
+
+
+# --- what MEDS' own tools write, and others ---------------------------------------------------------------------------
+
+
+def codes(database: Database) -> list[tuple[object, ...]]:
+    with database.transaction() as connection:
+        return connection.execute("select code, description, parents from ehr.concept order by code").fetchall()
+
+
+def test_the_row_that_sums_up_all_codes_is_left_out_and_counted(database: Database, tmp_path: Path) -> None:
+    frame = pl.DataFrame({"code": [None, "A//1"], "code/n_occurrences": [5, 1], "description": [None, "A"]})
+    result = load_meds(database, put(put(tmp_path, pl.DataFrame(GOOD)), frame, "metadata/codes.parquet"))
+    assert codes(database) == [("A//1", "A", [])]
+    assert {"rows without a code, left out": 1} in [table.reasons for table in result.tables]
+
+
+def test_a_code_described_once_for_each_modifier_is_one_code(database: Database, tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {
+            "code": ["A//1", "A//1", "A//1"],
+            "unit": ["mg", "g", "kg"],
+            "description": [None, "A", "B"],
+            "parent_codes": [["P/1"], ["P/2"], None],
+        }
+    )
+    result = load_meds(database, put(put(tmp_path, pl.DataFrame(GOOD)), frame, "metadata/codes.parquet"))
+    assert codes(database)[0] == ("A//1", "A", ["P/1", "P/2"])
+    expected = {"further rows of a code": 2, "codes with several descriptions, the first taken": 1}
+    assert expected in [table.reasons for table in result.tables]
+
+
+@pytest.mark.parametrize(
+    ("columns", "described"),
+    [
+        ({"description": ["A"], "parent_codes": ["P/1"]}, ("A//1", "A", ["P/1"])),
+        ({"description": [["A", "B"]], "parent_codes": [["P/1"]]}, ("A//1", "A; B", ["P/1"])),
+        ({"description": pl.Series(["A"], dtype=pl.Categorical), "parent_codes": [None]}, ("A//1", "A", [])),
+        ({"description": [None], "parent_codes": pl.Series([[None]], dtype=pl.List(pl.String))}, ("A//1", None, [])),
+    ],
+)
+def test_descriptions_and_parents_are_read_as_texts_or_lists(
+    database: Database, tmp_path: Path, columns: dict[str, Any], described: tuple[object, ...]
+) -> None:
+    frame = pl.DataFrame({"code": ["A//1"], **columns})
+    load_meds(database, put(put(tmp_path, pl.DataFrame(GOOD)), frame, "metadata/codes.parquet"))
+    assert codes(database)[0] == described
+
+
+@pytest.mark.parametrize("column", ["description", "parent_codes"])
+def test_other_kinds_of_descriptions_are_refused_in_a_line(database: Database, tmp_path: Path, column: str) -> None:
+    frame = pl.DataFrame({"code": ["A//1"], column: [{"text": "A"}]})
+    with pytest.raises(InputError, match=f"column {column}: holds neither texts nor lists of texts"):
+        load_meds(database, put(put(tmp_path, pl.DataFrame(GOOD)), frame, "metadata/codes.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("training", "train"), ("Validation", "val"), ("tuning", "val"), ("testing", "test"), ("held_out", "test")],
+)
+def test_splits_may_be_named_otherwise(database: Database, tmp_path: Path, name: str, split: str) -> None:
+    frame = pl.DataFrame({"subject_id": [1], "split": [name]})
+    load_meds(database, put(put(tmp_path, pl.DataFrame(GOOD)), frame, "metadata/subject_splits.parquet"))
+    with database.transaction() as connection:
+        assert connection.execute("select split from ehr.patient").fetchone() == (split,)
+
+
+def test_a_split_of_unknown_name_is_refused(database: Database, tmp_path: Path) -> None:
+    frame = pl.DataFrame({"subject_id": [1], "split": ["fold 7"]})
+    with pytest.raises(InputError, match="column split: split 'fold 7' is unknown"):
+        load_meds(database, put(put(tmp_path, pl.DataFrame(GOOD)), frame, "metadata/subject_splits.parquet"))
+
+
+@pytest.mark.parametrize("end", ["end", "time_end"])
+@pytest.mark.parametrize("visit", [pl.Int64, pl.Float64, pl.String])
+def test_visits_made_from_omop_are_visits(
+    database: Database, tmp_path: Path, end: str, visit: type[pl.DataType]
+) -> None:
+    frame = pl.DataFrame(
+        {
+            "subject_id": 1,
+            "time": [datetime(2020, 1, 1), datetime(2020, 1, 2), datetime(2020, 2, 1)],
+            "code": ["Visit/IP", "LAB//1", "Visit/OP"],
+            end: [datetime(2020, 1, 9), None, None],
+            "visit_id": pl.Series([11, 11, 12]).cast(visit),
+        }
+    )
+    load_meds(database, put(tmp_path, frame))
+    with database.transaction() as connection:
+        visits = connection.execute("select visit_id, visit_class, end_time from ehr.visit order by 1").fetchall()
+        assert visits == [("11", "inpatient", datetime(2020, 1, 9)), ("12", "outpatient", None)]
+        row = connection.execute("select visit_id from ehr.event where code = 'LAB//1'").fetchone()
+        assert row == ("11",)
+
+
+def test_data_without_any_visit_say_so(database: Database, tmp_path: Path) -> None:
+    (report, *_) = load_meds(database, put(tmp_path, pl.DataFrame(GOOD))).tables
+    assert "no event is a visit: see --admission, --discharge and --end-column" in report.reasons
+
+
+def test_a_visit_column_that_is_nowhere_is_refused(database: Database, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="column hadm: is in none of the files"):
+        load_meds(database, put(tmp_path, pl.DataFrame(GOOD)), MedsOptions(visit_column="hadm"))
+
+
+def test_a_subject_dies_at_the_last_recorded_death(database: Database, tmp_path: Path) -> None:
+    days = [datetime(2015, 1, 1), datetime(2020, 1, 1)]
+    (report, *_) = load_meds(
+        database, put(tmp_path, pl.DataFrame({"subject_id": 1, "time": days, "code": "MEDS_DEATH"}))
+    ).tables
+    assert report.reasons["has another death"] == 1
+    with database.transaction() as connection:
+        assert connection.execute("select death_time from ehr.patient").fetchone() == (days[1],)
+
+
+def test_files_that_are_no_part_of_the_data_set_are_named(database: Database, tmp_path: Path) -> None:
+    put(put(tmp_path, pl.DataFrame(GOOD)), pl.DataFrame(GOOD), "data/_hidden/1.parquet")
+    (tmp_path / "data" / "2.csv").write_text("subject_id,time,code\n")
+    reports = {report.source_table: report.reasons for report in load_meds(database, tmp_path).tables}
+    assert reports["not read"] == {"data/2.csv": 1}
+    assert len(events(database)) == 1
+
+
+@pytest.mark.parametrize("case", ["12a-null-code", "12c-parent-string", "12f-splits", "12g-omop-visits"])
+def test_shared_data_sets_are_read(database: Database, case: str) -> None:
+    assert load_meds(database, shared(f"cases/{case}")).new > 0

@@ -31,6 +31,7 @@ NEEDS_AN_EXTRA = {
     "ehrdb.encoder.original": "torch",
     "ehrdb.encoder.runtime": "onnxruntime",
     "ehrdb.events.meds": "polars",
+    "ehrdb.events.parquet_table": "polars",
     "ehrdb.frames": "polars",
     "ehrdb.parquet": "polars",
     "ehrdb.prediction.files": "polars",

@@ -14,6 +14,7 @@ FLOORS = (
     {"config", "extras"},
     {"database", "patience"},
     {"bootstrap", "sql_files"},
+    {"sql_objects"},
     {"frames", "parquet", "schema"},
     {"encoder"},
     {"events", "timeline"},

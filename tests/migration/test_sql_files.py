@@ -32,7 +32,7 @@ select distinct user_.name, used.name
 
 
 def test_a_file_is_named_after_the_one_object_that_it_creates() -> None:
-    for path in sql_files()[:-1]:
+    for path in sql_files():
         created = CREATES.findall(path.read_text(encoding="utf-8"))
         assert set(created) == {created_by(path)}, path.name
 
@@ -52,14 +52,10 @@ def test_every_file_comes_after_those_whose_objects_it_names() -> None:
 
 
 def test_the_order_does_not_depend_on_how_the_folder_is_listed() -> None:
-    paths = list(project_path("sql").rglob("*.sql"))
+    paths = list(project_path("sql").glob("*/*.sql"))
     for seed in range(5):
         random.Random(seed).shuffle(paths)
         assert in_order(paths) == sql_files()
-
-
-def test_rights_are_given_last() -> None:
-    assert sql_files()[-1].name == "grants.sql"
 
 
 def test_files_that_need_each_other_are_named(tmp_path: Path) -> None:
@@ -73,3 +69,11 @@ def test_a_name_in_a_comment_or_a_literal_is_not_needed(tmp_path: Path) -> None:
     (tmp_path / "a.sql").write_text("-- see ehr.b\n/* and\nehr.b */ comment on view ehr.a is 'It''s like ehr.b';")
     (tmp_path / "b.sql").write_text("select from ehr.a")
     assert [path.name for path in in_order(tmp_path.glob("*.sql"))] == ["a.sql", "b.sql"]
+
+
+def test_two_files_of_one_name_are_an_error(tmp_path: Path) -> None:
+    for folder in (tmp_path / "1", tmp_path / "2"):
+        folder.mkdir()
+        (folder / "a.sql").write_text("select 1")
+    with pytest.raises(ValueError, match="one name"):
+        in_order(tmp_path.rglob("*.sql"))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psycopg
 import pytest
+from psycopg.sql import Identifier
 
 from ehrdb.database import Connection, Database
 from ehrdb.errors import SchemaOutdated
@@ -26,25 +29,22 @@ def test_a_database_without_the_schema_says_what_to_run(empty_database: Database
 def test_a_users_view_survives_reapplying_all_sql(database: Database) -> None:
     with database.transaction() as connection:
         connection.execute("create view public.mine as select patient_id from ehr.patient")
-        connection.execute("update ehrdb.schema_state set sql_sha256 = 'older'")
-    assert upgrade(database) is True
+    assert upgrade(database, force=True) is True
     with database.transaction() as connection:
         assert connection.execute("select count(*) from public.mine").fetchone() == (0,)
 
 
 def test_reapplied_is_the_same_as_fresh(database: Database, empty_database: Database) -> None:
-    with database.transaction() as connection:
-        connection.execute("update ehrdb.schema_state set sql_sha256 = 'older'")
-    upgrade(database)
+    upgrade(database, force=True)
     upgrade(empty_database)
     assert definitions(database) == definitions(empty_database)
 
 
 def test_a_failing_file_leaves_nothing_behind(empty_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(connection: Connection) -> None:
+    def broken(connection: Connection, paths: list[Path], schema: Identifier, *, force: bool) -> None:
         connection.execute("select 1 / 0")
 
-    monkeypatch.setattr("ehrdb.schema._apply_sql", broken)
+    monkeypatch.setattr("ehrdb.schema.bring_in_line", broken)
     with pytest.raises(psycopg.errors.DivisionByZero):
         upgrade(empty_database)
     with empty_database.transaction() as connection:
@@ -105,10 +105,12 @@ union all
 select 'view', oid::regclass::text, pg_get_viewdef(oid) || coalesce(reloptions::text, '')
   from pg_class where relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and relkind = 'v'
 union all
-select 'rights', oid::regprocedure::text, proacl::text
+select 'rights', oid::regprocedure::text,
+       array(select a::text from unnest(coalesce(proacl, acldefault('f', proowner))) a order by 1)::text
   from pg_proc where pronamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)
 union all
-select 'rights', oid::regclass::text, relacl::text
+select 'rights', oid::regclass::text,
+       array(select a::text from unnest(coalesce(relacl, acldefault('r', relowner))) a order by 1)::text
   from pg_class where relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and relkind in ('r', 'p', 'v')
 union all
 select 'comment', d.classoid::regclass || coalesce(p.oid::regprocedure::text, c.oid::regclass::text), d.description

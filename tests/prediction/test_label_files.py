@@ -15,7 +15,7 @@ from ehrdb.prediction.training import train
 from ehrdb.testing import FakeEncoder
 from tests.records import Record, add_encoder, day, write
 
-ROWS = {"subject_id": [1, 2, 1], "prediction_time": [day(3), day(2), day(3)], "boolean_value": [True, False, False]}
+ROWS = {"subject_id": [1, 2, 1], "prediction_time": [day(3), day(2), day(4)], "boolean_value": [True, False, False]}
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def records(database: Database) -> Database:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """MEDS labels of two patients, one with two in one minute."""
+    """MEDS labels of two patients, one with two."""
     pl.DataFrame(ROWS).write_parquet(tmp_path / "mortality.parquet")
     return tmp_path / "mortality.parquet"
 
@@ -37,7 +37,7 @@ def test_meds_labels_in_are_meds_labels_out(records: Database, file: Path, tmp_p
     with records.transaction() as connection:
         assert export_labels(connection, "mortality", tmp_path / "out.parquet") == 3
     found = pl.read_parquet(tmp_path / "out.parquet")
-    assert found.rows() == [(1, day(3), True), (1, day(3), False), (2, day(2), False)]
+    assert found.rows() == [(1, day(3), True), (1, day(4), False), (2, day(2), False)]
 
 
 def test_exported_labels_are_of_the_meds_schema(records: Database, file: Path, tmp_path: Path) -> None:
@@ -126,3 +126,60 @@ def test_predictions_are_what_sql_says_at_the_labels(records: Database, tmp_path
             " where ehrdb.split_of(l.patient_id) = 'test' order by 1"
         ).fetchall()
     assert pl.read_parquet(tmp_path / "out.parquet").rows() == expected
+
+
+# --- folders and contradictions ---------------------------------------------------------------------------------------
+
+
+def labels_of(task: str, records: Database) -> list[tuple[int, int]]:
+    with records.transaction() as connection:
+        query = "select patient_id, value from ehr.label where task = %s order by 1, 2"
+        return connection.execute(query, [task]).fetchall()
+
+
+@pytest.mark.parametrize("name", ["{}/labeled_patients.csv", "{}.csv", "{}/train/0.csv"])
+def test_of_a_folder_of_several_tasks_one_is_taken_or_all_are_refused(
+    records: Database, tmp_path: Path, name: str
+) -> None:
+    for value, task in enumerate(("death", "fall")):
+        path = tmp_path / name.format(task)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"patient_id,prediction_time,value\n{value + 1},2020-01-02,{value}\n")
+    load_labels(records, tmp_path, "fall")
+    assert labels_of("fall", records) == [(2, 1)]
+    with pytest.raises(
+        InputError, match=r"holds labels of several tasks \(death, fall\), none of them named mortality"
+    ):
+        load_labels(records, tmp_path, "mortality")
+
+
+def test_shards_of_one_set_of_labels_are_put_together(records: Database, tmp_path: Path) -> None:
+    for patient, name in enumerate(("train/0", "train/1", "held_out/0"), start=1):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        columns = {"subject_id": [patient], "prediction_time": [day(2)], "boolean_value": [True]}
+        pl.DataFrame(columns).write_parquet(tmp_path / f"{name}.parquet")
+    load_labels(records, tmp_path, "mortality")
+    assert labels_of("mortality", records) == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_a_file_of_several_tasks_gives_the_one_that_is_named(records: Database, tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text("patient_id,prediction_time,task,value\n1,2020-01-02,a,0\n1,2020-01-02,b,1\n")
+    load_labels(records, tmp_path / "all.csv", "b")
+    assert labels_of("b", records) == [(1, 1)]
+    with pytest.raises(InputError, match="holds no labels of task c"):
+        load_labels(records, tmp_path / "all.csv", "c")
+
+
+def test_two_values_at_one_moment_are_refused_but_of_the_benchmark(records: Database, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(
+        "patient_id,prediction_time,value\n1,2020-01-02,0\n1,2020-01-02,0\n1,2020-01-02,1\n"
+    )
+    with pytest.raises(InputError, match="row 4, column value: patient 1: has another value at the same moment above"):
+        load_labels(records, tmp_path / "x.csv", "mortality")
+    load_labels(records, tmp_path / "x.csv", "lab_anemia")
+
+
+def test_rows_of_parquet_count_from_one(records: Database, tmp_path: Path) -> None:
+    pl.DataFrame({**ROWS, "subject_id": [1, 2, 77]}).write_parquet(tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="row 3, column patient_id: patient 77 is not in the database"):
+        load_labels(records, tmp_path / "x.parquet", "mortality")

@@ -14,9 +14,9 @@ from ehrdb.embedding import refresh, registry
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.embedding.vectors import import_vectors
 from ehrdb.errors import NotFound, TrainingError
-from ehrdb.prediction.training import embed_labels, train
+from ehrdb.prediction.training import embed_all, embed_labels, train
 from ehrdb.testing import FakeEncoder
-from tests.records import Record, add_encoder, day, write
+from tests.records import Record, add_encoder, day, write, write_patients
 
 PATIENTS = 120
 
@@ -331,3 +331,17 @@ def test_labels_of_one_class_cannot_be_trained_on(database: Database, encoder: R
         connection.execute("update ehrdb.event set end_time = time + interval '2 days' where visit_class is not null")
     with pytest.raises(TrainingError, match="one class"):
         train(database, encoder, make, "guo_los")
+
+
+def test_training_waits_for_what_a_running_worker_holds(database: Database) -> None:
+    with database.transaction() as connection:
+        write_patients(connection, 6)
+        encoder = add_encoder(connection)
+        connection.execute("select ehrdb.plan_refresh()")
+        connection.execute(
+            "update ehrdb.embedding_job set worker = 'another', leased_until = clock_timestamp() + interval '2 seconds'"
+            " where patient_id <= 3"
+        )
+    assert embed_all(database, encoder, FakeEncoder, lambda done, total: None) == 0
+    with database.transaction() as connection:
+        assert connection.execute("select count(*) from ehrdb.patient_embedding").fetchone() == (6,)

@@ -11,9 +11,10 @@ from ehrdb.config import Settings
 from ehrdb.database import Connection, Database
 from ehrdb.doctor import Finding, examine
 from ehrdb.embedding import refresh
+from ehrdb.events import load_ehrshot
 from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
-from tests.cli.conftest import Command
+from tests.cli.conftest import command
 from tests.records import add_encoder, write_patients
 
 
@@ -129,9 +130,21 @@ def test_heads_without_vectors_and_tasks_without_heads_are_named(database: Datab
     assert advice == ["ehrdb refresh --encoder fake", "ehrdb train without"]
 
 
-def test_the_command_prints_json_and_a_truthful_exit_status(ehrdb: Command, database: Database) -> None:
+def test_the_command_prints_json_and_a_truthful_exit_status(database: Database, tmp_path: Path) -> None:
     with database.transaction() as connection:
         connection.execute("drop view ehr.head")
-    result = ehrdb("doctor", "--json")
+    result = command({"EHRDB_DATABASE_URL": database.url, "EHRDB_HOME": str(tmp_path)})("doctor", "--json")
     assert result.returncode == 1
     assert any(found["status"] == "fault" and "ehr.head" in found["found"] for found in json.loads(result.stdout))
+
+
+def test_formats_that_know_few_codes_are_named(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "ehrshot.csv").write_text(
+        "patient_id,start,end,code,value,unit,visit_id,omop_table\n1,2020-01-01,,OWN/1,,,,x\n1,2020-01-02,,LOINC/1,,,,x\n"
+        "1,2020-01-02,,OWN/2,,,,x\n"
+    )
+    (tmp_path / "concept.csv").write_text("code,description\n")
+    load_ehrshot(database, tmp_path)
+    found = find(database, "formats", tmp_path)
+    assert [finding.status for finding in found] == ["warning", "warning"]
+    assert found[0].found == "33% of the events of ehrshot have a category by the rules corrected"

