@@ -12,7 +12,7 @@ as $$
           join ehrdb.patient_embedding s using (encoder_id)
          where $2 is null or s.patient_id = any ($2)
          order by s.embedding operator(public.<=>) c.centroid desc, s.patient_id
-         limit $1
+         limit greatest($1, 0)  -- checked above; the planner looks first
     )
     select row_number() over (order by f.similarity, f.patient_id)::integer, f.patient_id, f.similarity, s.as_of, s.is_stale
       from far f

@@ -257,7 +257,7 @@ def test_an_upgrade_and_a_dump_keep_it(
     file = str(tmp_path / "dump")
     subprocess.run(
         [
-            client("pg_dump"),
+            client("pg_dump", protected),
             "--format=custom",
             "--exclude-extension=vector",
             "--exclude-schema=public",
@@ -270,7 +270,7 @@ def test_an_upgrade_and_a_dump_keep_it(
     with created_database(server_url, owner_url, f"ehrdb_restored_{os.getpid()}") as restored:
         bootstrap(server_url, restored)
         done = subprocess.run(
-            [client("pg_restore"), "--exit-on-error", f"--dbname={restored.url}", file],
+            [client("pg_restore", restored), "--exit-on-error", f"--dbname={restored.url}", file],
             capture_output=True,
             text=True,
             check=False,

@@ -18,7 +18,7 @@ from ehrdb.doctor import examine
 from ehrdb.embedding import Queue, refresh, registry
 from ehrdb.embedding.index import ensure_index
 from ehrdb.errors import DatabaseError
-from ehrdb.events.merge import load
+from ehrdb.events.merge import LoadOptions, load
 from ehrdb.events.purge import purge
 from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
@@ -116,7 +116,7 @@ def test_an_owner_under_forced_row_level_security_is_refused_too(filled: Databas
         refresh(filled, encoder, FakeEncoder)
     assert 'alter table "ehrdb"."event" no force row level security' in str(caught.value.hint)
     with pytest.raises(DatabaseError, match="hides rows"):
-        load(filled, "test", lambda connection: [])
+        load(filled, "test", lambda connection: [], LoadOptions())
     with pytest.raises(psycopg.errors.InsufficientPrivilege), filled.transaction() as connection:
         connection.execute("select ehrdb.count_concepts()")
     with filled.transaction() as connection:
