@@ -5,7 +5,7 @@ with role as (
     values ('select'), ('insert'), ('update'), ('delete'), ('truncate'), ('references'), ('trigger')
 )
 select w.role, 'lacks' as fault,
-       w.privilege || coalesce(' (' || w.columns || ')', '') || ' on ' || w.kind || ' ' || w.object as what
+       w.privilege || coalesce(' (' || w.columns || ')', '') || ' on ' || case when w.kind <> 'table' then w.kind || ' ' else '' end || w.object as what
   from ehrdb.wanted_grant w
   join role r on r.role = w.role
  where not case w.kind
@@ -15,7 +15,7 @@ select w.role, 'lacks' as fault,
                     or (select bool_and(has_column_privilege(w.role, w.object, c.name, w.privilege))
                           from string_to_table(w.columns, ', ') c (name)) is true end
 union all
-select r.role, 'should not have', p.privilege || ' on table ' || c.oid::regclass
+select r.role, 'should not have', p.privilege || ' on ' || c.oid::regclass
   from role r
  cross join privilege p
   join pg_class c on c.relnamespace in (to_regnamespace('ehrdb'), to_regnamespace('ehr')) and c.relkind in ('r', 'p', 'v', 'm')

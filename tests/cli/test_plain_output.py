@@ -137,7 +137,7 @@ def test_a_hostile_argument_ends_in_a_message_and_a_true_exit_status(database: D
                 tried = [*way.split(), *before.split(), text] if before != " 1" else [*way.split(), text, "1"]
                 result = here(*tried)
                 assert "\x1b[2J" not in result.stdout + result.stderr, tried
-                if way != "sql bootstrap":
+                if way not in ("sql bootstrap", "export meds"):  # these take any name
                     assert result.status == 2, (tried, result)
                     assert result.stderr, tried
 

@@ -46,7 +46,7 @@ def test_a_sound_database_has_no_fault(database: Database, tmp_path: Path) -> No
         "pgvector",
         "schema",
         "objects",
-        "analysts",
+        "roles",
         "encoders",
     }
 
