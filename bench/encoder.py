@@ -1,13 +1,15 @@
-"""Encoders at several precisions against sentence-transformers: the same model, texts and tokens.
+"""Encoders at several precisions against other ways to run the same model: the same texts and tokens.
 
-    python bench/encoder.py [MODEL] [--precision fp32 --precision int8] [--tokens 512] [--file TEXTS.json]
+    python bench/encoder.py [MODEL] [--precision fp32 --precision int8] [--peer openvino-int8] [--tokens 512]
+                            [--file TEXTS.json]
 
 Every contender has a process of its own (so that peak memory is its own) and embeds the texts once to warm
 up. Then they take turns, `--rounds` times, so that whatever else the machine does meets all of them; medians
 count. Texts are cut beforehand to fit into one pass of all of them: a loader that truncates at 128 tokens
-would look five times faster. `--file`: a JSON list of texts. `--peer optimum` is Optimum's plain export, one text
-a run. `--bare` adds the same graph without the runtime around it: session calls on ready-made batches.
-`--provider cuda` runs everything on the GPU (needs onnxruntime-gpu and a CUDA build of torch).
+would look five times faster. `--file`: a JSON list of texts. Peers stand in bench/encoder_peers.py. `--bare` adds the
+same graph without the runtime around it: session calls on ready-made batches. In each round a bare product of two
+matrices is timed too, as fp32 and as int8: what of it a contender reaches, counting the products with weights alone,
+is the last column. `--provider cuda` runs everything on the GPU (needs onnxruntime-gpu and a CUDA build of torch).
 """
 
 from __future__ import annotations
@@ -25,11 +27,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import encoder_peers
 import numpy as np
 
-from ehrdb.encoder.manifest import Pooling
+from ehrdb.encoder.integers import LEVELS, quantized_columns
+from ehrdb.encoder.machine import this_machine
+from ehrdb.encoder.manifest import GRAPH, Pooling
 from ehrdb.encoder.parity import made_up_texts, overlap
 from ehrdb.encoder.pooling import Floats
+
+PEAK_SHAPE = (512, 1024, 3072)
+PEAK_TIMES = 8
+PEAK_OPERATIONS = 2 * PEAK_TIMES * PEAK_SHAPE[0] * PEAK_SHAPE[1] * PEAK_SHAPE[2]
+OTHERS = (
+    *("torch-bfloat16", "torch-float16", "onnx", "optimum", "openvino", "openvino-int8"),
+    *("ctranslate2", "ctranslate2-int8", "llama.cpp"),
+)
 
 
 @dataclass(frozen=True)
@@ -57,21 +70,25 @@ def _run_all(arguments: argparse.Namespace, folder: Path) -> None:
         pool.starmap(_export, [(arguments.model, *each) for each in directories.items()])
     texts, tokens = _texts(arguments, directories[arguments.precision[0]])
     print(f"{arguments.model}: {len(texts)} texts, {tokens} tokens, {arguments.threads} threads")
-    contenders = [
-        _contender("optimum", _optimum, arguments, texts)
-        if peer == "optimum"
-        else _contender(f"sentence-transformers {peer}", _peer, arguments, texts, peer)
-        for peer in _peers(arguments)
-    ]
+    here = this_machine()
+    print(f"{here.processor}, {here.cores} cores, {' '.join(here.flags)}")
+    contenders = [_contender(peer, _peer, arguments, texts, peer) for peer in _peers(arguments)]
     for precision, directory in directories.items():
         contenders.append(_contender(f"ehrdb {precision}", _ours, arguments, texts, directory))
         if arguments.bare:
             contenders.append(_contender(f"bare session {precision}", _bare, arguments, texts, directory))
+    peaks = {kind: _contender(f"a bare product, {kind}", _product, arguments, kind) for kind in ("fp32", "int8")}
     for _ in range(arguments.rounds):
-        for contender in contenders:
+        for contender in (*contenders, *peaks.values()):
             contender.seconds.append(contender.pool.apply(_round))
+    operations = _operations(directories["fp32" if "fp32" in directories else arguments.precision[0]] / GRAPH)
+    best = {kind: PEAK_OPERATIONS * arguments.threads / median(peak.seconds) for kind, peak in peaks.items()}
+    for kind, peak in peaks.items():
+        print(f"{peak.label:36} {best[kind] / 1e9:8.0f} GOP/s")
+        peak.pool.terminate()
     for contender in contenders:
-        _print(contender, contenders[0], tokens)
+        kind = "int8" if "int" in contender.label else "fp32"
+        _print(contender, contenders, tokens, operations / best[kind])
         contender.pool.terminate()
 
 
@@ -147,49 +164,8 @@ def _encoder(arguments: argparse.Namespace, directory: Path) -> Any:
     return open_encoder(directory, _manifest(arguments, directory), [provider], arguments.threads)
 
 
-def _optimum(arguments: argparse.Namespace, texts: list[str]) -> Floats:
-    """Optimum's own export of a decoder, mean pooling."""
-    import onnxruntime
-    from optimum.exporters.onnx import main_export
-    from transformers import AutoTokenizer
-
-    from ehrdb.encoder.source import open_source
-
-    with open_source(arguments.model) as source, tempfile.TemporaryDirectory() as folder:
-        main_export(str(source.folder), folder, task="feature-extraction", do_validation=False)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = arguments.threads
-        session = onnxruntime.InferenceSession(str(Path(folder) / "model.onnx"), options)
-        tokenizer = AutoTokenizer.from_pretrained(source.folder)
-    names = {node.name for node in session.get_inputs()}
-
-    def embed_one(text: str) -> Floats:
-        ids = np.array([tokenizer(text)["input_ids"]])
-        given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "position_ids": np.arange(ids.size)[None]}
-        states = session.run(None, {name: value for name, value in given.items() if name in names})[0]
-        return np.asarray(states[0].mean(axis=0))
-
-    return _start(lambda: np.stack([embed_one(text) for text in texts]))
-
-
 def _peer(arguments: argparse.Namespace, texts: list[str], peer: str) -> Floats:
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    from ehrdb.encoder.source import open_source
-
-    torch.set_num_threads(arguments.threads)
-    backend, _, kind = peer.partition("-")
-    options = {"dtype": getattr(torch, kind)} if kind else {"export": True}
-    with open_source(arguments.model) as source:
-        model = SentenceTransformer(
-            str(source.folder), backend=backend, device=arguments.provider, model_kwargs=options
-        )
-    model.max_seq_length = arguments.tokens
-    model.tokenizer.pad_token = model.tokenizer.pad_token or model.tokenizer.eos_token
-    return _start(
-        lambda: np.asarray(model.encode(texts, batch_size=arguments.batch, normalize_embeddings=True)),
-    )
+    return _start(encoder_peers.start(peer, arguments, texts))
 
 
 def _start(embed: Callable[[], Floats]) -> Floats:
@@ -225,14 +201,68 @@ def _manifest(arguments: argparse.Namespace, directory: Path) -> Any:
     return manifest.model_copy(update={"max_tokens": min(arguments.tokens, manifest.max_tokens)})
 
 
-def _print(contender: Contender, baseline: Contender, tokens: int) -> None:
+def _product(arguments: argparse.Namespace, kind: str) -> Floats:
+    """One product of PEAK_SHAPE in each thread: ONNX Runtime's fastest, rows quantized beforehand."""
+    import onnx
+    import onnxruntime
+    from onnx import helper, numpy_helper
+
+    rows, inner, columns = PEAK_SHAPE
+    weights = np.random.default_rng(0).standard_normal((inner, columns)).astype(np.float32)
+    given: Any = np.ones((rows, inner), np.float32)
+    number, constants = onnx.TensorProto.FLOAT, {"w": np.asarray(weights)}
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    if kind == "int8":
+        given, number = given.astype(np.uint8), onnx.TensorProto.UINT8
+        quantized, scales = quantized_columns(weights, LEVELS["int8"])
+        constants = {"w": quantized, "one": np.array(1, np.float32), "scales": scales, "zero": np.array(128, np.uint8)}
+        node = helper.make_node(
+            "MatMulIntegerToFloat", ["x", "w", "one", "scales", "zero"], ["y"], domain="com.microsoft"
+        )
+    graph = helper.make_graph(
+        [node],
+        "product",
+        [helper.make_tensor_value_info("x", number, [rows, inner])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [rows, columns])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    workers = ThreadPoolExecutor(arguments.threads)
+
+    def embed() -> Floats:
+        list(workers.map(lambda _: session.run(None, {"x": given}), range(PEAK_TIMES * arguments.threads)))
+        return np.zeros((1, 1), np.float32)
+
+    return _start(embed)
+
+
+def _operations(graph: Path) -> int:
+    """Multiplications and additions with weights that one token takes."""
+    import onnx
+
+    model = onnx.load(graph, load_external_data=False)
+    sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer if len(tensor.dims) == 2}
+    kinds = ("MatMul", "MatMulIntegerToFloat")
+    return sum(2 * sizes.get(node.input[1], 0) for node in model.graph.node if node.op_type in kinds)
+
+
+def _print(contender: Contender, all_: list[Contender], tokens: int, seconds_at_peak: float) -> None:
+    """Tokens a second, and the ratio to every peer: below 1 too."""
+    baseline = all_[0]
     a, b = (each.vectors / np.linalg.norm(each.vectors, axis=1, keepdims=True) for each in (contender, baseline))
     cosines = (a * b).sum(axis=1)
-    seconds = median(contender.seconds)
+    speed = tokens / median(contender.seconds)
+    peers = [each for each in all_ if not each.label.startswith(("ehrdb", "bare"))]
+    ratios = "  ".join(f"{median(peer.seconds) / median(contender.seconds):5.2f}x {peer.label}" for peer in peers)
     print(
-        f"{contender.label:36} {tokens / seconds:8.0f} tokens/s  {median(baseline.seconds) / seconds:5.2f}x  "
-        f"{contender.pool.apply(_peak_mb):6.0f} MB  cosine {cosines.mean():.4f} (min {cosines.min():.4f})  "
-        f"overlap@10 {overlap(a, b):.3f}",
+        f"{contender.label:36} {speed:8.0f} tokens/s  {contender.pool.apply(_peak_mb):6.0f} MB  "
+        f"cosine {cosines.mean():.4f} (min {cosines.min():.4f})  overlap@10 {overlap(a, b):.3f}  "
+        f"{speed * seconds_at_peak:5.1%} of a bare product  {ratios}",
         flush=True,
     )
 
@@ -240,10 +270,8 @@ def _print(contender: Contender, baseline: Contender, tokens: int) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="all-MiniLM-L6-v2")
-    parser.add_argument("--precision", action="append", choices=("fp32", "fp16", "bf16", "int8", "int4"))
-    parser.add_argument(
-        "--peer", action="append", default=[], choices=("onnx", "optimum", "torch-float16", "torch-bfloat16")
-    )
+    parser.add_argument("--precision", action="append", choices=("fp32", "fp16", "bf16", "int8", "int7", "int4"))
+    parser.add_argument("--peer", action="append", default=[], choices=OTHERS)
     parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--texts", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32)

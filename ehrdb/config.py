@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from platformdirs import site_config_path, user_config_path, user_data_path
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -34,6 +34,8 @@ class Settings(BaseSettings):
         encoder: name of the encoder to use; unset: the serving one.
         providers: ONNX Runtime execution providers, in order, comma-separated; all must be available.
         threads: threads of one ONNX Runtime session; 0 lets it use every core.
+        endpoints: addresses of servers that texts may be sent to for embedding, comma-separated; none by default.
+        endpoint_key: what to show to them.
     """
 
     model_config = SettingsConfigDict(env_prefix="EHRDB_", env_ignore_empty=True, extra="ignore")
@@ -43,6 +45,8 @@ class Settings(BaseSettings):
     encoder: str | None = None
     providers: str = "CPUExecutionProvider"
     threads: int = Field(default=0, ge=0)
+    endpoints: str = ""
+    endpoint_key: SecretStr | None = None
 
     @property
     def encoder_dir(self) -> Path:
@@ -53,6 +57,11 @@ class Settings(BaseSettings):
     def provider_list(self) -> list[str]:
         """`providers`, split."""
         return [name.strip() for name in self.providers.split(",") if name.strip()]
+
+    @cached_property
+    def endpoint_list(self) -> list[str]:
+        """`endpoints`, split."""
+        return [address.strip() for address in self.endpoints.split(",") if address.strip()]
 
     @classmethod
     def settings_customise_sources(

@@ -15,6 +15,7 @@
     │   ├── DigestMismatch          files changed since the manifest was written
     │   ├── QualityGateFailed       the export differs too much from the original
     │   ├── ProviderUnavailable     an execution provider asked for is not there
+    │   ├── EndpointError           a server of embeddings fails, or is not the one of the export
     │   └── ItemError               one text of a batch (carries its index, never the text)
     │       ├── EmptyText
     │       └── NonFiniteVector
@@ -107,6 +108,10 @@ class QualityGateFailed(EncoderError):
 
 class ProviderUnavailable(EncoderError):
     """An execution provider that was asked for is not available here."""
+
+
+class EndpointError(EncoderError):
+    """A server of embeddings cannot be asked, or does not answer as it did at the export."""
 
 
 class ItemError(EncoderError):

@@ -1,10 +1,11 @@
-"""`ehrdb encoder export | register | publish | verify | import | concatenate | list | activate | drop`."""
+"""`ehrdb encoder export | tune | register | publish | verify | import | concatenate | list | activate | drop`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,8 +14,9 @@ from ehrdb.cli.common import Json, current_database, err, out, print_json, setti
 from ehrdb.database import Database
 from ehrdb.embedding import registry
 from ehrdb.embedding.files import adopt, encoder_directory, publish, registered_files
-from ehrdb.encoder.manifest import Chunking, Manifest, Parity, Pooling, PromptPosition
+from ehrdb.encoder.manifest import Chunking, Manifest, Parity, Pooling, PromptPosition, Tuning
 from ehrdb.encoder.source import DEFAULT_MODEL
+from ehrdb.errors import ConfigError
 from ehrdb.extras import missing_extra
 from ehrdb.queries import Queries
 
@@ -30,7 +32,9 @@ def export(
         str, typer.Argument(help="Model directory, GGUF file or hub id; all-MiniLM-L6-v2 needs no torch.")
     ] = DEFAULT_MODEL,
     name: Annotated[str | None, typer.Option(help="Name to register under. Default: the model's own.")] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16, int8 or int4")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16, bf16, int8, int7, int4, or auto: the fastest here.")
+    ] = "fp32",
     text_format: Annotated[str, typer.Option("--format", help="Text format the encoder reads.")] = "list_recent",
     pooling: Annotated[
         Pooling | None, typer.Option(help="Token states to one vector. Default: as the model's own files say.")
@@ -42,9 +46,21 @@ def export(
     dimension: Annotated[
         int | None, typer.Option(help="Cut vectors to so many dimensions (Matryoshka models only).", min=1)
     ] = None,
+    prompt: Annotated[str | None, typer.Option(help="What to put in front of every text. Default: by model.")] = None,
+    prompt_name: Annotated[str | None, typer.Option(help="The same, by its name in the model's own files.")] = None,
+    onnx: Annotated[
+        str | None, typer.Option(help="Take this graph of the model's own as it is: onnx/model_quantized.onnx")
+    ] = None,
     prompt_position: Annotated[
         PromptPosition, typer.Option(help="first (the paper's), or last: all tasks of a timeline share one pass.")
     ] = "first",
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="Do not export, but ask MODEL at this OpenAI-compatible address: http://gpu-server:8000/v1"),
+    ] = None,
+    instructions: Annotated[
+        bool, typer.Option(help="With --endpoint: send a task's instruction in front of each text.")
+    ] = False,
     accept_quality_loss: Annotated[
         bool, typer.Option(help="Register even where the export misses the quality gate; visibly marked.")
     ] = False,
@@ -55,18 +71,21 @@ def export(
     Example: `ehrdb encoder export Qwen/Qwen3-Embedding-0.6B --precision int8 --dimension 512`
     """
     name = name or _default_name(model, precision)
-    changes = (pooling, chunking, max_tokens, dimension)
-    is_default = (model, precision, prompt_position, *changes) == (DEFAULT_MODEL, "fp32", "first", *[None] * 4)
-    exporter = _converter() if is_default else _exporter()
+    directory = encoder_directory(settings(), name)
+    changes = (pooling, chunking, max_tokens, dimension, prompt, prompt_name, onnx, endpoint)
+    is_default = (model, precision, prompt_position, *changes) == (DEFAULT_MODEL, "fp32", "first", *[None] * 8)
+    exporter: Any = None if endpoint else _converter() if is_default else _exporter()
     with current_database() as database:
 
         def register(manifest: Manifest) -> None:
             with database.transaction() as connection:
                 registry.register(connection, manifest, text_format)
 
-        directory = encoder_directory(settings(), name)
-        if is_default:
-            manifest: Manifest = exporter.convert(directory, name=name, register=register)
+        if endpoint:
+            limits = {"max_tokens": max_tokens, "prefix": prompt, "dimension": dimension, "instructed": instructions}
+            manifest = _ask(endpoint, model, directory, name, limits, register)
+        elif is_default:
+            manifest = exporter.convert(directory, name=name, register=register)
         else:
             manifest = exporter.export(
                 model,
@@ -77,6 +96,9 @@ def export(
                 chunking=chunking,
                 max_tokens=max_tokens,
                 dimension=dimension,
+                prompt=prompt,
+                prompt_name=prompt_name,
+                onnx=onnx,
                 prompt_position=prompt_position,
                 sample_texts=_sample_texts(database, text_format),
                 accept_quality_loss=accept_quality_loss,
@@ -87,9 +109,64 @@ def export(
     if json:
         print_json(manifest.model_dump(mode="json"))
     else:
-        assert manifest.parity is not None
-        err.print(describe(manifest.parity))
+        if manifest.parity:
+            err.print(describe(manifest.parity))
+        if manifest.tuning:
+            err.print(describe_tuning(manifest.tuning))
         _show(registered)
+        for remark in _remarks(manifest):
+            err.print(remark, markup=False)
+
+
+@app.command()
+def tune(
+    name: Name,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Where the original model is now: directory, GGUF file or hub id. Default: its hub id."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Time an encoder against other precisions of its model on this machine; run it where the worker runs.
+
+    Where another one that passes the quality gate is faster, it is registered beside this one under a name of its
+    own: its vectors are its own. This encoder, its vectors and its heads stay as they are.
+
+    Example: `ehrdb encoder tune Qwen3-Embedding-0.6B-int8`
+    """
+    configured = settings()
+
+    def elsewhere(precision: str) -> tuple[str, Path]:
+        base = name.removesuffix(f"-{manifest.precision}").removesuffix("-auto")
+        other = f"{base}-{precision}"
+        return other, encoder_directory(configured, other)
+
+    with current_database() as database:
+        with database.transaction() as connection:
+            registered = registry.find(connection, name)
+        directory, manifest = registered_files(configured, registered)
+        _require_own(manifest)
+
+        def register(made: Manifest) -> None:
+            with database.transaction() as connection:
+                registry.register(connection, made, registered.format)
+
+        tuned = _exporter().tune(
+            model or manifest.source,
+            directory,
+            manifest,
+            elsewhere=elsewhere,
+            providers=configured.provider_list,
+            threads=configured.threads,
+            sample_texts=_sample_texts(database, registered.format),
+            register=register,
+        )
+    if json:
+        print_json(tuned.model_dump(mode="json"))
+    else:
+        err.print(describe_tuning(tuned.tuning))
+        faster = f"registered {tuned.name}, which is faster here: `ehrdb encoder activate {tuned.name}`"
+        err.print(f"{name} is the fastest here" if tuned.name == name else faster)
 
 
 @app.command()
@@ -163,6 +240,7 @@ def verify(
         with database.transaction() as connection:
             registered = registry.find(connection, name)
         directory, manifest = registered_files(configured, registered)
+        _require_own(manifest)
         parity: Parity = exporter.verify(
             model or manifest.source,
             directory,
@@ -268,6 +346,43 @@ def describe(parity: Parity) -> str:
         f"{parity.min_cosine:.5f}, overlap@10 {parity.overlap_at_10:.3f}; {parity.tokens_per_second:,.0f} tokens/s"
         f"{compared}{accepted}"
     )
+
+
+def _ask(
+    address: str, model: str, directory: Path, name: str, limits: dict[str, Any], register: Callable[[Manifest], None]
+) -> Manifest:
+    from ehrdb.encoder.endpoint import Server, export_endpoint, require_allowed
+
+    configured = settings()
+    require_allowed(address, configured.endpoint_list)
+    key = configured.endpoint_key.get_secret_value() if configured.endpoint_key else None
+    given = {option: value for option, value in limits.items() if value is not None}
+    return export_endpoint(Server(address, model, key), directory, name=name, register=register, **given)
+
+
+def _require_own(manifest: Manifest) -> None:
+    if manifest.endpoint:
+        raise ConfigError(
+            f"{manifest.name} is run by {manifest.endpoint}, which answers as it did at the export",
+            hint="There is no graph here to compare or to time.",
+        )
+
+
+def describe_tuning(tuning: Tuning) -> str:
+    """The machine, and what was tried on it, a line each."""
+    lines = [f"{tuning.machine.processor}, {tuning.machine.cores} cores, {' '.join(tuning.machine.flags)}"]
+    for tried in tuning.candidates:
+        speed = f"{tried.tokens_per_second:,.0f} tokens/s" if tried.tokens_per_second else "misses the quality gate"
+        lines.append(f"  {tried.precision}: {speed}, mean cosine {tried.mean_cosine:.5f}")
+    return "\n".join(lines)
+
+
+def _remarks(manifest: Manifest) -> list[str]:
+    """What a user would not expect."""
+    remarks = [f"in front of every text: {manifest.prefix!r}"] if manifest.prefix else []
+    if manifest.similarity not in ("cosine", "dot") or (manifest.similarity == "dot" and not manifest.normalize):
+        remarks.append(f"the model was trained to be compared by {manifest.similarity}; searches compare by cosine")
+    return remarks
 
 
 def _show(registered: registry.RegisteredEncoder) -> None:

@@ -9,17 +9,22 @@ from ehrdb.embedding.files import registered_files
 from ehrdb.embedding.registry import RegisteredEncoder
 
 if TYPE_CHECKING:
-    from ehrdb.encoder.runtime import BatchingEncoder
+    from ehrdb.encoder import Encoder
 
 
-def load_encoder(settings: Settings, registered: RegisteredEncoder) -> BatchingEncoder:
+def load_encoder(settings: Settings, registered: RegisteredEncoder) -> Encoder:
     """Load the encoder's files, after making sure that they are the ones the database knows.
 
     A host that has none fetches them from the database, where they are published. Raises DigestMismatch,
-    ModelIncomplete or ProviderUnavailable; EncoderError where there is no model to run.
+    ModelIncomplete, ProviderUnavailable or EndpointError; EncoderError where there is no model to run.
     """
+    directory, manifest = registered_files(settings, registered)
     # Imported here: most commands run no model, and need no runtime for one.
+    if manifest.endpoint:
+        from ehrdb.encoder.endpoint import open_endpoint
+
+        key = settings.endpoint_key.get_secret_value() if settings.endpoint_key else None
+        return open_endpoint(directory, manifest, settings.endpoint_list, key)
     from ehrdb.encoder.runtime import open_encoder
 
-    directory, manifest = registered_files(settings, registered)
     return open_encoder(directory, manifest, settings.provider_list, settings.threads)

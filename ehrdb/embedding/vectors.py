@@ -75,7 +75,10 @@ def _check(frame: pl.DataFrame, vectors: Vectors, file: Path) -> None:
     _refuse(
         frame, np.asarray(np.abs(vectors).max(axis=1) > LARGEST), file, "embedding", "beyond half precision (65504)"
     )
-    _refuse(frame, ~np.asarray(vectors, dtype=np.float16).any(axis=1), file, "embedding", "a vector of zeros")
+    largest = np.asarray(np.abs(vectors).max(axis=1))
+    _refuse(frame, largest == 0, file, "embedding", "a vector of zeros")
+    too_small = "too small for half precision (all below 0.00006): multiply all vectors by one factor, such as 1e6"
+    _refuse(frame, largest < SMALLEST, file, "embedding", too_small)
 
 
 def _refuse(frame: pl.DataFrame, bad: Any, file: Path, column: str, message: str) -> None:

@@ -87,7 +87,7 @@ class _SharedPrefix(torch.nn.Module):  # type: ignore[misc]
 
 
 def _states(model: Any, input_ids: torch.Tensor, position_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    outputs = model(input_ids=input_ids, position_ids=position_ids, use_cache=False, mask=mask)
+    outputs = model(input_ids=input_ids, position_ids=position_ids, use_cache=False, mask=mask, positions=position_ids)
     states: torch.Tensor = outputs.last_hidden_state
     return states
 
@@ -101,6 +101,7 @@ def _causal_attention(
     *,
     scaling: float,
     mask: torch.Tensor,
+    sliding_window: int | None = None,
     **others: object,
 ) -> tuple[torch.Tensor, None]:
     """ONNX Runtime's GroupQueryAttention over (batch, heads, tokens, size)."""
@@ -112,7 +113,12 @@ def _causal_attention(
     attended, *_unused = torch.onnx.ops.symbolic_multi_out(
         "com.microsoft::GroupQueryAttention",
         (*joined, None, None, lengths, total),
-        attrs={"num_heads": heads, "kv_num_heads": key.shape[1], "scale": scaling},
+        attrs={
+            "num_heads": heads,
+            "kv_num_heads": key.shape[1],
+            "scale": scaling,
+            "local_window_size": sliding_window or -1,
+        },
         dtypes=(query.dtype,) * 3,
         shapes=((batch, tokens, heads * size), shared, shared),
         version=1,
@@ -129,8 +135,12 @@ def _masked_attention(
     *,
     scaling: float,
     mask: torch.Tensor,
+    positions: torch.Tensor,
+    sliding_window: int | None = None,
     **others: object,
 ) -> tuple[torch.Tensor, None]:
-    """ONNX's Attention, each token seeing what `mask` (batch, tokens, tokens) lets it."""
+    """ONNX's Attention, each token seeing what `mask` (batch, tokens, tokens) and the layer's window let it."""
+    if sliding_window:
+        mask = mask & ((positions[:, :, None] - positions[:, None, :]).abs() < sliding_window)
     attended = torch.onnx.ops.attention(query, key, value, attn_mask=mask[:, None], scale=scaling)[0]
     return attended.transpose(1, 2), None

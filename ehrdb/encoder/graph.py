@@ -1,73 +1,61 @@
-"""Writing the optimized ONNX graph of a model, and the tokenizer beside it."""
+"""Writing the optimized ONNX graph of a model."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ehrdb.encoder.decoder import write_decoder
-from ehrdb.encoder.manifest import GRAPH, TOKENIZER, Precision
+from ehrdb.encoder.integers import LEVELS, quantize_products
+from ehrdb.encoder.manifest import GRAPH, Precision
 from ehrdb.encoder.source import ModelSource
-from ehrdb.errors import ModelIncomplete, ModelNotSupported
+from ehrdb.encoder.tail import add_tail
+from ehrdb.errors import ModelNotSupported
 
 BLOCK = 32  # weights that share a scale in 8 and 4 bit products
 EDGE_LAYERS = 3  # at either end, too sensitive for 4 bits
 
 
-def write_graph(source: ModelSource, work: Path, precision: Precision, shares_prefix: bool = False) -> None:
-    """Put the graph into `work`, at the precision asked for: token ids and pooling weights in, vectors out."""
+def trace(source: ModelSource, folder: Path, precision: Precision, shares_prefix: bool = False) -> None:
+    """Put the graph at full precision into `folder`, as write_graph takes it for this precision."""
     if precision == "int4" and not source.is_decoder:
         raise ModelNotSupported(f"int4 of {source.usage.architecture} is not supported", hint="Use int8 or fp32.")
-    full = work / "full"
-    full.mkdir()
+    folder.mkdir()
     if source.is_decoder:
-        write_decoder(source, full, shares_prefix)
+        write_decoder(source, folder, shares_prefix)
     else:
-        _write_encoder(source, full, precision)
+        _write_encoder(source, folder, precision in LEVELS)
+
+
+def write_graph(
+    source: ModelSource, traced: Path, work: Path, precision: Precision, wide: Collection[str] = ()
+) -> None:
+    """Put the graph that was traced of `source` into `work`: token ids and pooling weights in, vectors out.
+
+    `wide`: products that stay at full precision where the others become integers.
+    """
     if precision == "fp32":
-        for path in full.iterdir():
-            path.rename(work / path.name)
+        for path in traced.iterdir():
+            shutil.copy(path, work)
     elif precision == "fp16":
-        _halve(full / GRAPH, work / GRAPH)
+        _halve(traced / GRAPH, work / GRAPH)
     elif precision == "bf16":
-        _round(full / GRAPH, work / GRAPH)
-    elif source.is_decoder:
-        _quantize_weights(full / GRAPH, work / GRAPH, precision)
+        _round(traced / GRAPH, work / GRAPH)
+    elif precision == "int4":
+        _quantize_weights(traced / GRAPH, work / GRAPH)
     else:
-        _quantize(full / GRAPH, work / GRAPH)
-    _add_pooling(work / GRAPH)
-    shutil.rmtree(full)
+        _integers(traced / GRAPH, work / GRAPH, LEVELS[precision], wide)
+    add_tail(work / GRAPH, source.usage.pooling, source.modules.layers)
 
 
-def write_tokenizer(source: ModelSource, work: Path) -> None:
-    """Save the model's tokenizer, as transformers would use it, in one file. Raises ModelIncomplete."""
-    from tokenizers.processors import TemplateProcessing
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source.folder, use_fast=True)
-        backend = tokenizer.backend_tokenizer
-    except Exception as error:
-        raise ModelIncomplete(
-            f"{source.folder} has no usable tokenizer ({type(error).__name__})",
-            hint=f"Save the model's fast tokenizer ({TOKENIZER}) beside its weights.",
-        ) from None
-    ends = tokenizer("a")["input_ids"][-1] == tokenizer.eos_token_id
-    if tokenizer.init_kwargs.get("add_eos_token") and not ends:  # GTE leaves it to its remote code
-        eos = (tokenizer.eos_token, tokenizer.eos_token_id)
-        backend.post_processor = TemplateProcessing(single=f"$A {eos[0]}", special_tokens=[eos])
-    backend.no_truncation()
-    backend.no_padding()
-    backend.save(str(work / TOKENIZER))
-
-
-def _write_encoder(source: ModelSource, folder: Path, precision: Precision) -> None:
+def _write_encoder(source: ModelSource, folder: Path, for_integers: bool) -> None:
     """BERT-like: Optimum exports, ONNX Runtime's optimizer fuses.
 
-    For int8, attention is fused without its projections: those are products to quantize like the others.
+    For integers, attention is fused without its projections: those are products to quantize like the others.
     """
     from optimum.exporters.onnx import main_export
     from optimum.onnxruntime import OptimizationConfig, ORTOptimizer
@@ -80,9 +68,8 @@ def _write_encoder(source: ModelSource, folder: Path, precision: Precision) -> N
         library_name="transformers",
         do_validation=False,
     )
-    is_int8 = precision == "int8"
     config = OptimizationConfig(
-        optimization_level=2, use_multi_head_attention=is_int8, enable_gelu_approximation=is_int8
+        optimization_level=2, use_multi_head_attention=for_integers, enable_gelu_approximation=for_integers
     )
     ORTOptimizer.from_pretrained(plain).optimize(config, save_dir=optimized, file_suffix="")
     (optimized / "model.onnx").rename(folder / GRAPH)
@@ -90,40 +77,19 @@ def _write_encoder(source: ModelSource, folder: Path, precision: Precision) -> N
     shutil.rmtree(optimized)
 
 
-def _add_pooling(graph: Path) -> None:
-    """A last product turns states into vectors, so that no states leave the device they are computed on."""
+def _integers(graph: Path, target: Path, levels: int, wide: Collection[str]) -> None:
     import onnx
-    from onnx import TensorProto, helper
 
-    model = onnx.load(graph, load_external_data=False)
-    states = model.graph.output[0].name
-    model.graph.node.append(helper.make_node("MatMul", ["pooling", states], ["vectors"], name="pooling"))
-    shapes = {"pooling": ["batch", "count", "tokens"], "vectors": ["batch", "count", "dimension"]}
-    pooling, vectors = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in shapes)
-    model.graph.input.append(pooling)
-    del model.graph.output[:]
-    model.graph.output.append(vectors)
-    onnx.save(model, graph)
+    model = onnx.load(graph)
+    quantize_products(model, levels, wide)
+    _halve_token_table(model)
+    _save(model, target)
 
 
-def _quantize(graph: Path, target: Path) -> None:
-    """Per-channel weights and only products with a constant: quantizing attention too ruins MiniLM."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+def _quantize_weights(graph: Path, target: Path) -> None:
+    """Weights alone, in blocks: 4 bits where they cost little, 8 for the rest.
 
-    quantize_dynamic(
-        graph,
-        target,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        op_types_to_quantize=["MatMul"],
-        extra_options={"MatMulConstBOnly": True, "DefaultTensorType": 1},  # fused nodes hide that it is float
-    )
-
-
-def _quantize_weights(graph: Path, target: Path, precision: Precision) -> None:
-    """Weights alone, in blocks; activations are scaled row by row, so texts side by side do not meet.
-
-    int4: four bits where they cost little (SmolLM2: mean cosine 0.99 instead of 0.96), eight for the rest.
+    SmolLM2: mean cosine 0.99 instead of 0.96.
     """
     import onnx
 
@@ -132,10 +98,9 @@ def _quantize_weights(graph: Path, target: Path, precision: Precision) -> None:
     products = {
         n.name: weights[n.input[1]] for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in weights
     }
-    four = _inner_widening(products) if precision == "int4" else []
+    four = _inner_widening(products)
     model = _in_blocks(model, bits=8, is_symmetric=True, left_out=four)
-    if four:
-        model = _in_blocks(model, bits=4, is_symmetric=False, left_out=[])
+    model = _in_blocks(model, bits=4, is_symmetric=False, left_out=[])
     _halve_token_table(model)
     _save(model, target)
 

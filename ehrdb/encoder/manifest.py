@@ -16,11 +16,23 @@ GRAPH = "model.onnx"
 TOKENIZER = "tokenizer.json"
 AGAIN = "Export the encoder again."
 
-Pooling = Literal["mean", "cls", "last_token", "mean_without_prompt"]
-"""How token states become one vector."""
+DESCRIPTIVE = {
+    *("name", "source", "revision", "matryoshka_dimensions", "similarity", "parity", "versions"),
+    *("row_scales", "wide_products", "tuning", "endpoint"),  # what they say is in the graph, whose digest counts
+}
+"""Fields that leave an encoder the same encoder."""
+
+Pooling = Literal["mean", "cls", "last_token", "mean_without_prompt", "max", "mean_sqrt_len", "weighted_mean", "served"]
+"""How token states become one vector; served: an endpoint does it."""
 Chunking = Literal["none", "mean", "concat"]
 """What happens to a text that is too long: its end is cut, or its chunks' vectors are averaged or joined."""
-Precision = Literal["fp32", "fp16", "bf16", "int8", "int4"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int7", "int4", "served"]
+"""How products are computed; served: as an endpoint does.
+
+int7: as int8, with weights of 7 bits, for processors that lack exact products of 8 bits or are slow at them.
+"""
+ChunkPrefix = Literal["first", "every"]
+"""Which chunks of a text the prefix stands in front of."""
 PromptPosition = Literal["first", "last"]
 """Where a task's instruction stands. Behind the text, all tasks of a timeline share one pass over it."""
 
@@ -43,6 +55,37 @@ class Parity(BaseModel):
     is_accepted_loss: bool = False
 
 
+class Machine(BaseModel):
+    """A processor, as far as it decides which graph is fastest. `flags`: its instructions for small numbers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    processor: str
+    flags: tuple[str, ...]
+    cores: int
+
+
+class Candidate(BaseModel):
+    """A precision that was tried, with its figures; `tokens_per_second` is absent where the gate refused it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    precision: Precision
+    mean_cosine: float
+    overlap_at_10: float
+    tokens_per_second: float | None
+
+
+class Tuning(BaseModel):
+    """Which candidates were timed on which machine, when the encoder's precision was chosen."""
+
+    model_config = ConfigDict(frozen=True)
+
+    machine: Machine
+    providers: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+
+
 class Manifest(BaseModel):
     """What identifies an encoder and how it was made.
 
@@ -53,10 +96,17 @@ class Manifest(BaseModel):
         dimension: of the vector; below the model's own where a Matryoshka model was cut.
         max_tokens: tokens of one pass, special tokens included; what is longer is cut on the right, or
             chunked: up to `max_chunks` of `chunk_tokens` tokens each.
-        prefix: what the model wants in front of every text.
+        prefix: what the model wants in front of every text; `chunk_prefix`: of its first chunk, or of every one.
+        include_prompt: whether pooling counts the prefix or instruction in front.
         prompt_position: whether that instruction goes before or behind the text.
         prompt_template: whether texts come with an instruction in front (ehrdb.encoder.prompts).
         matryoshka_dimensions: dimensions that the model was trained to be cut to.
+        row_scales: whether activations are scaled row by row where they become integers; older exports scale
+            a whole run, in which texts side by side change each other.
+        wide_products: how many products stay at full precision where the others multiply integers.
+        endpoint: the server that runs it, where that is not this program.
+        tuning: how its precision was chosen by measurement, if it was.
+        similarity: what the model was trained to be compared by; searches compare by cosine.
         files: sha-256 of every file beside the manifest.
     """
 
@@ -78,16 +128,25 @@ class Manifest(BaseModel):
     prefix: str
     prompt_template: bool
     prompt_position: PromptPosition = "first"
+    include_prompt: bool = True
+    chunk_prefix: ChunkPrefix = "first"
     matryoshka_dimensions: tuple[int, ...]
+    row_scales: bool = False
+    wide_products: int = 0
+    endpoint: str | None = None
+    similarity: str = "cosine"
     parity: Parity | None
+    tuning: Tuning | None = None
     versions: dict[str, str]
     files: dict[str, str]
 
     @property
     def digest(self) -> str:
         """sha-256 of everything that decides a vector; a change of any of it makes another encoder."""
-        descriptive = {"name", "source", "revision", "matryoshka_dimensions", "parity", "versions"}
-        identity = self.model_dump(mode="json", exclude=descriptive)
+        identity = self.model_dump(mode="json", exclude=DESCRIPTIVE)
+        for name in ("include_prompt", "chunk_prefix"):  # later fields: without them, an encoder is what it was
+            if identity[name] == type(self).model_fields[name].default:
+                del identity[name]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def save(self, directory: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,16 +34,29 @@ LONG_SAMPLE_CHARACTERS = 8000
 """Of the texts in a comparison, and of the longest one: PyTorch on a CPU would take hours for whole ones."""
 
 
-def measure(exported: Encoder, original: Encoder, texts: Sequence[str] = ()) -> Parity:
-    """Compare vectors of both on the texts (none given: made-up records of several lengths).
+@dataclass(frozen=True)
+class Reference:
+    """The original's vectors of some texts, and the seconds that it took for them."""
 
-    They are cut to SAMPLE_CHARACTERS, the longest one to LONG_SAMPLE_CHARACTERS.
-    """
-    texts = _shortened(list(texts) or made_up_texts())
+    texts: list[str]
+    vectors: Floats
+    seconds: float
+
+
+def reference(original: Encoder, texts: Sequence[str]) -> Reference:
+    """What to compare exports with."""
+    encoded, seconds = _timed(original, list(texts))
+    return Reference(list(texts), encoded.vectors, seconds)
+
+
+def measure(exported: Encoder, wanted: Reference, positions: Sequence[int] = ()) -> Parity:
+    """Compare vectors on the reference's texts, or on those of them at `positions`."""
+    chosen = list(positions) or list(range(len(wanted.texts)))
+    texts, vectors = [wanted.texts[i] for i in chosen], wanted.vectors[chosen]
     got, seconds = _timed(exported, texts)
-    wanted, original_seconds = _timed(original, texts)
     tokens = int(got.token_counts.sum())
-    return _figures(got.vectors, wanted.vectors, tokens / seconds, tokens / original_seconds)
+    share = sum(map(len, texts)) / sum(map(len, wanted.texts))
+    return _figures(got.vectors, vectors, tokens / seconds, tokens / (share * wanted.seconds))
 
 
 def compare_vectors(exported: Encoder, texts: Sequence[str], wanted: Floats) -> Parity:
@@ -51,16 +65,18 @@ def compare_vectors(exported: Encoder, texts: Sequence[str], wanted: Floats) -> 
     return _figures(got.vectors, wanted, int(got.token_counts.sum()) / seconds, None)
 
 
+def passes(parity: Parity, precision: Precision) -> bool:
+    """The gate: how near to the original an export of this precision has to be."""
+    if precision == "fp32":
+        return parity.min_cosine >= 0.9999
+    if precision in ("fp16", "bf16"):
+        return parity.mean_cosine >= 0.999
+    return parity.mean_cosine >= 0.99 and parity.overlap_at_10 >= 0.9
+
+
 def require_quality(parity: Parity, precision: Precision, accept_loss: bool) -> Parity:
     """Pass the figures on, marked where a loss was accepted; raise QualityGateFailed where it was not."""
-    passed = {
-        "fp32": parity.min_cosine >= 0.9999,
-        "fp16": parity.mean_cosine >= 0.999,
-        "bf16": parity.mean_cosine >= 0.999,
-        "int8": parity.mean_cosine >= 0.99 and parity.overlap_at_10 >= 0.9,
-        "int4": parity.mean_cosine >= 0.99 and parity.overlap_at_10 >= 0.9,
-    }[precision]
-    if passed:
+    if passes(parity, precision):
         return parity
     if not accept_loss:
         raise QualityGateFailed(
@@ -97,7 +113,8 @@ def made_up_texts(count: int = 32) -> list[str]:
     return [_record(np.random.default_rng(seed), lines=1 + seed * 300 // count) for seed in range(count)]
 
 
-def _shortened(texts: list[str]) -> list[str]:
+def shortened(texts: list[str]) -> list[str]:
+    """Each text's first SAMPLE_CHARACTERS, the longest one's LONG_SAMPLE_CHARACTERS."""
     longest = max(range(len(texts)), key=lambda i: len(texts[i]))
     return [text[: LONG_SAMPLE_CHARACTERS if i == longest else SAMPLE_CHARACTERS] for i, text in enumerate(texts)]
 

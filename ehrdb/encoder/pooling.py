@@ -12,18 +12,23 @@ Integers = npt.NDArray[np.int64]
 
 
 def pooling_weights(lengths: Integers, skipped: Integers, tokens: int, pooling: Pooling) -> Floats:
-    """What each of `tokens` states counts in its text's vector: (n, 1, tokens), rows sum to 1.
+    """What each of `tokens` states counts in its text's vector: (n, 1, tokens).
 
-    Row i holds `lengths[i]` tokens and padding behind them. Means leave out padding and the first `skipped[i]`
-    tokens. The paper's own script averages over padding too where chunks are batched; that makes a vector
-    depend on its neighbours in the batch, so it is not reproduced.
+    Row i holds `lengths[i]` tokens and padding behind them. Padding counts nothing, nor do the first `skipped[i]`
+    tokens. Rows of means sum to 1; for the maximum, what counts at all is more than 0. The paper's own script
+    averages over padding too where chunks are batched; that makes a vector depend on its neighbours in the batch,
+    so it is not reproduced.
     """
-    first = {"cls": np.zeros_like(lengths), "last_token": lengths - 1, "mean": np.zeros_like(lengths)}
-    start = first.get(pooling, skipped)[:, None]
-    end = np.ones_like(lengths)[:, None] if pooling == "cls" else lengths[:, None]
+    start, end = skipped[:, None], lengths[:, None]
+    if pooling == "cls":
+        end = start + 1
+    elif pooling == "last_token":
+        start = end - 1
     position = np.arange(tokens)
     counted = (position >= start) & (position < end)
-    return np.asarray(counted / counted.sum(axis=1, keepdims=True), dtype=np.float32)[:, None]
+    weights = counted * (position + 1) if pooling == "weighted_mean" else counted
+    total = weights.sum(axis=1, keepdims=True)
+    return np.asarray(weights / (np.sqrt(total) if pooling == "mean_sqrt_len" else total), dtype=np.float32)[:, None]
 
 
 def join_chunks(vectors: Floats, chunks_per_text: list[int], manifest: Manifest) -> Floats:

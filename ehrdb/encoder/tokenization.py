@@ -61,6 +61,7 @@ class TextTokenizer:
         self._tokenizer.no_padding()
         self._manifest = manifest
         self._before, self._after = self._special_tokens()
+        self._prefix_tokens = len(self._encode([manifest.prefix])[0].ids)
 
     def __call__(self, texts: Sequence[str]) -> list[TokenizedText]:
         """Tokenize; raises EmptyText (with its index) where nothing is left to embed."""
@@ -84,7 +85,7 @@ class TextTokenizer:
             if in_prompt >= len(kept):
                 raise EmptyText(f"text {index} has no room beside its prompt", index=index)
             ids = self._before + kept + self._after
-            skipped = len(self._before) + in_prompt if prompt else 0
+            skipped = len(self._before) + in_prompt if prompt else self._skipped(texts[index])
             yield TokenizedText([Chunk(ids, skipped)], len(kept) < len(encoding.ids))
 
     def _prompt_last(self, texts: Sequence[str]) -> Iterator[TokenizedText]:
@@ -109,14 +110,42 @@ class TextTokenizer:
         """Pieces of `chunk_tokens` tokens by character offsets, each tokenized anew, as the paper does."""
         cut = [self._manifest.prefix + text[:CHUNKED_CHARACTERS] for text in texts]
         for index, (encoding, text) in enumerate(zip(self._encode(cut), cut, strict=True)):
-            pieces = _pieces(text, encoding.offsets, self._manifest.chunk_tokens)
+            pieces = self._pieces(text, encoding)
             kept = pieces[: self._manifest.max_chunks]
             ids = [piece.ids for piece in self._encode(kept)] if len(pieces) > 1 else [encoding.ids]
             self._require_tokens(index, ids[0])
             room = self._room(self._manifest.max_tokens)
-            chunks = [Chunk(self._before + piece[:room] + self._after) for piece in ids]
+            has_prefix = [number == 0 or self._manifest.chunk_prefix == "every" for number in range(len(ids))]
+            chunks = [
+                Chunk(self._before + piece[:room] + self._after, self._skipped("") if prefixed else 0)
+                for piece, prefixed in zip(ids, has_prefix, strict=True)
+            ]
             is_truncated = len(kept) < len(pieces) or len(texts[index]) > CHUNKED_CHARACTERS
             yield TokenizedText(chunks, is_truncated)
+
+    def first_pass(self, text: str) -> str:
+        """As much of a text as one pass reads: all of it, but for encoders that chunk."""
+        if self._manifest.chunking == "none":
+            return text
+        whole = self._manifest.prefix + text[:CHUNKED_CHARACTERS]
+        pieces = self._pieces(whole, self._encode([whole])[0]) or [whole]
+        return pieces[0].removeprefix(self._manifest.prefix)
+
+    def _pieces(self, text: str, encoding: Encoding) -> list[str]:
+        """The text in pieces, with the prefix in front of the first one or of every one."""
+        size, prefix = self._manifest.chunk_tokens, self._manifest.prefix
+        if self._manifest.chunk_prefix == "first":
+            return list(_cut(text, encoding.offsets, size))
+        own = [offsets for offsets in encoding.offsets if offsets[1] > len(prefix)]
+        room = max(1, size - self._prefix_tokens)
+        return [prefix + piece for piece in _cut(text, [(max(start, len(prefix)), end) for start, end in own], room)]
+
+    def _skipped(self, text: str) -> int:
+        """Tokens in front that pooling leaves out, counted as sentence-transformers does: the prompt by itself."""
+        if self._manifest.include_prompt:
+            return 0
+        prompt = self._manifest.prefix + split_prompt(text)[0]
+        return len(self._before) + len(self._encode([prompt])[0].ids) if prompt else 0
 
     def _render(self, text: str) -> tuple[str, str]:
         """What stands in front of a text but is not pooled, and all the rest."""
@@ -146,6 +175,6 @@ class TextTokenizer:
         return full[:start], full[start + len(plain) :]
 
 
-def _pieces(text: str, offsets: list[tuple[int, int]], size: int) -> list[str]:
-    starts = range(0, len(offsets), size)
-    return [text[offsets[i][0] : offsets[min(i + size, len(offsets)) - 1][1]] for i in starts]
+def _cut(text: str, offsets: list[tuple[int, int]], size: int) -> Iterator[str]:
+    for i in range(0, len(offsets), size):
+        yield text[offsets[i][0] : offsets[min(i + size, len(offsets)) - 1][1]]

@@ -11,22 +11,35 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ehrdb.encoder.manifest import Manifest, Precision, file_digest
-from ehrdb.encoder.source import ModelSource, Usage
+from ehrdb.encoder.source import ModelSource
+from ehrdb.encoder.usage import Usage
 
 Register = Callable[[Manifest], None]
 """Accepts a manifest, or raises: then no folder is made."""
 
 
 @contextmanager
+def workshop(directory: Path) -> Iterator[Path]:
+    """An empty folder beside `directory`, on the same disk, gone afterwards."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".export-") as folder:
+        yield Path(folder)
+
+
+def place(work: Path, directory: Path) -> None:
+    """Put a finished folder where another one may be."""
+    shutil.rmtree(directory, ignore_errors=True)
+    work.rename(directory)
+
+
+@contextmanager
 def made_beside(directory: Path) -> Iterator[Path]:
     """A work folder beside `directory` that takes its place at the end, and vanishes on an error."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".export-") as temporary:
-        work = Path(temporary) / "encoder"
+    with workshop(directory) as folder:
+        work = folder / "encoder"
         work.mkdir()
         yield work
-        shutil.rmtree(directory, ignore_errors=True)
-        work.rename(directory)
+        place(work, directory)
 
 
 def describe(

@@ -93,7 +93,7 @@ def test_verify_fails_where_the_original_is_another_model(ehrdb: Command, model:
     assert "is not the model that tiny was made of" in result.stderr
 
 
-def test_an_export_below_the_gate_registers_and_writes_nothing(
+def test_an_export_of_broken_weights_registers_and_writes_nothing(
     ehrdb: Command, database: Database, model: Path, tmp_path: Path
 ) -> None:
     from tests.encoder.models import with_nan
@@ -101,7 +101,7 @@ def test_an_export_below_the_gate_registers_and_writes_nothing(
     result = ehrdb("encoder", "export", str(with_nan(model)))
 
     assert result.returncode == 2
-    assert "not finite" in result.stderr
+    assert "holds NaN or infinity" in result.stderr
     assert registered(database) == 0
     assert list((tmp_path / "home" / "encoders").iterdir()) == []
 

@@ -109,6 +109,7 @@ def test_a_later_vector_does_not_change_an_earlier_answer(patients: Database, tm
         ((1, day(26), [1.0, 0, 0, float("nan")]), r"row 5, column embedding: patient 1: vector holds NaN"),
         ((1, day(26), [1e6, 0, 0, 0]), r"row 5, column embedding: patient 1: beyond half precision"),
         ((1, day(26), [0.0, 0, 0, 0]), r"row 5, column embedding: patient 1: a vector of zeros"),
+        ((1, day(26), [3e-8, 2e-8, 0, 0]), r"row 5, column embedding: patient 1: too small for half precision"),
     ],
 )
 def test_a_bad_row_is_named_and_nothing_is_written(patients: Database, tmp_path: Path, bad: Row, message: str) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import psycopg
 import pytest
 
-from ehrdb.database import Database
+from ehrdb.database import Connection, Database
 from ehrdb.embedding import Queue, RefreshResult, refresh, registry
 from ehrdb.embedding.index import ensure_index
 from ehrdb.embedding.registry import RegisteredEncoder
@@ -282,13 +282,15 @@ def test_the_search_index_is_built_after_the_backfill(database: Database, encode
     assert indexes(database) == 1
 
 
-def test_a_half_built_index_is_built_anew(database: Database, encoder: RegisteredEncoder) -> None:
+def test_a_half_built_index_is_built_anew(
+    database: Database, superuser: Connection, encoder: RegisteredEncoder
+) -> None:
     lower_bound(database)
     run(database, encoder)
-    with database.transaction() as connection:
-        connection.execute(
-            "update pg_index set indisvalid = false where indexrelid = 'ehrdb.patient_embedding_1_hnsw'::regclass"
-        )
+    superuser.execute(
+        "update pg_index set indisvalid = false where indexrelid = 'ehrdb.patient_embedding_1_hnsw'::regclass"
+    )
+    superuser.commit()
     assert ensure_index(database, encoder)
     assert ask(
         database, "select indisvalid from pg_index where indexrelid = 'ehrdb.patient_embedding_1_hnsw'::regclass"

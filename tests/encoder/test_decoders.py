@@ -96,6 +96,28 @@ def test_padding_changes_nothing(make: Make, precision: str, exports: Exports) -
     np.testing.assert_allclose(padded.encode(TEXTS).vectors, alone, atol=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_text_has_the_same_vector_to_the_last_bit_in_any_batch(precision: str, exports: Exports) -> None:
+    options = {} if precision == "fp32" else {"precision": precision}
+    _, encoder = exports(tiny_qwen3, **options)
+    texts = [*TEXTS, "Asthmb", "Migraine", PROMPT + "Asthma", PROMPT + "Anemia"]
+
+    alone = np.concatenate([encoder.encode([text]).vectors for text in texts])
+
+    assert np.array_equal(encoder.encode(texts).vectors, alone)
+
+
+def test_int8_multiplies_integers_that_are_quantized_once_for_all_that_read_them(exports: Exports) -> None:
+    model, encoder = exports(tiny_qwen3, precision="int8")
+
+    graph = onnx.load(model.parent / "tiny_qwen3_encoder_int8" / GRAPH, load_external_data=False).graph
+    kinds = [node.op_type for node in graph.node]
+
+    assert encoder.manifest.row_scales
+    # two layers: q, k, v and what attention gives; gate and up, and what they give
+    assert (kinds.count("MatMulIntegerToFloat"), kinds.count("QuantizeLinear")) == (2 * 7, 2 * 4)
+
+
 def test_the_end_of_a_long_text_is_cut_and_prompt_and_end_token_stay(exports: Exports) -> None:
     _, encoder = exports(tiny_qwen3, max_tokens=300)
     long = PROMPT + "Asthma\n" * 100

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +12,22 @@ pytest.importorskip("optimum.onnxruntime", reason="needs the export extra")
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from ehrdb.encoder.export import DEFAULT_MODEL, export, verify
-from ehrdb.encoder.manifest import GRAPH, MANIFEST, TOKENIZER, Chunking, Parity, load_manifest
+from ehrdb.encoder import export as exporter
+from ehrdb.encoder.export import DEFAULT_MODEL, export, tune, verify
+from ehrdb.encoder.machine import this_machine
+from ehrdb.encoder.manifest import GRAPH, MANIFEST, TOKENIZER, Chunking, Manifest, Parity, Precision, load_manifest
 from ehrdb.encoder.parity import require_quality
 from ehrdb.encoder.pooling import Floats
 from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
+from ehrdb.encoder.tuning import fastest
 from ehrdb.errors import (
     DigestMismatch,
     EncoderError,
     ModelIncomplete,
     ModelNotSupported,
-    NonFiniteVector,
     QualityGateFailed,
 )
-from tests.encoder.models import tiny_bert, tiny_modernbert, tiny_qwen3, with_nan
+from tests.encoder.models import tiny_bert, tiny_modernbert, tiny_qwen3, with_nan, with_outlier
 
 pytestmark = pytest.mark.export
 
@@ -114,7 +117,7 @@ def test_a_graph_of_many_weights_keeps_them_in_a_file_of_their_own(tmp_path: Pat
 def test_weights_that_are_not_numbers_stop_the_export(tmp_path: Path) -> None:
     model = with_nan(tiny_bert(tmp_path / "model"))
 
-    with pytest.raises(NonFiniteVector):
+    with pytest.raises(ModelIncomplete, match=r"model\.safetensors: \S+ holds NaN or infinity"):
         export(str(model), tmp_path / "encoders" / "tiny", name="tiny")
 
     assert list((tmp_path / "encoders").iterdir()) == []
@@ -133,7 +136,7 @@ def test_modernbert_equals_pytorch(tmp_path: Path) -> None:
         (lambda model: (model / "config.json").unlink(), ModelIncomplete),
         (lambda model: [path.unlink() for path in model.glob("*token*")], ModelIncomplete),
         (lambda model: (model / "model.safetensors").unlink(), ModelIncomplete),
-        (lambda model: (model / "adapter_config.json").write_text("{}"), ModelNotSupported),
+        (lambda model: (model / "adapter_config.json").write_text("{}"), ModelIncomplete),
         (lambda model: _change_config(model, model_type="t5"), ModelNotSupported),
     ],
 )
@@ -173,6 +176,63 @@ def test_an_unknown_precision_names_the_known_ones(tmp_path: Path) -> None:
     assert "int8" in str(caught.value.hint)
 
 
+@pytest.mark.slow
+def test_auto_keeps_the_fastest_that_passes_and_says_what_was_tried_where(tmp_path: Path) -> None:
+    manifest = export(str(tiny_bert(tmp_path / "model")), tmp_path / "encoder", name="tiny", precision="auto")
+
+    assert manifest.tuning is not None
+    speeds = {each.precision: each.tokens_per_second for each in manifest.tuning.candidates}
+    assert list(speeds) == ["fp32", "int8", "int7"]
+    assert manifest.precision == fastest({each: speed for each, speed in speeds.items() if speed})
+    assert manifest.tuning.machine == this_machine()
+    assert load_manifest(tmp_path / "encoder") == manifest
+
+
+def test_tuning_writes_the_figures_where_the_encoder_itself_is_fastest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, manifest = _fp32(tmp_path)
+    monkeypatch.setattr(exporter, "tokens_per_second", _speeds(fp32=9, int8=5, int7=5))
+
+    tuned = tune(str(model), tmp_path / "encoder", manifest, elsewhere=_elsewhere(tmp_path))
+
+    assert load_manifest(tmp_path / "encoder") == tuned
+    assert tuned.tuning is not None
+    assert tuned.digest == manifest.digest
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "encoder"}
+
+
+def test_tuning_makes_another_encoder_where_another_precision_is_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, manifest = _fp32(tmp_path)
+    monkeypatch.setattr(exporter, "tokens_per_second", _speeds(fp32=5, int8=9, int7=5))
+    registered: list[Manifest] = []
+
+    tuned = tune(str(model), tmp_path / "encoder", manifest, elsewhere=_elsewhere(tmp_path), register=registered.append)
+
+    assert (tuned.name, tuned.precision, registered) == ("tiny-int8", "int8", [tuned])
+    assert tuned.digest != manifest.digest
+    assert load_manifest(tmp_path / "tiny-int8") == tuned
+    assert load_manifest(tmp_path / "encoder") == manifest
+
+
+def test_tuning_with_another_model_is_refused(tmp_path: Path, minilm: BatchingEncoder) -> None:
+    with pytest.raises(DigestMismatch):
+        tune(str(tiny_bert(tmp_path / "m")), tmp_path / "e", minilm.manifest, elsewhere=_elsewhere(tmp_path))
+
+
+def test_products_that_integers_would_ruin_stay_wide(tmp_path: Path) -> None:
+    model = with_outlier(tiny_bert(tmp_path / "model"))
+
+    manifest = export(str(model), tmp_path / "encoder", name="tiny", precision="int8")
+
+    assert manifest.wide_products > 0
+    assert manifest.parity is not None
+    assert manifest.parity.texts == 16  # those that the products were not chosen on
+    assert manifest.parity.mean_cosine >= 0.99
+
+
 @pytest.mark.parametrize(
     ("precision", "figures", "passes"),
     [
@@ -182,6 +242,7 @@ def test_an_unknown_precision_names_the_known_ones(tmp_path: Path) -> None:
         ("fp16", {"mean_cosine": 0.998}, False),
         ("int8", {"mean_cosine": 0.991, "overlap_at_10": 0.9}, True),
         ("int8", {"mean_cosine": 0.999, "overlap_at_10": 0.89}, False),
+        ("int7", {"mean_cosine": 0.989}, False),
         ("int4", {"mean_cosine": 0.98}, False),
     ],
 )
@@ -213,6 +274,19 @@ def mean_states(model: Path, texts: list[str]) -> Floats:
     with torch.inference_mode():
         states = [bert(**tokenizer(text, return_tensors="pt")).last_hidden_state[0] for text in texts]
     return np.stack([state.mean(0).numpy() for state in states])
+
+
+def _fp32(folder: Path) -> tuple[Path, Manifest]:
+    model = tiny_bert(folder / "model")
+    return model, export(str(model), folder / "encoder", name="tiny")
+
+
+def _elsewhere(folder: Path) -> Callable[[Precision], tuple[str, Path]]:
+    return lambda precision: (f"tiny-{precision}", folder / f"tiny-{precision}")
+
+
+def _speeds(**known: float) -> Callable[..., dict[str, float]]:
+    return lambda encoders, texts: {precision: known[precision] for precision in encoders}
 
 
 def _parity(**figures: float) -> Parity:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ehrdb.encoder.manifest import GRAPH, MANIFEST, TOKENIZER, load_manifest
+from ehrdb.encoder.manifest import GRAPH, MANIFEST, TOKENIZER, Manifest, load_manifest
 from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
 from ehrdb.errors import DigestMismatch, ModelIncomplete
 from ehrdb.testing import FakeEncoder
@@ -16,7 +16,16 @@ def test_a_saved_manifest_loads_as_it_was(minilm: BatchingEncoder, encoder_direc
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("pooling", "cls"), ("max_tokens", 256), ("precision", "int8"), ("normalize", False), ("weights_digest", "x")],
+    [
+        *[
+            ("pooling", "cls"),
+            ("max_tokens", 256),
+            ("precision", "int8"),
+            ("normalize", False),
+            ("weights_digest", "x"),
+        ],
+        *[("include_prompt", False), ("chunk_prefix", "every")],
+    ],
 )
 def test_whatever_decides_a_vector_changes_the_digest(field: str, value: object) -> None:
     manifest = FakeEncoder().manifest
@@ -29,6 +38,15 @@ def test_a_name_does_not_change_the_digest(field: str, value: object) -> None:
     manifest = FakeEncoder().manifest
 
     assert manifest.model_copy(update={field: value}).digest == manifest.digest
+
+
+def test_an_encoder_made_before_later_fields_keeps_its_digest() -> None:
+    later = {"include_prompt", "chunk_prefix", "similarity"}
+    manifest = FakeEncoder().manifest
+
+    older = Manifest.model_validate(manifest.model_dump(exclude=later))
+
+    assert older.digest == manifest.digest == "e69f826ce46b4d3d38dbc7562a24a5303363f3c43460e73ec10dbc67b31a4944"
 
 
 @pytest.mark.parametrize("file", [GRAPH, TOKENIZER])

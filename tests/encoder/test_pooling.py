@@ -18,6 +18,8 @@ NONE = np.array([0, 0])
         ("mean", [STATES[0].mean(axis=0), STATES[1, :2].mean(axis=0)]),
         ("cls", [STATES[0, 0], STATES[1, 0]]),
         ("last_token", [STATES[0, 3], STATES[1, 1]]),
+        ("mean_sqrt_len", [STATES[0].sum(axis=0) / 2, STATES[1, :2].sum(axis=0) / np.sqrt(2)]),
+        ("weighted_mean", [[1, 2, 3, 4] @ STATES[0] / 10, [1, 2] @ STATES[1, :2] / 3]),
     ],
 )
 def test_pooling_leaves_out_padding(pooling: Pooling, expected: list[object]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ehrdb.encoder.export import DEFAULT_MODEL, export
 from ehrdb.encoder.parity import made_up_texts
 from ehrdb.encoder.pooling import Floats, Integers
-from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
+from ehrdb.encoder.runtime import CPU, BatchingEncoder, _padded, _run_tokens, _runs, open_encoder
 from ehrdb.errors import EmptyText, ItemError, NonFiniteVector, ProviderUnavailable
 
 LONG = "Hemoglobin (g/dL): 12.1\n" * 200
@@ -36,18 +36,34 @@ def test_a_text_has_the_same_vector_whatever_its_batch(minilm: BatchingEncoder) 
 
 @pytest.mark.export
 @pytest.mark.slow
-def test_int8_vectors_do_not_depend_on_the_batch_either(tmp_path: Path) -> None:
+def test_int8_of_minilm_is_the_same_to_the_last_bit_in_any_batch(tmp_path: Path) -> None:
     manifest = export(DEFAULT_MODEL, tmp_path / "encoder", name="minilm-int8", precision="int8")
     encoder = open_encoder(tmp_path / "encoder", manifest)
-    texts = made_up_texts(8)
+    texts = [*(text[:400] for text in made_up_texts(8)), "Asthma", "Anemia", "Migraine"]
 
     alone = np.concatenate([encoder.encode([text]).vectors for text in texts])
 
-    np.testing.assert_allclose(encoder.encode(texts).vectors, alone, atol=1e-5)
+    assert np.array_equal(encoder.encode(texts).vectors, alone)
     # The gate at export, with its real weights.
     assert manifest.parity is not None
     assert manifest.parity.mean_cosine >= 0.99
     assert manifest.parity.overlap_at_10 >= 0.9
+
+
+def test_only_chunks_of_one_padded_length_run_together() -> None:
+    lengths = [512, 40, 48, 33, 48, 512, 16]
+
+    runs = list(_runs([_padded(length) for length in lengths], 512))
+
+    assert runs == [[0], [5], [1, 2, 3, 4], [6]]
+
+
+def test_older_int8_of_encoders_is_never_run_side_by_side(minilm: BatchingEncoder) -> None:
+    """It scales activations over a whole run."""
+    older = minilm.manifest.model_copy(update={"precision": "int8"})
+
+    assert _run_tokens(older, CPU) == 1
+    assert _run_tokens(older.model_copy(update={"row_scales": True}), CPU) > 1
 
 
 def test_an_empty_text_among_many_is_named_by_its_own_position(minilm: BatchingEncoder) -> None:

@@ -92,6 +92,33 @@ def test_a_prefix_stands_in_front_of_every_text(minilm: BatchingEncoder, minilm_
     assert with_prefix.chunks == TextTokenizer(minilm_directory, minilm.manifest)(["query: asthma"])[0].chunks
 
 
+def test_a_prefix_can_stand_in_front_of_every_chunk(minilm: BatchingEncoder, minilm_directory: Path) -> None:
+    manifest = minilm.manifest.model_copy(update={"prefix": "query: ", "chunk_prefix": "every"})
+
+    chunks = TextTokenizer(minilm_directory, manifest)(["blood " * 600])[0].chunks
+
+    alone = TextTokenizer(minilm_directory, minilm.manifest)(["query: blood"])[0].chunks[0].ids
+    assert [chunk.ids[:4] for chunk in chunks] == [alone[:4]] * 2
+    assert [len(chunk) for chunk in chunks] == [506, 102]  # 502 and 98 of the text, two of the prompt, two special
+
+
+def test_a_prompt_that_is_not_pooled_is_counted_with_the_token_before_it(
+    minilm: BatchingEncoder, minilm_directory: Path
+) -> None:
+    changes = {"prefix": "query: ", "chunk_prefix": "every", "include_prompt": False}
+    tokenizer = TextTokenizer(minilm_directory, minilm.manifest.model_copy(update=changes))
+
+    assert [chunk.skipped for chunk in tokenizer(["blood " * 600])[0].chunks] == [3, 3]
+
+
+def test_one_pass_of_a_text_is_its_first_chunk(minilm: BatchingEncoder, minilm_directory: Path) -> None:
+    manifest = minilm.manifest.model_copy(update={"prefix": "query: ", "chunk_prefix": "every"})
+    tokenizer = TextTokenizer(minilm_directory, manifest)
+    text = "blood " * 600
+
+    assert tokenizer([tokenizer.first_pass(text)])[0].chunks == tokenizer([text])[0].chunks[:1]
+
+
 def _without_scaling(encoder: BatchingEncoder) -> BatchingEncoder:
     manifest: Manifest = encoder.manifest.model_copy(update={"normalize": False})
     return BatchingEncoder(manifest, encoder._tokenizer, encoder._forward, 512, 1)

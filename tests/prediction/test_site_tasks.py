@@ -257,6 +257,14 @@ def test_a_name_that_is_taken_is_refused_unless_replaced(records: Database, tmp_
         add_task(connection, declaration.model_copy(update={"task": "guo_los"}), replace=True)
 
 
+def test_labelling_again_takes_the_place_of_the_labels_before(records: Database, tmp_path: Path) -> None:
+    before = labels_of(records, tmp_path)
+    label(records, ["sepsis"])
+    with records.transaction() as connection:
+        again = connection.execute("select patient_id, prediction_time, value from ehr.label order by 1, 2").fetchall()
+    assert again == before
+
+
 def test_a_removed_task_leaves_no_labels(records: Database, tmp_path: Path) -> None:
     labels_of(records, tmp_path)
     with records.transaction() as connection:

@@ -183,7 +183,7 @@ def test_visits_of_any_code_are_visits_of_markdown(record: Connection) -> None:
     for name in ("markdown", "markdown_corrected"):
         found = text_of(record, name).split("## Past Medical Visits")[1]
         assert found.startswith("\n\n- text of HOSPITAL_ADMISSION//ER on [2023-12-31]")
-        assert "- text of LAB//1: 5" in found.split("## General Medical Events")[1]
+    assert "- text of LAB//1: 5" in found.split("## General Medical Events")[1]
 
 
 def test_codes_of_meds_have_categories_by_their_names_and_by_their_parents(record: Connection) -> None:
