@@ -20,14 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 from pgvector import Vector
-from pgvector.psycopg import register_vector
 from search import build, clustered
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
 from ehrdb.config import Settings
-from ehrdb.database import Connection, open_database
+from ehrdb.database import Connection, open_database, register_vectors
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.queries import Queries
 from ehrdb.schema import upgrade
@@ -47,7 +46,7 @@ def main() -> None:
         encoder = build(database, clustered(options.patients, options.dimension))
         heads = trained(options.heads, options.dimension)
         with psycopg.connect(database.url, autocommit=True) as connection:
-            register_vector(connection)
+            register_vectors(connection)
             tasks = store(connection, encoder, heads)
             compare(connection, encoder, heads, tasks, options.rounds)
 

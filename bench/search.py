@@ -26,10 +26,9 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 from pgvector import HalfVector, Vector
-from pgvector.psycopg import register_vector
 
 from ehrdb.config import Settings
-from ehrdb.database import Connection, Database, open_database
+from ehrdb.database import Connection, Database, open_database, register_vectors
 from ehrdb.embedding import registry
 from ehrdb.embedding.index import ensure_index
 from ehrdb.embedding.registry import RegisteredEncoder
@@ -53,7 +52,7 @@ def main() -> None:
         vectors = clustered(options.patients, options.dimension, options.matryoshka is not None)
         encoder = build(database, vectors, options.matryoshka)
         with psycopg.connect(database.url, autocommit=True, prepare_threshold=None) as connection:
-            register_vector(connection)
+            register_vectors(connection)
             connection.execute("set hnsw.ef_search = 500" if options.dimension > 4000 else "set hnsw.ef_search = 200")
             asked = list(range(1, options.patients + 1, max(1, options.patients // options.queries)))
             compare(connection, encoder, vectors, asked, options.matryoshka)
@@ -211,7 +210,7 @@ def build(database: Database, vectors: Vectors, matryoshka: int | None = None) -
     """The tables as a refresh leaves them, and the index as it builds it."""
     model = FakeEncoder(vectors.shape[1], matryoshka=(matryoshka,) if matryoshka else ())
     with database.transaction() as connection:
-        register_vector(connection)
+        register_vectors(connection)
         connection.execute(queries.patients, {"patients": len(vectors)})
         encoder = registry.register(connection, model.manifest)
         with connection.cursor() as cursor, cursor.copy(queries.copy) as copy:

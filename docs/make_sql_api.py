@@ -21,17 +21,21 @@ ERRORS = """
 ## Errors
 
 Asking for what is not there raises an error with a hint that says what to run; never a quiet null or an empty result.
+An empty cohort (`'{}'`) has an empty answer; a matching or a search for duplicates may find nothing.
 
 | SQLSTATE | means |
 |---|---|
-| `EH001` | unknown patient |
+| `EH001` | unknown patient, or nobody in the cohort is known |
 | `EH002` | unknown format |
 | `EH003` | unknown encoder, or none serving |
 | `EH004` | nothing embedded for the patient by that time |
 | `EH005` | unknown task, or an outcome that is neither task nor code |
 | `EH006` | no head trained for the task and encoder |
+| `EH007` | patients and moments that do not fit together |
 | `EH008` | no worker that could read a text, or no answer in time |
-| `EH010` | an argument that cannot be used |
+| `EH010` | an argument that cannot be used: a null, NaN, a negative count, a moment of the year 10000 |
+| `EH012` | another session has been planning a refresh or a purge for more than five minutes |
+| `EH013` | the audit is only added to |
 """
 VIEWS = """
 select relname, array_to_string(array(

@@ -29,7 +29,7 @@ class Standing:
         can_create_schemas: whether the role may make schemas here.
         owner: who owns the schema ehrdb; None where there is none.
         is_owner: whether the role owns it, or is a member of who does.
-        has_analysts: whether there is a role ehr_analyst; the role may make it itself where `can_create_role`.
+        can_create_role: whether it may make the roles of readers, workers and administrators.
     """
 
     role: str
@@ -41,7 +41,6 @@ class Standing:
     can_create_schemas: bool
     owner: str | None
     is_owner: bool
-    has_analysts: bool
     can_create_role: bool
 
 
@@ -52,12 +51,16 @@ def standing(connection: Connection) -> Standing:
     return Standing(*row)
 
 
-def bootstrap_sql(owner: str, database: str, schema: str = "public") -> str:
+def bootstrap_sql(owner: str, database: str, schema: str = "public", roles: str = "ehr") -> str:
     """The statements that a superuser runs once in `database`, so that `owner`, an ordinary role, can do the rest.
 
-    `schema` is where the extension vector is to live, if it is not there yet.
+    `schema` is where the extension vector is to live, if it is not there yet. The names of the three roles begin with
+    `roles`: databases of one server that are not to share readers need different ones.
     """
-    names = {"owner": sql.Identifier(owner), "database": sql.Identifier(database), "schema": sql.Identifier(schema)}
+    known = {"owner": owner, **{duty: f"{roles}_{duty}" for duty in ("analyst", "worker", "admin")}}
+    names: dict[str, sql.Composable] = {name: sql.Identifier(value) for name, value in known.items()}
+    names |= {f"{name}_name": sql.Literal(value) for name, value in known.items()}
+    names |= {"database": sql.Identifier(database), "schema": sql.Identifier(schema)}
     return sql.SQL(_queries.bootstrap.decode()).format(**names).as_string() + "\n"
 
 

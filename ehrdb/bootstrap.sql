@@ -4,7 +4,7 @@ select current_user, current_database(), e.schema, coalesce(has_schema_privilege
        a.name is not null,
        r.rolsuper or coalesce((not a.superuser or a.trusted) and c.may_create, false), c.may_create,
        o.owner, coalesce(pg_has_role(o.nspowner, 'usage'), true),
-       exists (select from pg_roles where rolname = 'ehr_analyst'), r.rolsuper or r.rolcreaterole
+       r.rolsuper or r.rolcreaterole
   from pg_roles r
  cross join (select has_database_privilege(current_database(), 'create') as may_create) c
   left join (select n.nspname as schema from pg_extension x join pg_namespace n on n.oid = x.extnamespace
@@ -29,13 +29,21 @@ create extension if not exists vector schema {schema};
 -- Schemas ehr and ehrdb are made by `ehrdb upgrade`.
 grant create on database {database} to {owner};
 
--- Who reads; without a login: grant it to the people's own roles.
+-- Who reads, who embeds, who administers; without a login: grant them to the people's and the programs' own roles.
 do $$
+declare
+    each_role text;
 begin
-    create role ehr_analyst nologin;
-exception when duplicate_object then
-    null;
+    foreach each_role in array array[{analyst_name}, {worker_name}, {admin_name}] loop
+        if not exists (select from pg_roles where rolname = each_role) then
+            execute format('create role %I nologin', each_role);
+        end if;
+    end loop;
+    -- Whoever administers acts as the owner. Not where that is a superuser: they would be one too.
+    if not (select rolsuper from pg_roles where rolname = {owner_name}) then
+        grant {owner} to {admin};
+    end if;
 end
 $$;
 
-grant usage on schema {schema} to {owner}, ehr_analyst;
+grant usage on schema {schema} to {owner}, {analyst}, {worker};

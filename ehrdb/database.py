@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import psycopg
+from pgvector.psycopg.halfvec import register_halfvec_info
+from pgvector.psycopg.vector import register_vector_info
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier, Literal
+from psycopg.types import TypeInfo
 from sqlalchemy import Connection as SqlalchemyConnection
 from sqlalchemy import Engine, create_engine
 
@@ -34,6 +37,11 @@ EMBEDDED_SETTINGS = {
     "max_wal_size": "4GB",
     "random_page_cost": "1.1",
     "jit": "off",
+    # Its log never quotes a row or a value.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
 }
 
 
@@ -116,6 +124,30 @@ class Database:
 def driver_connection(sqlalchemy_connection: SqlalchemyConnection) -> Connection:
     """The psycopg connection under a SQLAlchemy one (same transaction)."""
     return cast(Connection, sqlalchemy_connection.connection.driver_connection)
+
+
+def register_vectors(connection: Connection) -> None:
+    """Teach the connection pgvector's types, wherever the extension lives."""
+    schema = extension_schema(connection).as_string()[1:-1].replace('""', '"')
+    for name, register in {"vector": register_vector_info, "halfvec": register_halfvec_info}.items():
+        register(connection, TypeInfo.fetch(connection, Identifier(schema, name)))
+
+
+def require_whole(connection: Connection) -> None:
+    """Let nothing be hidden from this transaction: what is not visible must never be taken for gone.
+
+    Whatever changes state begins with this. Raises DatabaseError where row-level security limits the role.
+    """
+    row = connection.execute(_queries.require_whole).fetchone()
+    _, tables, role, is_owner, owner = row or (None, [], "", False, "")
+    if tables:
+        mend = "alter table {} no force row level security;" if is_owner else "alter role {} bypassrls;"
+        names = [table.split(".")[-1] for table in tables]
+        first = Identifier("ehrdb", names[0]) if is_owner else Identifier(role)
+        raise DatabaseError(
+            f"row-level security hides rows of {', '.join(names)} from {role}: unseen is not gone",
+            hint=f"Run this as {owner}, or as a superuser: {SQL(mend).format(first).as_string()}",
+        )
 
 
 def is_pooled(connection: Connection) -> bool:

@@ -17,11 +17,11 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ehrdb.bootstrap import MINIMUM_SERVER, ROLE, Standing, faults, standing
 from ehrdb.config import Settings, settings_file
-from ehrdb.database import Connection, is_pooled, open_database
+from ehrdb.database import Connection, is_pooled, open_database, require_whole
 from ehrdb.embedding import registry
 from ehrdb.embedding.files import encoder_directory
 from ehrdb.embedding.load import load_encoder
-from ehrdb.errors import EhrdbError
+from ehrdb.errors import DatabaseError, EhrdbError
 from ehrdb.queries import Queries
 from ehrdb.schema import differences, require_current
 
@@ -83,7 +83,9 @@ def _database(settings: Settings, connection: Connection) -> Findings:
     for check, run in {
         "schema": lambda: _schema(connection),
         "objects": lambda: _objects(connection),
-        "analysts": lambda: _analysts(connection, found),
+        "roles": lambda: _roles(connection, found),
+        "strangers": lambda: _strangers(connection, found),
+        "visibility": lambda: _visibility(connection, found),
         "encoders": lambda: _encoders(settings, connection),
         "embeddings": lambda: _embeddings(connection),
         "heads": lambda: _heads(connection),
@@ -178,22 +180,50 @@ def _objects(connection: Connection) -> Findings:
 _REAPPLY: tuple[Who, str] = ("owner", "ehrdb upgrade --force (a table or index that is missing: restore the dump)")
 
 
-def _analysts(connection: Connection, found: Standing) -> Findings:
-    if not found.has_analysts:
-        who: Who = "owner" if found.can_create_role else "superuser"
-        advice = f"create role {ROLE} nologin;  then, as {found.owner}: ehrdb upgrade"
-        yield Finding("analysts", "warning", f"there is no role {ROLE}: nobody but the owner can read", who, advice)
-        return
-    missing = [right for (right,) in connection.execute(_queries.ungranted, {"role": ROLE})]
-    for right in missing[:MANY]:
-        if right.startswith("usage on schema ehr"):
-            yield Finding("analysts", "fault", f"{ROLE} lacks {right}", "owner", "ehrdb upgrade")
-        else:
+def _roles(connection: Connection, found: Standing) -> Findings:
+    """The three roles, and whether each has its rights and no other."""
+    wrong = False
+    for role, is_there, is_member in connection.execute(_queries.roles):
+        if not is_there:
+            who: Who = "owner" if found.can_create_role else "superuser"
+            advice = _sql("create role {} nologin;", role) + f"  then, as {found.owner}: ehrdb upgrade"
+            yield Finding("roles", "warning", f"there is no role {role}", who, advice)
+        elif not is_member:
+            advice = _sql("grant {} to {};", str(found.owner), role)
             yield Finding(
-                "analysts", "fault", f"{ROLE} lacks {right}", "owner", f"ehrdb upgrade (or: grant {right} to {ROLE};)"
+                "roles", "warning", f"{role} is no member of {found.owner}: it can do nothing", "superuser", advice
             )
-    if not missing:
-        yield Finding("analysts", "ok", f"{ROLE} has its grants")
+        wrong |= not (is_there and is_member)
+    rights = connection.execute(_queries.grant_faults).fetchall()
+    for role, fault, what, advice, who in rights[:MANY]:
+        yield Finding("roles", "fault", f"{role} {fault}: {what}", who, advice)
+    if len(rights) > MANY:
+        yield Finding("roles", "fault", f"and {len(rights) - MANY} more", "owner", "ehrdb upgrade")
+    if not (wrong or rights):
+        yield Finding("roles", "ok", "each has its rights, and no other")
+
+
+def _strangers(connection: Connection, found: Standing) -> Findings:
+    """Who could put something in the way of the extension's names."""
+    schema = found.extension_schema
+    row = connection.execute(_queries.open_schema, {"schema": schema}).fetchone()
+    if schema and row and row[0]:
+        advice = _sql("revoke create on schema {} from public;", schema)
+        yield Finding("strangers", "warning", f"everybody may create objects in schema {schema}", "superuser", advice)
+    else:
+        yield Finding("strangers", "ok", "not everybody may create objects beside the extension")
+
+
+def _visibility(connection: Connection, found: Standing) -> Findings:
+    """Whether row-level security hides something from this role, which then reads but changes nothing."""
+    try:
+        with connection.transaction():
+            require_whole(connection)
+        yield Finding("visibility", "ok", f"{found.role} sees every row")
+    except DatabaseError as error:
+        yield Finding("visibility", "warning", error.message, "superuser", error.hint or "")
+    finally:
+        connection.execute(_queries.filtered)
 
 
 def _encoders(settings: Settings, connection: Connection) -> Findings:

@@ -18,23 +18,43 @@ select x.extversion, a.default_version
 -- name: may_read
 -- may this role look into the schemas (null: there is none), and read a table of them
 select has_schema_privilege(s.oid, 'usage'),
-       (select bool_and(has_table_privilege(c.oid, 'select')) from pg_class c
+       (select bool_and(has_any_column_privilege(c.oid, 'select')) from pg_class c
          where c.relnamespace = s.oid and c.relname in ('schema_state', 'patient', 'event', 'concept'))
   from (select max(oid) as oid from pg_namespace where nspname = 'ehrdb') s;
 
--- name: ungranted
--- what analysts cannot reach: the right, and the object
-select 'usage on schema ' || nspname from pg_namespace
- where nspname in ('ehr', 'ehrdb') and not has_schema_privilege(%(role)s, oid, 'usage')
+-- name: roles
+-- the three roles: is each there, and is the one that administers a member of the owner (where that is no superuser)
+select s.roles || '_' || d.duty, r.oid is not null,
+       d.duty <> 'admin' or coalesce(o.rolsuper or pg_has_role(r.oid, o.oid, 'member'), true)
+  from ehrdb.schema_state s
+ cross join (values ('analyst'), ('worker'), ('admin')) d (duty)
+  join pg_namespace n on n.nspname = 'ehrdb'
+  join pg_roles o on o.oid = n.nspowner
+  left join pg_roles r on r.rolname = s.roles || '_' || d.duty
+ order by 1;
+
+-- name: grant_faults
+-- rights that a role lacks or should not have, what to do, and who
+select role, fault, what, 'ehrdb upgrade' || case when fault = 'lacks' then format(' (or: grant %s to %I;)', what, role)
+       else format(' (or, for what everybody has: revoke %s from public;)', what) end, 'owner'
+  from ehrdb.grant_fault
 union all
-select 'usage on schema ' || quote_ident(n.nspname) from pg_extension x join pg_namespace n on n.oid = x.extnamespace
- where x.extname = 'vector' and not has_schema_privilege(%(role)s, n.oid, 'usage')
-union all
-select 'select on ' || oid::regclass from pg_class
- where relnamespace = to_regnamespace('ehr') and relkind = 'v' and not has_table_privilege(%(role)s, oid, 'select')
-union all
-select 'execute on routine ' || oid::regprocedure from pg_proc
- where pronamespace = to_regnamespace('ehr') and not has_function_privilege(%(role)s, oid, 'execute');
+select r.rolname, 'lacks', 'usage on schema ' || quote_ident(n.nspname),
+       format('grant usage on schema %I to %I;', n.nspname, r.rolname), 'superuser'
+  from pg_extension x
+  join pg_namespace n on n.oid = x.extnamespace
+  join ehrdb.schema_state s on true
+  join pg_roles r on r.rolname in (s.roles || '_analyst', s.roles || '_worker')
+ where x.extname = 'vector' and not has_schema_privilege(r.oid, n.oid, 'usage');
+
+-- name: open_schema
+-- whether everybody may create objects there
+select exists (select from pg_namespace n, aclexplode(n.nspacl) a
+                where n.nspname = %(schema)s and a.grantee = 0 and a.privilege_type = 'CREATE');
+
+-- name: filtered
+-- rows are hidden again rather than an error
+select set_config('row_security', 'on', true);
 
 -- name: encoders_without_vectors
 -- encoders with heads and without a single vector

@@ -34,7 +34,7 @@ def is_time(kind: pl.DataType | None) -> bool:
 def read_keyed(file: Path) -> pl.DataFrame:
     """The file with checked patient_id, and `row` counted from 0."""
     try:
-        frame = pl.read_parquet(file).rename({"subject_id": "patient_id"}, strict=False)
+        frame = pl.read_parquet(file, glob=False).rename({"subject_id": "patient_id"}, strict=False)
     except FileNotFoundError:
         raise InputError("no such file", file=file) from None
     except (pl.exceptions.PolarsError, OSError) as error:

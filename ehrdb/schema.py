@@ -44,31 +44,34 @@ def upgrade(
     database: Database,
     *,
     force: bool = False,
+    roles: str | None = None,
     patience: float = PATIENCE_SECONDS,
     tell: Callable[[str], None] = lambda notice: None,
 ) -> bool:
     """Apply missing migrations and what differs of sql/; one transaction, all or nothing.
 
-    With `force`, all of sql/ is applied in any case. Grants are made each time: a role may have come since. Where
-    another session holds what is needed, the upgrade steps back after a second, so that nobody queues behind it, and
-    tries again for `patience` seconds. `tell` is called with what the database has to say on the way. Returns whether
-    anything changed. Raises DatabaseError where the server cannot hold ehrdb, where this role may not do that (with the
-    SQL for who may), or where users' own objects need what would be dropped; SchemaNewer on a database of a newer
-    ehrdb; SchemaBusy where patience ends.
+    With `force`, all of sql/ is applied in any case. Grants are made each time: a role may have come since. `roles` is
+    what the names of the roles begin with, from now on (at first: ehr, as in ehr_analyst). Where another session holds
+    what is needed, the upgrade steps back after a second, so that nobody queues behind it, and tries again for
+    `patience` seconds. `tell` is called with what the database has to say on the way. Returns whether anything changed.
+    Raises DatabaseError where the server cannot hold ehrdb, where this role may not do that (with the SQL for who may),
+    or where users' own objects need what would be dropped; SchemaNewer on a database of a newer ehrdb; SchemaBusy where
+    patience ends.
     """
     retrying = Retrying(
         retry=retry_if_exception_type(SchemaBusy), wait=wait_fixed(2), stop=stop_after_delay(patience), reraise=True
     )
-    return retrying(_upgrade_once, database, force, tell)
+    return retrying(_upgrade_once, database, force, roles, tell)
 
 
-def _upgrade_once(database: Database, force: bool, tell: Callable[[str], None]) -> bool:
+def _upgrade_once(database: Database, force: bool, roles: str | None, tell: Callable[[str], None]) -> bool:
     with _holders_named(database), database.begin() as sqlalchemy_connection:
         connection = driver_connection(sqlalchemy_connection)
         connection.add_notice_handler(lambda diagnosis: _pass_on(diagnosis, tell))
         require_server(connection)
         connection.execute(_queries.hurried)
         connection.execute(_queries.lock, {"key": _LOCK})
+        connection.execute(_queries.lock_state)
         create_extension(connection)
         is_needed = force or state(connection) != wanted_state(connection)
         if is_needed:
@@ -76,9 +79,11 @@ def _upgrade_once(database: Database, force: bool, tell: Callable[[str], None]) 
             connection.execute(_queries.create_schemas)
             _migrate(sqlalchemy_connection)
             bring_in_line(connection, sql_files(), extension_schema(connection), force=force)
+        connection.execute(_queries.choose_roles, {"roles": roles})
         connection.execute(as_applied(_grants(), extension_schema(connection)))
         if is_needed:
             _write_state(connection)
+        connection.execute(_queries.keep_roles)
     return is_needed
 
 

@@ -1,6 +1,16 @@
 -- name: lock
--- one upgrade at a time per database, until the transaction ends
-select pg_advisory_xact_lock(%(key)s);
+-- one upgrade at a time per database, until the transaction ends: the first by a key that anybody could take,
+select case when to_regclass('ehrdb.schema_state') is null then pg_advisory_xact_lock(%(key)s) end;
+
+-- name: lock_state
+-- later ones by a table that readers cannot lock so
+do $$
+begin
+    if to_regclass('ehrdb.schema_state') is not null then
+        lock table ehrdb.schema_state in share row exclusive mode;
+    end if;
+end
+$$;
 
 -- name: create_schemas
 -- the two schemas and the record of what was applied
@@ -15,13 +25,22 @@ create table if not exists ehrdb.schema_state (
     version     text not null,
     sql_sha256  text not null,
     objects     jsonb not null,
-    applied_at  timestamptz not null
+    applied_at  timestamptz not null,
+    roles       text not null default 'ehr'
 );
 create table if not exists ehrdb.sql_file (
     name    text primary key,
     sha256  text not null,
     objects text[] not null
 );
+
+-- name: choose_roles
+-- what the roles' names begin with, for this transaction's grants
+select set_config('ehrdb.roles', coalesce(%(roles)s, (select roles from ehrdb.schema_state), 'ehr'), true);
+
+-- name: keep_roles
+-- and for those to come
+update ehrdb.schema_state set roles = current_setting('ehrdb.roles') where roles <> current_setting('ehrdb.roles');
 
 -- name: read_state
 -- migration revision, program version and digest of sql/ that this database has (a version since the first release)

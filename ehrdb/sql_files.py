@@ -14,7 +14,7 @@ from pathlib import Path
 
 from psycopg.sql import Identifier
 
-_EXTENSION_SCHEMA = re.compile(rb"\bpublic(?=\.\w|, pg_temp)")
+_EXTENSION_SCHEMA = re.compile(rb"\bpublic(?=\.[\w<|])")
 _NOT_CODE = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
 _NAME = re.compile(r"\behr(?:db)?\.\w+")
 
@@ -61,6 +61,6 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
 def as_applied(path: Path, schema: Identifier) -> bytes:
     """A file of sql/ or migrations/ for a database where the extension vector lives in `schema`.
 
-    The files say `public`, where it is by default: as `public.halfvec` and at the end of a pinned search_path.
+    The files say `public`, where it is by default: `public.halfvec`, `operator(public.<=>)`.
     """
     return _EXTENSION_SCHEMA.sub(schema.as_bytes().replace(b"\\", rb"\\"), path.read_bytes())

@@ -105,8 +105,10 @@ def created_role(server_url: str, name: str, options: str = "") -> Iterator[str]
     password = secrets.token_hex(8)
     ordinary = "login nosuperuser nocreatedb nocreaterole nobypassrls"
     run(server_url, f"create role {name} {ordinary} password '{password}' {options}")
-    yield make_url(server_url).set(username=name, password=password).render_as_string(hide_password=False)
-    run(server_url, f"drop role {name}")
+    try:
+        yield make_url(server_url).set(username=name, password=password).render_as_string(hide_password=False)
+    finally:
+        run(server_url, f"drop role {name}")
 
 
 @pytest.fixture(scope="session")

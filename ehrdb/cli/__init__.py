@@ -119,13 +119,13 @@ def _fail(message: str, hint: str | None) -> None:
     """To standard error for people, and with `--json` to standard output for programs."""
     import json
 
-    from rich.markup import escape
+    from rich.text import Text
 
     from ehrdb.cli.common import err
 
     if "--json" in sys.argv:
         typer.echo(json.dumps({"error": message, "hint": hint}, ensure_ascii=False))
-    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    err.print(Text("error:", "bold red"), message, soft_wrap=True)
     if hint:
-        err.print(f"[dim]hint:[/]  {escape(hint)}", soft_wrap=True)
+        err.print(Text("hint: ", "dim"), hint, soft_wrap=True)
     sys.exit(2)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ehrdb.cli.common import Json, current_database, err, out, print_json, settings
 from ehrdb.database import Database, open_database, session_environment
@@ -30,6 +30,10 @@ def upgrade(
     force: Annotated[
         bool, typer.Option("--force", help="Apply all views and functions anew, whatever is there.")
     ] = False,
+    roles: Annotated[
+        str | None,
+        typer.Option(help="What the names of the roles begin with, from now on. At first: ehr (ehr_analyst)."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done, and what a superuser must do before.")
     ] = False,
@@ -51,9 +55,9 @@ def upgrade(
             _foretell(database)
             return
         changed = upgrade_schema(
-            database, force=force, patience=patience, tell=lambda notice: err.print(f"notice: {escape(notice)}")
+            database, force=force, roles=roles, patience=patience, tell=lambda notice: err.print(f"notice: {notice}")
         )
-        err.print(f"{'upgraded' if changed else 'nothing changed'}: {escape(database.place)}")
+        err.print(f"{'upgraded' if changed else 'nothing changed'}: {database.place}")
 
 
 def _foretell(database: Database) -> None:
@@ -64,14 +68,14 @@ def _foretell(database: Database) -> None:
         found = standing(connection)
         obstacles = faults(found, connection.info.server_version)
         for obstacle in obstacles:
-            out.print(f"{escape(obstacle.message)}\n  {escape(obstacle.hint or '')}", soft_wrap=True)
+            out.print(f"{obstacle.message}\n  {obstacle.hint or ''}", soft_wrap=True)
         if found.extension_schema is None:
             who = (
                 f"{found.role} may create it"
                 if found.can_create_extension
                 else "a superuser must: `ehrdb sql bootstrap`"
             )
-            out.print(f"the extension vector is missing; {escape(who)}")
+            out.print(f"the extension vector is missing; {who}")
         elif not obstacles:
             has, wants = state(connection), wanted_state(connection)
             out.print(f"tables: {has.revision or 'none'} -> {wants.revision}")
@@ -83,6 +87,7 @@ def bootstrap(
     owner: Annotated[str | None, typer.Option(help="Role that will own ehrdb. Default: that of the URL.")] = None,
     database: Annotated[str | None, typer.Option(help="Database. Default: that of the URL.")] = None,
     schema: Annotated[str, typer.Option(help="Schema for the extension vector, where it is not there yet.")] = "public",
+    roles: Annotated[str, typer.Option(help="What the names of the three roles begin with.")] = "ehr",
 ) -> None:
     """Print what a superuser runs once so that an ordinary role can do the rest; connects to nothing.
 
@@ -94,7 +99,7 @@ def bootstrap(
     names = (owner or parts.get("user"), database or parts.get("dbname"))
     if None in names:
         raise ConfigError("for whom, and where?", hint="Name --owner and --database, or set EHRDB_DATABASE_URL.")
-    typer.echo(bootstrap_sql(str(names[0]), str(names[1]), schema), nl=False)
+    typer.echo(bootstrap_sql(str(names[0]), str(names[1]), schema, roles), nl=False)
 
 
 @sql_app.callback()
@@ -158,11 +163,11 @@ def doctor(json: Json = False) -> None:
 
 
 def _print_finding(finding: Finding) -> None:
-    mark = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "fault": "[red]FAULT[/]  "}[finding.status]
-    out.print(f"{mark} {finding.check}: {escape(finding.found)}", soft_wrap=True)
+    marks = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "fault": ("FAULT  ", "red")}
+    out.print(Text(*marks[finding.status]), f"{finding.check}: {finding.found}", soft_wrap=True)
     if finding.status != "ok":
         who = "you" if finding.who == "you" else f"the {finding.who}"
-        out.print(f"        [dim]{who}:[/] {escape(finding.advice)}", soft_wrap=True)
+        out.print("       ", Text(f"{who}:", "dim"), finding.advice, soft_wrap=True)
 
 
 def psql(
@@ -207,7 +212,7 @@ def _readable(name: str, value: object) -> str:
         return str(timedelta(seconds=round(value.total_seconds())))
     if isinstance(value, datetime):
         return value.isoformat(" ", "seconds")
-    return escape(str(value))
+    return str(value)
 
 
 def _print_rows(title: str, rows: list[dict[str, object]], nothing: str) -> None:
@@ -215,9 +220,9 @@ def _print_rows(title: str, rows: list[dict[str, object]], nothing: str) -> None
     if not rows:
         out.print(nothing)
         return
-    out.print(f"[bold]{title}[/]")
+    out.print(title, style="bold")
     for row in rows:
         table = Table(show_header=False, show_edge=False, box=None)
         for name, value in row.items():
-            table.add_row(f"  [dim]{name}[/]", _readable(name, value))
+            table.add_row(Text(f"  {name}", "dim"), _readable(name, value))
         out.print(table)

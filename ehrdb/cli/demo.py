@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
+from rich.text import Text
 
 from ehrdb import demo as story
-from ehrdb.cli.common import err, out, settings
+from ehrdb.cli.common import err, out, settings, visible
 from ehrdb.cli.refresh import describe, progress_bar
 from ehrdb.cli.train import table as train_table
 from ehrdb.database import Database, open_database
@@ -44,10 +45,11 @@ def demo() -> None:
             trained = story.learn(database, configured, encoder, report.update)
         out.print(train_table([trained]))
         _show(database)
-    out.print(f"\nDone in {time.monotonic() - started:.0f} s. Paste the statements into [bold]ehrdb psql[/].")
+    out.print(f"\nDone in {time.monotonic() - started:.0f} s. Paste the statements into `ehrdb psql`.")
     out.print(
-        "[dim]The patients are made up, and this small encoder is not the paper's: it shows the path, not the "
-        "performance. With real data, export an LLM encoder such as Qwen3-Embedding.[/]"
+        "The patients are made up, and this small encoder is not the paper's: it shows the path, not the "
+        "performance. With real data, export an LLM encoder such as Qwen3-Embedding.",
+        style="dim",
     )
 
 
@@ -61,11 +63,12 @@ def _show(database: Database) -> None:
     assert row is not None
     assert nearest is not None
     lines = row[0].split("\n")
-    more = f"\n[dim]... {len(lines) - TIMELINE_LINES} more lines[/]" if len(lines) > TIMELINE_LINES else ""
-    text = "\n".join(line.replace("[", "\\[") for line in lines[:TIMELINE_LINES])
-    out.print(Panel(text + more, title=f"select ehr.timeline({patient_id})", title_align="left", expand=False))
+    text = Text(visible("\n".join(lines[:TIMELINE_LINES])))
+    if len(lines) > TIMELINE_LINES:
+        text.append(f"\n... {len(lines) - TIMELINE_LINES} more lines", "dim")
+    out.print(Panel(text, title=f"select ehr.timeline({patient_id})", title_align="left", expand=False))
     for statement in story.statements(patient_id, nearest[1]):
-        out.print(f"\n[bold]{statement.title}[/]")
+        out.print(f"\n{statement.title}", style="bold")
         out.print(Syntax(statement.sql, "sql", theme="ansi_dark", background_color="default"))
         names, rows = story.answer(database, statement)
         found = Table(*names, show_edge=False)
@@ -77,6 +80,6 @@ def _show(database: Database) -> None:
 @contextmanager
 def _step(title: str) -> Iterator[None]:
     started = time.monotonic()
-    out.print(f"[bold cyan]>[/] {title}")
+    out.print(Text(">", "bold cyan"), title)
     yield
-    err.print(f"  [dim]{time.monotonic() - started:.1f} s[/]")
+    err.print(f"  {time.monotonic() - started:.1f} s", style="dim")

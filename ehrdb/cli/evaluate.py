@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, require_folder, settings
 from ehrdb.cli.refresh import progress_bar
 from ehrdb.embedding import registry
 from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import ConfigError
+from ehrdb.private import private
 
 if TYPE_CHECKING:
     import polars as pl
@@ -130,7 +132,7 @@ def _from_database(
     from ehrdb.prediction.training import embed_labels
 
     load = partial(load_encoder, settings())
-    with current_database() as database:
+    with current_database("evaluate") as database:
         with database.transaction() as connection:
             encoders = [registry.find(connection, name) for name in (encoder or settings().encoder, *others)]
         prompts: dict[str, dict[str, int]] = {each.name: {} for each in encoders}
@@ -227,10 +229,10 @@ def _probabilities(targets: list[Target], runs: list[Run]) -> pl.DataFrame:
 
 
 def _write(file: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all, for who runs this alone."""
     part = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        write(part)
+        write(private(part))
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
@@ -277,7 +279,7 @@ def _scores(title: str, runs: list[Run]) -> Table:
     means = few_shot_means((run.task, run.k, run.metrics.auroc.score) for run in runs)
     for group in dict.fromkeys(group for group, _ in means):
         cells = (f"{means[group, k].mean:.3f}" if (group, k) in means else "" for k in shots)
-        table.add_row(f"[bold]{group}[/] (mean)", *cells)
+        table.add_row(Text.assemble((group, "bold"), " (mean)"), *cells)
     return table
 
 

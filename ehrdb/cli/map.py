@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 import typer
-from pgvector.psycopg import register_vector
 
 from ehrdb.cli.common import EncoderName, current_database, err, require_folder, select_cohort, settings
+from ehrdb.database import register_vectors
 from ehrdb.embedding import registry
 from ehrdb.errors import ConfigError, NotFound
+from ehrdb.private import private
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.cli")
@@ -39,8 +40,8 @@ def map_(
     require_folder(to)
     from ehrdb.search.map import Point, draw
 
-    with current_database() as database, database.transaction() as connection:
-        register_vector(connection)
+    with current_database("map") as database, database.transaction() as connection:
+        register_vectors(connection)
         name = registry.find(connection, encoder or settings().encoder).name
         values = {"encoder": name, "task": task, "code": code, "sample": sample}
         rows = connection.execute(
@@ -50,5 +51,5 @@ def map_(
         raise NotFound(f"only {len(rows)} patients have a vector of {name}", hint="Run `ehrdb refresh`.")
     vectors = np.stack([vector.to_numpy() for _, vector, _ in rows]).astype(np.float32)
     points = [Point(patient_id, group or "unknown") for patient_id, _, group in rows]
-    to.write_text(draw(points, vectors, method, name, task or code or "sex"), encoding="utf-8")
+    private(to).write_text(draw(points, vectors, method, name, task or code or "sex"), encoding="utf-8")
     err.print(f"{to}: {len(points)} patients, by {task or code or 'sex'}")

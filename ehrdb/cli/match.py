@@ -25,6 +25,7 @@ from ehrdb.cli.common import (
 )
 from ehrdb.database import Connection
 from ehrdb.errors import ConfigError
+from ehrdb.private import private
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.cli")
@@ -71,8 +72,10 @@ def match(
     """
     if cohort_table and cohort_definition_id is None:
         raise ConfigError("--cohort-table needs --cohort-definition-id", hint="It tells this cohort from the others.")
+    if cohort_table and "." not in cohort_table:
+        raise ConfigError("--cohort-table needs a schema", hint=f"For example: --cohort-table results.{cohort_table}")
     require_folder(to)
-    with current_database() as database, database.transaction() as connection:
+    with current_database("match") as database, database.transaction() as connection:
         case_ids = select_cohort(connection, cases) or []
         if not case_ids:
             raise ConfigError("the query selects no cases", hint="Try it in `ehrdb psql`.")
@@ -111,7 +114,7 @@ def _add_to_cohort_table(connection: Connection, name: str, values: dict[str, ob
 
 
 def _write(path: Path, pairs: list[Pair]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with private(path).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("case_id", "control_id", "similarity"))
         writer.writerows(pairs)

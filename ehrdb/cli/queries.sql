@@ -1,3 +1,7 @@
+-- name: ask_only
+-- until this savepoint is rolled back nothing can be written, and names mean what they do in the caller's own sessions
+select set_config('transaction_read_only', 'on', true), set_config('search_path', '"$user", public', true);
+
 -- name: loaded
 -- what each source has brought
 select p.source, count(*) as patients, sum(n.events)::bigint as events, max(p.loaded_at) as loaded_at
@@ -79,6 +83,10 @@ select s.patient_id, s.embedding,
 -- name: store_predictions
 -- everybody's probabilities, kept
 select heads, predicted, written, removed from ehrdb.store_predictions(%(tasks)s::text[], %(encoder)s);
+
+-- name: record
+-- who asks what about whom; a standby takes no note
+select ehrdb.record(%(what)s, %(patients)s::bigint[], %(cohort_size)s) where not pg_is_in_recovery();
 
 -- name: faults
 -- what keeps embeddings from being made, in words

@@ -33,7 +33,7 @@ def meds(
     # Imported here: files need polars, other commands do not.
     from ehrdb.events.meds import export_meds
 
-    with current_database() as database:
+    with current_database("export meds") as database:
         events = export_meds(database, directory, visit_column=visit_column)
     err.print(f"{events:,} events written to {directory}")
 
@@ -50,7 +50,7 @@ def labels(
     from ehrdb.prediction.label_files import export_labels
 
     directory.mkdir(parents=True, exist_ok=True)
-    with current_database() as database, database.transaction() as connection:
+    with current_database("export labels") as database, database.transaction() as connection:
         for task in tasks:
             file = directory / f"{task}.parquet"
             err.print(f"{export_labels(connection, task, file):,} labels written to {file}")
@@ -72,7 +72,7 @@ def predictions(
     if split not in ("train", "val", "test", "all"):
         raise ConfigError(f"--split {split} is unknown", hint="Choose train, val, test or all.")
     require_folder(file)
-    with current_database() as database, database.transaction() as connection:
+    with current_database("export predictions") as database, database.transaction() as connection:
         registered = registry.find(connection, encoder or settings().encoder)
         rows = export_predictions(connection, registered, task, file, split=None if split == "all" else split)
     err.print(f"{rows:,} predictions written to {file}")
@@ -91,7 +91,7 @@ def purge(
     """
     if not yes:
         typer.confirm(f"Remove {len(patient_ids)} patients for good?", abort=True)
-    with current_database() as database:
+    with current_database("purge", patient_ids) as database:
         counts = purge_patients(database, patient_ids)
     if json:
         print_json({table: {"before": before, "after": after} for table, (before, after) in counts.items()})

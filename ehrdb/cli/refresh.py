@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ehrdb.cli.common import EncoderName, Json, current_database, err, print_json, select_cohort, settings
+from ehrdb.cli.common import EncoderName, Json, current_database, err, print_json, select_cohort, settings, visible
 from ehrdb.embedding import Engine, Queue, RefreshResult, Snapshot, refresh_all, registry
 from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import ConfigError
@@ -140,7 +140,7 @@ class progress_bar:  # noqa: N801 - used as a with-statement's verb
 
     def __init__(self, label: str) -> None:
         self._bar = Progress(
-            TextColumn(label),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -148,7 +148,7 @@ class progress_bar:  # noqa: N801 - used as a with-statement's verb
             transient=True,
         )
         self.done = 0
-        self._task = self._bar.add_task(label, total=None)
+        self._task = self._bar.add_task(visible(label), total=None)
 
     def __enter__(self) -> progress_bar:
         if err.is_terminal:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from pgvector.psycopg import register_vector
 from rich.table import Table
 
 from ehrdb.cli.common import AsOf, EncoderName, Json, current_database, out, print_json, select_cohort, settings
+from ehrdb.database import register_vectors
 from ehrdb.embedding import registry
 from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import ConfigError
@@ -34,7 +34,7 @@ def nearest(
 
     Example: `ehrdb nearest 1 --cohort "select patient_id from ehr.patient where sex = 'F'"`
     """
-    with current_database() as database, database.transaction() as connection:
+    with current_database("nearest", [patient_id]) as database, database.transaction() as connection:
         values = {
             "patient_id": patient_id,
             "k": k,
@@ -62,8 +62,8 @@ def search(
     if not text.strip():
         raise ConfigError("the description is empty", hint='For example: ehrdb search "heart failure".')
     configured = settings()
-    with current_database() as database, database.transaction() as connection:
-        register_vector(connection)
+    with current_database("search") as database, database.transaction() as connection:
+        register_vectors(connection)
         registered = registry.find(connection, encoder or configured.encoder)
         vector = embed_query(connection, registered, load_encoder(configured, registered), text)
         values = {"vector": vector, "k": k, "cohort": select_cohort(connection, cohort), "encoder": registered.name}

@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 from rich.table import Table
 
 from ehrdb.cli.common import Json, current_database, err, out, print_json
+from ehrdb.database import require_whole
 from ehrdb.errors import InputError
 from ehrdb.prediction import add_task, benchmark_tasks, declared, find_task, read_task, remove_task
 from ehrdb.queries import Queries
@@ -36,6 +37,7 @@ def add(
     """
     declaration = read_task(file)
     with current_database() as database, database.transaction() as connection:
+        require_whole(connection)
         missing = add_task(connection, declaration, replace=replace)
         if missing and len(missing) == len(declaration.codes()):
             raise InputError(
@@ -93,5 +95,6 @@ def remove(task: TaskName, yes: Annotated[bool, typer.Option("--yes", help="Do n
     if not yes:
         typer.confirm(f"Remove {task}, its labels and heads?", abort=True)
     with current_database() as database, database.transaction() as connection:
+        require_whole(connection)
         remove_task(connection, task)
     err.print(f"task {task} removed")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ehrdb.cli.common import AsOf, Json, current_database, err, out, print_json
+from ehrdb.cli.common import AsOf, Json, current_database, err, out, print_json, visible
 from ehrdb.timeline import Timeline
 from ehrdb.timeline import timeline as read_timeline
 
@@ -34,7 +34,7 @@ def timeline(
     Example: `ehrdb timeline 1 --as-of 2020-01-01 --format markdown`
     """
     window = None if days is None else timedelta(days=days)
-    with current_database() as database, database.transaction() as connection:
+    with current_database("timeline", [patient_id]) as database, database.transaction() as connection:
         found = read_timeline(connection, patient_id, as_of, format, time_window=window, max_chars=max_chars)
     if json:
         print_json({"patient_id": patient_id, "as_of": as_of, "format": format, **vars(found)})
@@ -52,9 +52,10 @@ def _show(found: Timeline, *, coloured: bool) -> None:
         typer.echo(found.text)
         return
     with out.pager(styles=True):
-        out.print(colour_headings(found.text) if coloured else Text(found.text), soft_wrap=True)
+        text = visible(found.text)
+        out.print(colour_headings(text) if coloured else text, soft_wrap=True)
         if found.lines_cut:
-            out.print(f"[dim]({found.lines_cut} lines cut)[/]")
+            out.print(f"({found.lines_cut} lines cut)", style="dim")
 
 
 def colour_headings(markdown: str) -> Text:

@@ -33,7 +33,7 @@ def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: boo
     the encoder was trained for that, and signs above 4,000; search ranks what it finds by the vectors themselves.
     Returns whether an index was built. One session builds at a time.
     """
-    with _alone(database, encoder), database.session() as connection:
+    with _alone(database), database.session() as connection:
         if not is_pooled(connection):
             connection.execute(_queries.unhurried_session)
         connection.execute(sql.SQL("analyze {}").format(_table(encoder)))
@@ -48,15 +48,15 @@ def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: boo
 
 
 @contextmanager
-def _alone(database: Database, encoder: RegisteredEncoder) -> Iterator[None]:
-    """One session looks after an encoder's index at a time.
+def _alone(database: Database) -> Iterator[None]:
+    """One session looks after indexes at a time.
 
     The lock belongs to a transaction of its own, which a pooler leaves alone. A concurrent build waits for all
     snapshots: so the lock is tried, not waited for, and by a client-side cursor, whose statements leave no portal open.
     """
     with database.transaction() as connection:
         cursor = ClientCursor(connection)
-        while cursor.execute(_queries.try_lock_index, {"encoder_id": encoder.encoder_id}).fetchone() != (True,):
+        while cursor.execute(_queries.try_lock_index).fetchone() != (True,):
             time.sleep(_LOOK_SECONDS)
         yield
 

@@ -68,13 +68,30 @@ delete from ehrdb.embedding_job
 
 -- name: vector_table
 -- where a batch lands
-create temp table vectors (
-    content_sha256 bytea, token_count integer, is_truncated boolean, embedding halfvec
-) on commit drop;
+create temp table vectors on commit drop as
+select content_sha256, token_count, is_truncated, embedding from ehrdb.embedding limit 0;
 
 -- name: copy_vectors
 -- the batch, in binary
 copy pg_temp.vectors from stdin (format binary);
+
+-- name: lock_points
+-- hold on to who shows the batch's contents: a purge waits, or has taken them away already
+select from ehrdb.embedding_point
+ where encoder_id = %(encoder_id)s and content_sha256 in (select content_sha256 from pg_temp.vectors)
+ order by patient_id, as_of, prompt_id
+   for key share;
+
+-- name: drop_unshown
+-- contents that nobody shows any more are not kept: their patient was purged while the model read the text
+with gone as (
+    delete from pg_temp.vectors v
+     where not exists (select from ehrdb.embedding_point p
+                        where p.encoder_id = %(encoder_id)s and p.content_sha256 = v.content_sha256)
+    returning content_sha256
+)
+delete from ehrdb.embedding_job
+ where encoder_id = %(encoder_id)s and content_sha256 in (select content_sha256 from gone);
 
 -- name: store
 -- keep the batch, serve it, take its jobs off the queue
@@ -121,8 +138,8 @@ update ehrdb.embedding_job
 set statement_timeout = 0;
 
 -- name: try_lock_index
--- whether this transaction is now the one that looks after an encoder's index
-select pg_try_advisory_xact_lock(hashtext('ehrdb.ensure_index'), %(encoder_id)s);
+-- whether this transaction is now the one that looks after indexes
+select true from ehrdb.turn where what = 'index' for update skip locked;
 
 -- name: index_state
 -- whether search would use an index, whether there is one, whether it is whole

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import psycopg
 from pgvector import HalfVector
-from pgvector.psycopg import register_vector
 
-from ehrdb.database import Connection, Database
+from ehrdb.database import Connection, Database, register_vectors, require_whole
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.encoder import Encoded
 from ehrdb.patience import patiently
@@ -70,6 +69,7 @@ class Queue:
     def _claim(self, jobs: int) -> list[tuple[bytes, str]] | None:
         """One attempt; None where everything claimed was out of date."""
         with self.database.transaction() as connection:
+            require_whole(connection)
             claimed = connection.execute(_queries.claim, {**self._who, "jobs": jobs}).fetchall()
             if not claimed:
                 return []
@@ -90,9 +90,14 @@ class Queue:
 
     @patiently
     def store(self, contents: Sequence[bytes], encoded: Encoded) -> None:
-        """Write vectors, hand them to search and take the contents off the queue: all or nothing."""
+        """Write vectors, hand them to search and take the contents off the queue: all or nothing.
+
+        Only of contents that a patient still shows: whoever was purged meanwhile leaves no vector behind.
+        """
         with self.database.transaction() as connection:
             self._copy(connection, contents, encoded)
+            connection.execute(_queries.lock_points, self._who)
+            connection.execute(_queries.drop_unshown, self._who)
             connection.execute(_queries.store, self._who)
             connection.execute(_queries.serve, self._who)
             connection.execute(_queries.renew, self._who)
@@ -139,7 +144,7 @@ class Queue:
 
     @staticmethod
     def _copy(connection: Connection, contents: Sequence[bytes], encoded: Encoded) -> None:
-        register_vector(connection)
+        register_vectors(connection)
         connection.execute(_queries.vector_table)
         with connection.cursor() as cursor, cursor.copy(_queries.copy_vectors) as copy:
             copy.set_types(["bytea", "int4", "bool", "halfvec"])

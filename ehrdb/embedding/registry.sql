@@ -67,9 +67,8 @@ select count(distinct format)
 
 -- name: imported_table
 -- where imported vectors land
-create temp table imported (
-    patient_id bigint, as_of timestamp, embedding halfvec, row bigint
-) on commit drop;
+create temp table imported on commit drop as
+select patient_id, as_of, embedding, null::bigint as row from ehrdb.patient_embedding limit 0;
 
 -- name: copy_imported
 -- the rows of a file, in binary

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from ehrdb.database import Connection, Database
+from ehrdb.database import Connection, Database, require_whole
 from ehrdb.embedding import registry
 from ehrdb.embedding.drain import Progress, RefreshResult, add_up, drain, worker_name
 from ehrdb.embedding.engine import Engine
@@ -108,6 +108,7 @@ def refresh_all(
 def _plan(database: Database, encoder: RegisteredEncoder, snapshot: Snapshot | None) -> RefreshResult:
     """Compare texts with what was embedded; a site's statement_timeout does not apply: it takes what it takes."""
     with database.transaction() as connection:
+        require_whole(connection)
         connection.execute(_queries.unhurried)
         row = connection.execute(_queries.plan).fetchone()
         assert row is not None

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 from pgvector import HalfVector
-from pgvector.psycopg import register_vector
 
-from ehrdb.database import Connection, Database
+from ehrdb.database import Connection, Database, register_vectors, require_whole
 from ehrdb.embedding import registry
 from ehrdb.embedding.vector_files import Vectors, read_vectors
 from ehrdb.encoder.pooling import Floats
@@ -47,6 +46,7 @@ def import_vectors(database: Database, file: Path, name: str) -> ImportResult:
     _check(frame, vectors, file)
     dimension = vectors.shape[1]
     with database.transaction() as connection:
+        require_whole(connection)
         encoder = _register(connection, name, dimension, file)
         _copy(connection, frame, vectors)
         unknown = connection.execute(_queries.unknown_patient).fetchone()
@@ -110,7 +110,7 @@ def _register(connection: Connection, name: str, dimension: int, file: Path) -> 
 
 
 def _copy(connection: Connection, frame: pl.DataFrame, vectors: Vectors) -> None:
-    register_vector(connection)
+    register_vectors(connection)
     connection.execute(_queries.imported_table)
     half: Floats = np.asarray(vectors, dtype=np.float32)
     with connection.cursor() as cursor, cursor.copy(_queries.copy_imported) as copy:

@@ -20,6 +20,7 @@ from ehrdb.events.folder import digest_files
 from ehrdb.events.merge import NOT_READ, LoadOptions, LoadResult, TableReport, found_table, load, number_events
 from ehrdb.extras import missing_extra
 from ehrdb.parquet import is_time
+from ehrdb.private import make_private
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events", "meds.sql")
@@ -110,6 +111,7 @@ def export_meds(database: Database, directory: Path, *, visit_column: str = "vis
         _export_codes(connection, work)
         _export_splits(connection, work)
         _write_dataset(work)
+        make_private(work)
         shutil.move(work, directory)
     return events
 
@@ -182,7 +184,7 @@ def _schema(file: Path) -> pl.Schema:
 def _batches(file: Path) -> Iterator[pl.DataFrame]:
     _check_columns(file, _schema(file))
     try:
-        yield from pl.scan_parquet(file, hive_partitioning=False).collect_batches(
+        yield from pl.scan_parquet(file, hive_partitioning=False, glob=False).collect_batches(
             chunk_size=_BATCH, maintain_order=True
         )
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -367,7 +369,7 @@ def _refuse(file: Path, frame: pl.DataFrame, column: str, bad: pl.Expr) -> None:
 
 def _read_metadata(file: Path, *required: str) -> pl.DataFrame:
     try:
-        frame = pl.read_parquet(file)
+        frame = pl.read_parquet(file, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"is not readable parquet ({type(error).__name__})", file=file) from None
     for name in required:
@@ -388,7 +390,9 @@ def _export_events(connection: Connection, work: Path, visit_column: str) -> int
         for chunk in copy:
             stream.write(chunk)
     frame = pl.scan_csv(
-        buffered, schema={**_EVENT_TYPES, "time": pl.String, "unit": pl.String, "visit": pl.String, "extra": pl.String}
+        buffered,
+        schema={**_EVENT_TYPES, "time": pl.String, "unit": pl.String, "visit": pl.String, "extra": pl.String},
+        glob=False,
     ).with_columns(pl.col("time").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us"))
     if extra:
         frame = frame.with_columns(pl.col("extra").str.json_decode(pl.Struct(extra))).unnest("extra")

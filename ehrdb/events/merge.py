@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ehrdb.database import Connection, Database
+from ehrdb.database import Connection, Database, require_whole
 from ehrdb.errors import DatabaseError, InputError
 from ehrdb.events.folder import SourceFolder
 from ehrdb.events.units import describe_units
@@ -88,8 +88,11 @@ def load(
     source runs, before anything is read.
     """
     with database.transaction() as connection:
+        require_whole(connection)
+        connection.execute(_queries.know_source, {"source": source})
+    with database.transaction() as connection:
         _require_alone(connection, source)
-        connection.execute(_queries.unfiltered)
+        require_whole(connection)
         key = {"source": source, "digest": _whole_digest(connection, digest() if digest else None)}
         result = _same_again(connection, key)
         if result is None:

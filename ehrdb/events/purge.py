@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from psycopg import sql
 
-from ehrdb.database import Connection, Database
+from ehrdb.database import Connection, Database, require_whole
 from ehrdb.errors import NotFound
 from ehrdb.queries import Queries
 
@@ -22,6 +22,7 @@ def purge(database: Database, patient_ids: Sequence[int]) -> dict[str, tuple[int
     """
     ids = {"patient_ids": list(patient_ids)}
     with database.transaction() as connection:
+        require_whole(connection)
         unknown = connection.execute(_queries.unknown, ids).fetchone()
         if unknown:
             raise NotFound(f"unknown patient {unknown[0]}", hint="See: select patient_id from ehr.patient;")

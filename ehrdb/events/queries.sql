@@ -1,16 +1,20 @@
+-- name: know_source
+-- a row for whose turn it is to load this source
+insert into ehrdb.turn (what) values ('load ' || %(source)s) on conflict do nothing;
+
 -- name: try_lock_source
--- whether this transaction is now the only one that loads this source
-select pg_try_advisory_xact_lock(hashtext('ehrdb.load'), hashtext(%(source)s));
+-- whether this transaction is now the only one that loads this source: a row's lock, which readers cannot take
+select true from ehrdb.turn where what = 'load ' || %(source)s for update skip locked;
 
 -- name: who_loads
--- the user, the process and the beginning of the transaction that loads this source
+-- the user, the process and the beginning of the oldest transaction that has a turn
 select a.usename, a.pid, to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS "UTC"')
   from pg_locks l
   join pg_stat_activity a using (pid)
   join pg_database d on d.oid = l.database and d.datname = current_database()
- where l.locktype = 'advisory' and l.granted
-   and l.classid = (hashtext('ehrdb.load')::bigint & 4294967295)::oid
-   and l.objid = (hashtext(%(source)s)::bigint & 4294967295)::oid;
+ where l.relation = 'ehrdb.turn'::regclass and l.mode = 'RowShareLock' and l.granted and l.pid <> pg_backend_pid()
+ order by a.xact_start
+ limit 1;
 
 -- name: whole_digest
 -- of files and settings, and of the care sites by which rows are read
@@ -78,10 +82,6 @@ delete from ehrdb.purged_patient p using pg_temp.patient_staging s where p.patie
 -- millions of rows are sorted three times; with less memory each goes through files
 select set_config('work_mem', '256MB', true)
  where pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('256MB');
-
--- name: unfiltered
--- rows that a policy would hide are an error: they are not gone
-set local row_security = off;
 
 -- name: staging
 -- the common stream that every source is turned into

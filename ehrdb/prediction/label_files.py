@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import polars as pl
+from psycopg import sql
 
-from ehrdb.database import Connection, Database
+from ehrdb.database import Connection, Database, extension_schema, require_whole
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import ConfigError, InputError, NotFound
 from ehrdb.events.files import copy_table, name_files
@@ -15,6 +16,7 @@ from ehrdb.events.folder import Part
 from ehrdb.events.merge import check_problems
 from ehrdb.frames import Kinds, copy_frame
 from ehrdb.prediction.tasks import IMPORTED, LabelResult, Task, benchmark_tasks, find_task, label, put_task
+from ehrdb.private import private
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.prediction", "label_files.sql")
@@ -36,6 +38,7 @@ def load_labels(database: Database, path: Path, task: str | None = None) -> list
     """
     names: list[str] = []
     with database.transaction() as connection:
+        require_whole(connection)
         for name, files in _label_files(path, task).items():
             put_task(connection, _imported(connection, name))
             connection.execute(_queries.remove_labels, {"task": name})
@@ -53,7 +56,7 @@ def export_labels(connection: Connection, task: str, file: Path) -> int:
         frame = frame.select(
             "subject_id", "prediction_time", pl.col("integer_value").cast(pl.Boolean).alias("boolean_value")
         )
-    frame.write_parquet(file)
+    frame.write_parquet(private(file))
     return len(frame)
 
 
@@ -73,7 +76,8 @@ def export_predictions(
         "boolean_value": pl.Int64,
         "predicted_boolean_probability": pl.Float64,
     }
-    frame = copy_frame(connection, _queries.export_predictions, values, kinds)
+    query = sql.SQL(_queries.export_predictions.decode()).format(vector=extension_schema(connection))
+    frame = copy_frame(connection, query.as_bytes(connection), values, kinds)
     probability = pl.col("predicted_boolean_probability")
     frame.select(
         "subject_id",
@@ -81,7 +85,7 @@ def export_predictions(
         pl.col("boolean_value").cast(pl.Boolean),
         (probability >= 0.5).alias("predicted_boolean_value"),
         probability,
-    ).write_parquet(file)
+    ).write_parquet(private(file))
     return len(frame)
 
 

@@ -62,7 +62,7 @@ copy (select l.patient_id, l.prediction_time, l.value
 -- labels of a split beside what the task's head says about them
 copy (select l.patient_id, l.prediction_time, ehrdb.is_positive(t, l.value)::integer,
              ehrdb.head_probability(h.weights, h.intercept, h.calibration_slope, h.calibration_shift,
-                                    e.embedding::vector)
+                                    e.embedding::{vector}.vector)
         from ehrdb.label l
         join ehrdb.task t using (task)
         join ehrdb.patient p using (patient_id)

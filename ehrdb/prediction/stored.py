@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from pgvector.psycopg import register_vector
 
-from ehrdb.database import Connection
+from ehrdb.database import Connection, register_vectors
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import TrainingError
 from ehrdb.frames import Kinds
@@ -41,7 +40,7 @@ def stored_labels(connection: Connection, tasks: Sequence[str]) -> pl.DataFrame:
 
 def stored_embeddings(connection: Connection, encoder: RegisteredEncoder, prompts: dict[str, int]) -> Embeddings:
     """The encoder's vectors at all prediction times of tasks, each under its task's prompt (task: prompt_id)."""
-    register_vector(connection)
+    register_vectors(connection)
     rows = []
     for task, prompt_id in prompts.items():
         values = {"encoder_id": encoder.encoder_id, "task": task, "prompt_id": prompt_id}

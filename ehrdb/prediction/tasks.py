@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
-from ehrdb.database import Connection, Database
+from ehrdb.database import Connection, Database, require_whole
 from ehrdb.errors import NotFound
 from ehrdb.queries import Queries
 
@@ -79,6 +79,7 @@ def find_task(connection: Connection, name: str) -> Task:
 def label(database: Database, names: Sequence[str]) -> list[LabelResult]:
     """Replace the labels of these tasks by what their rules give now; all or nothing."""
     with database.transaction() as connection:
+        require_whole(connection)
         results = []
         for task in [find_task(connection, name) for name in names]:
             put_task(connection, task)

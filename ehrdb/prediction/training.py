@@ -11,10 +11,9 @@ from importlib.metadata import version
 
 import numpy as np
 from pgvector import Vector
-from pgvector.psycopg import register_vector
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from ehrdb.database import Connection, Database
+from ehrdb.database import Connection, Database, register_vectors, require_whole
 from ehrdb.embedding import Progress, Queue, refresh, registry
 from ehrdb.embedding.drain import worker_name
 from ehrdb.embedding.registry import RegisteredEncoder, prompt_id
@@ -140,6 +139,7 @@ def _plan(database: Database, encoder: RegisteredEncoder, task: Task) -> int:
 
 def _targets(database: Database, encoder: RegisteredEncoder, task: Task, prompt: int) -> list[Target]:
     with database.transaction() as connection:
+        require_whole(connection)
         labels = stored_labels(connection, [task.name])
         vectors = stored_embeddings(connection, encoder, {task.name: prompt})
     try:
@@ -209,7 +209,7 @@ def _store(
     head: FoldedHead,
     outcome: TrainResult,
 ) -> None:
-    register_vector(connection)
+    register_vectors(connection)
     found = connection.execute(_queries.provenance, {"task": task.name}).fetchone()
     assert found is not None
     provenance = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Event
+from uuid import UUID
 
 import numpy as np
 from pgvector import Vector
-from pgvector.psycopg import register_vector
 
-from ehrdb.database import Connection, Database
+from ehrdb.database import Connection, Database, register_vectors
 from ehrdb.embedding import registry
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.encoder import Encoder
@@ -71,12 +71,13 @@ def _answer_all(database: Database, load_encoder: LoadEncoder) -> None:
         except Exception as error:
             answer["error"] = type(error).__name__
         with database.transaction() as connection:
-            register_vector(connection)
+            register_vectors(connection)
             connection.execute(_queries.give_answer, answer)
 
 
-def _take(database: Database) -> tuple[int, RegisteredEncoder, str, str] | None:
+def _take(database: Database) -> tuple[UUID, RegisteredEncoder, str, str] | None:
     with database.transaction() as connection:
+        connection.execute(_queries.forget_requests)
         row = connection.execute(_queries.take_request).fetchone()
         if row is None:
             return None

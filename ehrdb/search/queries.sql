@@ -1,3 +1,8 @@
+-- name: forget_requests
+-- questions of sessions that are gone
+delete from ehrdb.search_request r
+ where not exists (select from pg_stat_activity a where a.pid = r.asker_pid and a.usename = r.asked_by);
+
 -- name: take_request
 -- the oldest question that nobody works on
 update ehrdb.search_request r
@@ -7,7 +12,7 @@ update ehrdb.search_request r
           join ehrdb.encoder e using (encoder_id)
          where q.embedding is null and q.error is null
            and (q.taken_at is null or q.taken_at < clock_timestamp() - interval '30 seconds')
-         order by q.request_id
+         order by q.asked_at
          limit 1
            for update of q skip locked) next
  where r.request_id = next.request_id

@@ -172,3 +172,26 @@ create table ehrdb.radiology_report (
     findings   integer not null check (findings between 0 and 16383)
 );
 create index radiology_report_by_patient on ehrdb.radiology_report (patient_id, time);
+
+-- Locked by whoever does what only one session may do at a time: the table to plan, the row to look after indexes.
+-- Readers can take neither lock.
+create table ehrdb.turn (
+    what text primary key
+);
+insert into ehrdb.turn values ('index');
+
+-- Where the site says who may see whom (ehr.protect); no row: every reader sees everybody.
+create table ehrdb.protection (
+    is_only_row boolean primary key default true check (is_only_row),
+    visible     text not null
+);
+
+-- Who asked what about whom, from the command line: ids and sizes, never contents. Rows are only added.
+create table ehrdb.audit (
+    audit_id    bigint generated always as identity primary key,
+    at          timestamptz not null default clock_timestamp(),
+    who         name not null default session_user,
+    what        text not null,
+    patients    bigint[],
+    cohort_size bigint
+);

@@ -2,6 +2,7 @@
 create or replace function ehrdb.mark_changed() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 begin
     insert into ehrdb.changed_patient (patient_id) select distinct patient_id from touched;

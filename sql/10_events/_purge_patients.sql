@@ -1,10 +1,14 @@
 create or replace function ehrdb.purge_patients(gone bigint[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 begin
+    if cardinality(gone) = 0 then
+        return;
+    end if;
     -- Not while a refresh plans: both rewrite the same points, in different order.
-    perform pg_advisory_xact_lock(hashtext('ehrdb.plan_refresh'));
+    perform ehrdb.wait_to_plan();
     create temp table orphan on commit drop as
     select distinct p.encoder_id, p.content_sha256 from ehrdb.embedding_point p where p.patient_id = any (gone);
     delete from ehrdb.embedding_point p where p.patient_id = any (gone);
@@ -24,8 +28,10 @@ begin
     delete from ehrdb.event e where e.patient_id = any (gone);
     delete from ehrdb.patient p where p.patient_id = any (gone);
     delete from ehrdb.changed_patient c where c.patient_id = any (gone);
+    perform ehrdb.count_concepts();
 end
 $$;
 
 comment on function ehrdb.purge_patients(bigint[]) is
-'Removes everything of these patients: events, labels, points, jobs, and vectors that no other patient shows.';
+'Removes everything of these patients: events, labels, points, jobs, vectors that no other patient shows, and what they added to
+the counts of concepts.';

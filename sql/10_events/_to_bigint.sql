@@ -1,14 +1,14 @@
 create or replace function ehrdb.to_bigint(text text) returns bigint
 language sql immutable parallel safe
-as $$
+begin atomic
     -- Not strict, or calls would not be inlined.
     select case
-        when octet_length(text) between 1 and 18 and translate(text, '0123456789', '') = '' then text::bigint
+        when octet_length(text) > 0 and octet_length(text) < 19 and translate(text, '0123456789', '') = '' then text::bigint
         when text ~ '^\s*[+-]?\d{1,18}(\.0+)?\s*$' then trim(split_part(text, '.', 1))::bigint
-        when text ~ '^\s*[+-]?\d{19}\s*$' and text::numeric between -9223372036854775808 and 9223372036854775807
+        when text ~ '^\s*[+-]?\d{19}\s*$' and text::numeric between '-9223372036854775808' and '9223372036854775807'
             then text::bigint
-    end
-$$;
+    end;
+end;
 
 comment on function ehrdb.to_bigint(text) is
 'A source''s id as bigint (a trailing .0, as some exports write, is dropped); null where it is none.';

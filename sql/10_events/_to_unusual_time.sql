@@ -1,6 +1,6 @@
 create or replace function ehrdb.to_unusual_time(text text) returns timestamp
 language sql immutable parallel safe strict
-as $$
+begin atomic
     -- Checked by hand because a failing cast would end the load without naming the row. A zone is not
     -- applied: records keep the local time that the source wrote.
     select case
@@ -10,8 +10,8 @@ as $$
         then make_timestamp(p[1]::int, p[2]::int, p[3]::int, coalesce(p[4]::int, 0), coalesce(p[5]::int, 0),
                             coalesce(p[6]::float8, 0))
     end
-      from regexp_match(text, '^\s*(\d{4})-?(\d\d)-?(\d\d)(?:[ T](\d\d):(\d\d)(?::(\d\d(?:\.\d+)?))?(?:Z|[+-]\d\d(?::?\d\d)?)?)?\s*$') p
-$$;
+      from regexp_match(text, '^\s*(\d{4})-?(\d\d)-?(\d\d)(?:[ T](\d\d):(\d\d)(?::(\d\d(?:\.\d+)?))?(?:Z|[+-]\d\d(?::?\d\d)?)?)?\s*$') p;
+end;
 
 comment on function ehrdb.to_unusual_time(text) is
 'ehrdb.to_time for all that is not plain: every form, every day of the month.';

@@ -2,6 +2,7 @@
 create or replace function ehrdb.keep_touched_concepts() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 begin
     if exists (select from touched) then

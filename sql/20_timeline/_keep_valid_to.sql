@@ -3,6 +3,7 @@
 create or replace function ehrdb.keep_valid_to() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 begin
     if tg_op = 'INSERT' then

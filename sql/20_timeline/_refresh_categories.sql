@@ -1,6 +1,7 @@
 create or replace function ehrdb.refresh_categories() returns void
 language sql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 begin atomic
     with wanted as materialized (
         select d.rules, d.code_id, d.category from ehrdb.defined_category d

@@ -1,6 +1,7 @@
 create or replace function ehrdb.refresh_texts(code_ids integer[] default null) returns void
 language sql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 begin atomic
     with wanted as materialized (
         select d.code_id, d.text, d.is_birth

@@ -1,7 +1,7 @@
 create or replace function ehrdb.visit_heading(text text, starts timestamp, ends timestamp, moment timestamp)
 returns text
 language sql stable parallel safe
-as $$
+begin atomic
     select format('%s on [%s](%s) (%s before prediction time%s)', text, day, day,
                   days || case when days = 1 then ' day' else ' days' end,
                   case when ends > moment then ', current visit'
@@ -9,8 +9,8 @@ as $$
                        when stay > 1 then ', duration: ' || stay || ' days' else '' end)
       from (select to_char(starts + (timestamp '2024-01-01' - moment), 'YYYY-MM-DD'),
                    extract(day from moment - starts)::integer,
-                   extract(day from ends - starts)::integer) as visit (day, days, stay)
-$$;
+                   extract(day from ends - starts)::integer) as visit (day, days, stay);
+end;
 
 comment on function ehrdb.visit_heading(text, timestamp, timestamp, timestamp) is
 'One visit as a heading of the Markdown format. Its end counts only if it is not after the moment.';

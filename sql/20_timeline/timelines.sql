@@ -11,7 +11,7 @@ declare
     f constant ehrdb.format := wanted.format;
     moments constant timestamp[] := ehrdb.moments($1, $2);
 begin
-    perform ehrdb.require_points($1, $2, $5);
+    perform ehrdb.require_points($1, $2, $5), ehrdb.is_span(coalesce($4, '1 day'), 'time_window');
     return query
     select t.place, $1[t.place], moments[t.place],
            case when $5 is null then t.text else left(t.text, ehrdb.visible_length(t.text, $5)) end,

@@ -1,6 +1,7 @@
 create or replace function ehrdb.activate_encoder(next_encoder_id integer) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 begin
     -- Two statements, one transaction: the unique index allows no moment with two serving encoders.

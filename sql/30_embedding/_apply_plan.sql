@@ -1,6 +1,7 @@
 create or replace function ehrdb.apply_plan(for_encoder_id integer) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 declare
     queued integer;

@@ -1,6 +1,7 @@
 create or replace function ehrdb.concatenate(for_encoder_id integer) returns void
 language plpgsql
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 begin
     -- A part without prompts has its only points under the empty one; they go with every prompt of the other.
@@ -19,7 +20,7 @@ begin
     insert into ehrdb.embedding (encoder_id, content_sha256, token_count, is_truncated, embedding)
     select distinct on (j.content_sha256)
            for_encoder_id, j.content_sha256, a.token_count + b.token_count, a.is_truncated or b.is_truncated,
-           a.embedding || b.embedding
+           a.embedding operator(public.||) b.embedding
       from pg_temp.joint j
       join ehrdb.encoder n on n.encoder_id = for_encoder_id
       join ehrdb.embedding a on a.encoder_id = n.first_part_id and a.content_sha256 = j.first_sha256

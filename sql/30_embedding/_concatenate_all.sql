@@ -1,6 +1,7 @@
 create or replace function ehrdb.concatenate_all() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 declare
     each_encoder_id integer;

@@ -1,6 +1,7 @@
 create or replace function ehrdb.count_concepts() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 begin
     lock table ehrdb.concept_frequency in share row exclusive mode;

@@ -1,6 +1,7 @@
 create or replace function ehrdb.create_partitions(new_encoder_id integer, dimension integer) returns void
 language plpgsql
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 declare
     parent text;
@@ -10,7 +11,9 @@ begin
     foreach parent in array array['embedding', 'patient_embedding'] loop
         execute format('create table ehrdb.%I partition of ehrdb.%I for values in (%s)',
                        parent || '_' || new_encoder_id, parent, new_encoder_id);
-        execute format('alter table ehrdb.%I add constraint dimension check (vector_dims(embedding) = %s)',
+        -- Its parent decides who sees what; asked directly, it shows nothing.
+        execute format('alter table ehrdb.%I enable row level security', parent || '_' || new_encoder_id);
+        execute format('alter table ehrdb.%I add constraint dimension check (public.vector_dims(embedding) = %s)',
                        parent || '_' || new_encoder_id, dimension);
         execute format('alter table ehrdb.%I alter column embedding set storage %s',
                        parent || '_' || new_encoder_id, case when is_inline then 'plain' else 'external' end);

@@ -1,6 +1,7 @@
 create or replace function ehrdb.drop_encoder(gone_encoder_id integer) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 begin
     execute format('drop table if exists ehrdb.%I, ehrdb.%I',

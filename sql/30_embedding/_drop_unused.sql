@@ -1,6 +1,7 @@
 create or replace function ehrdb.drop_unused() returns void
 language sql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 begin atomic
     delete from ehrdb.embedding_job j
      where not exists (select from ehrdb.embedding_point p

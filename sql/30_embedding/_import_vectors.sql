@@ -1,12 +1,13 @@
 create or replace function ehrdb.import_vectors(for_encoder_id integer) returns integer
 language plpgsql
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 declare
     changed integer;
 begin
     create temp table hashed on commit drop as
-    select v.patient_id, v.as_of, v.embedding, sha256(halfvec_send(v.embedding)) as content_sha256
+    select v.patient_id, v.as_of, v.embedding, sha256(public.halfvec_send(v.embedding)) as content_sha256
       from pg_temp.imported v;
 
     insert into ehrdb.embedding (encoder_id, content_sha256, token_count, is_truncated, embedding)

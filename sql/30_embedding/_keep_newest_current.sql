@@ -1,6 +1,7 @@
 create or replace function ehrdb.keep_newest_current(for_encoder_id integer) returns void
 language plpgsql
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 begin
     create temp table newest on commit drop as

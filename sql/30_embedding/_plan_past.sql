@@ -1,6 +1,7 @@
 create or replace function ehrdb.plan_past(for_encoder_id integer, patient_ids bigint[]) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 declare
     queued integer;

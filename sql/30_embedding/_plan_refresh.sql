@@ -1,13 +1,14 @@
 create or replace function ehrdb.plan_refresh(out patients integer, out queued integer)
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 declare
     changed bigint[];
     missing bigint[];
     each_encoder_id integer;
 begin
-    perform pg_advisory_xact_lock(hashtext('ehrdb.plan_refresh'));
+    perform ehrdb.wait_to_plan();
     with taken as (delete from ehrdb.changed_patient returning patient_id)
     select coalesce(array_agg(distinct patient_id), '{}') into changed from taken;
     patients := cardinality(changed);

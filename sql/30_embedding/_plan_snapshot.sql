@@ -2,6 +2,7 @@ create or replace function ehrdb.plan_snapshot(for_encoder_id integer, at timest
 returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 declare
     queued integer;

@@ -1,6 +1,7 @@
 create or replace function ehrdb.serve_current(for_encoder_id integer, contents bytea[]) returns void
 language sql
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
+set row_security = off
 begin atomic
     insert into ehrdb.patient_embedding as served (encoder_id, patient_id, as_of, content_sha256, embedding)
     select p.encoder_id, p.patient_id, p.as_of, e.content_sha256, e.embedding

@@ -2,13 +2,14 @@ create or replace function ehr.embedding(
     patient_id bigint, as_of timestamp default 'infinity', encoder text default null
 ) returns public.vector
 language plpgsql stable parallel safe
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     for_encoder_id constant integer := ehrdb.encoder_id(encoder);
-    found vector;
+    found public.vector;
 begin
-    select e.embedding::vector into found
+    perform ehrdb.is_moment(as_of);
+    select e.embedding::public.vector into found
       from ehrdb.encoder n,
            ehrdb.newest_vector(for_encoder_id, n.prompt_id, embedding.as_of) e
      where n.encoder_id = for_encoder_id and e.patient_id = embedding.patient_id;

@@ -1,6 +1,7 @@
 create or replace function ehr.request_refresh(cohort bigint[] default null) returns bigint
 language sql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 begin atomic
     with marked as (
         insert into ehrdb.changed_patient (patient_id)

@@ -1,8 +1,8 @@
 create or replace function ehrdb.centroid(for_encoder_id integer, cohort bigint[]) returns public.vector
 language sql stable parallel safe
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 begin atomic
-    select l2_normalize(avg(l2_normalize(s.embedding::vector)))
+    select public.l2_normalize(public.avg(public.l2_normalize(s.embedding::public.vector)))
       from ehrdb.patient_embedding s
      where s.encoder_id = for_encoder_id and (cohort is null or s.patient_id = any (cohort));
 end;

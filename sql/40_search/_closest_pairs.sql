@@ -3,7 +3,7 @@ create or replace function ehrdb.closest_pairs(
     same_sex boolean, age_band integer, as_of timestamp
 ) returns table (case_id bigint, control_id bigint, similarity float8)
 language sql stable parallel safe
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 begin atomic
     with vector_of as materialized (
         select v.patient_id, v.embedding, t.traits
@@ -13,10 +13,10 @@ begin atomic
     select a.patient_id, b.patient_id, 1 - b.distance
       from vector_of a
      cross join lateral (
-        select c.patient_id, c.embedding <=> a.embedding as distance
+        select c.patient_id, c.embedding operator(public.<=>) a.embedding as distance
           from vector_of c
          where c.patient_id = any (controls) and c.traits = a.traits
-           and (caliper is null or c.embedding <=> a.embedding <= caliper)
+           and (caliper is null or c.embedding operator(public.<=>) a.embedding <= caliper)
          order by 2, 1
          limit depth) b
      where a.patient_id = any (cases);

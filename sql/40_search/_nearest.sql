@@ -2,16 +2,13 @@ create or replace function ehrdb.nearest(
     for_encoder_id integer, query public.halfvec, k integer, cohort bigint[], as_of timestamp, excluded bigint
 ) returns setof ehrdb.neighbour
 language plpgsql stable
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     found bigint[];
     past integer;
 begin
-    if k is null or k < 1 then
-        raise exception using errcode = 'EH010', message = 'k must be at least 1',
-            hint = 'k is how many neighbours you want.';
-    end if;
+    perform ehrdb.is_count(k, 'k'), ehrdb.is_cohort(cohort), ehrdb.is_moment(as_of);
     if as_of <> 'infinity' then
         return query select * from ehrdb.nearest_past(for_encoder_id, query, k, cohort, as_of, excluded);
         get diagnostics past = row_count;
@@ -28,8 +25,8 @@ begin
         found := ehrdb.nearest_exact(for_encoder_id, query, k, cohort, excluded);
     end if;
     return query
-    select row_number() over (order by s.embedding <=> query, s.patient_id)::integer,
-           s.patient_id, 1 - (s.embedding <=> query), s.as_of, s.is_stale
+    select row_number() over (order by s.embedding operator(public.<=>) query, s.patient_id)::integer,
+           s.patient_id, 1 - (s.embedding operator(public.<=>) query), s.as_of, s.is_stale
       from ehrdb.served_embedding s
      where s.encoder_id = for_encoder_id and s.patient_id = any (found)
      order by 1;

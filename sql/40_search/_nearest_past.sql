@@ -2,10 +2,10 @@ create or replace function ehrdb.nearest_past(
     for_encoder_id integer, query public.halfvec, k integer, cohort bigint[], as_of timestamp, excluded bigint
 ) returns setof ehrdb.neighbour
 language sql stable parallel safe
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 begin atomic
     with closest as (
-        select v.patient_id, v.as_of, v.embedding <=> query as distance
+        select v.patient_id, v.as_of, v.embedding operator(public.<=>) query as distance
           from ehrdb.encoder n, ehrdb.newest_vector(for_encoder_id, n.prompt_id, nearest_past.as_of) v
          where n.encoder_id = for_encoder_id
            and (cohort is null or v.patient_id = any (cohort))

@@ -1,7 +1,7 @@
 create or replace function ehrdb.vectors_as_of(for_encoder_id integer, patient_ids bigint[], as_of timestamp)
 returns table (patient_id bigint, embedding public.halfvec)
 language sql stable parallel safe
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 begin atomic
     select s.patient_id, s.embedding
       from ehrdb.patient_embedding s

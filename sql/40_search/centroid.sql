@@ -1,10 +1,11 @@
 create or replace function ehr.centroid(cohort bigint[], encoder text default null) returns public.vector
 language plpgsql stable parallel safe
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-    middle constant vector := ehrdb.centroid(ehrdb.encoder_id(encoder), cohort);
+    middle constant public.vector := ehrdb.centroid(ehrdb.encoder_id(encoder), cohort);
 begin
+    perform ehrdb.is_cohort(cohort);
     if middle is null then
         raise exception using errcode = 'EH004', message = 'no member of the cohort has an embedding',
             hint = 'Run `ehrdb refresh`, or check the ids: select patient_id from ehr.patient;';

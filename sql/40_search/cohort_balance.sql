@@ -5,7 +5,10 @@ language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 begin atomic
     with member as (
-        select p.patient_id, true as is_case, p.birth_time, p.sex from ehrdb.patient p where p.patient_id = any (cohort)
+        select p.patient_id, true as is_case, p.birth_time, p.sex from ehrdb.patient p
+         where p.patient_id = any (cohort) and ehrdb.is_cohort(cohort) and ehrdb.is_cohort(controls)
+           and ehrdb.is_moment(cohort_balance.as_of) and ehrdb.is_count(concepts, 'concepts', 0)
+           and ehrdb.is_count(coalesce(cardinality(cohort), 0), 'cohort')
         union all
         select p.patient_id, false, p.birth_time, p.sex from ehrdb.patient p where p.patient_id = any (controls)
     ), history as (

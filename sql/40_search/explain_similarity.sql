@@ -7,11 +7,12 @@ begin atomic
         -- The latest of each code; one branch runs, each from an index that holds all it needs.
         select e.patient_id, e.code_id, e.unit_id, e.numeric_value, e.short_text, e.has_long_text
           from ehrdb.event e
-         where explain_similarity.as_of = 'infinity' and e.patient_id in (patient_a, patient_b) and e.valid_to = 'infinity'
+         where ehrdb.are_known(patient_a, patient_b) and ehrdb.is_moment(explain_similarity.as_of)
+           and explain_similarity.as_of = 'infinity' and e.patient_id in (patient_a, patient_b) and e.valid_to = 'infinity'
         union all
         select e.patient_id, e.code_id, e.unit_id, e.numeric_value, e.short_text, e.has_long_text
           from ehrdb.event e
-         where explain_similarity.as_of < 'infinity' and e.patient_id in (patient_a, patient_b)
+         where ehrdb.are_known(patient_a, patient_b) and explain_similarity.as_of < 'infinity' and e.patient_id in (patient_a, patient_b)
            and e.time <= explain_similarity.as_of and e.valid_to > explain_similarity.as_of
     ), paired as (
         select coalesce(a.code_id, b.code_id) as code_id, a as in_a, b as in_b,
@@ -64,5 +65,5 @@ comment on function ehr.explain_similarity(bigint, bigint, timestamp) is
 'Why two patients are alike: concepts both have (shared) with the last value each; pairs of different concepts under
 one ancestor at most two levels above (related: the ancestor, and what each has of it); concepts that only one has
 (only_a, only_b). Rarest first within each: weight = ln(1 + patients / patients with the concept). Demographics and
-visits are left out.
+visits are left out. No rows: neither had a record by then. EH001: unknown patient.
 Example: select * from ehr.explain_similarity(1, 2) where relation in (''shared'', ''related'') limit 10;';

@@ -5,20 +5,24 @@ create or replace function ehr.match_cohort(
     out case_id bigint, out control_id bigint, out similarity float8
 ) returns setof record
 language plpgsql stable
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     for_encoder_id constant integer := ehrdb.encoder_id(encoder);
     reachable bigint[];
     used bigint[] := '{}';
-    missing jsonb := (select jsonb_object_agg(c, ratio) from unnest(cohort) c);
-    depth integer := 10 * ratio;
+    missing jsonb;
+    depth integer;
     pair record;
 begin
-    if ratio is null or ratio < 1 then
-        raise exception using errcode = 'EH010', message = 'ratio must be at least 1',
-            hint = 'ratio is how many controls each case gets.';
+    perform ehrdb.is_count(ratio, 'ratio'), ehrdb.is_cohort(cohort), ehrdb.is_cohort(candidates), ehrdb.is_moment(as_of),
+            ehrdb.is_between(coalesce(caliper, 0), 'caliper', 0, 2), ehrdb.is_count(coalesce(age_band, 1), 'age_band');
+    if cohort is null then
+        raise exception using errcode = 'EH010', message = 'whose controls? The cohort is null',
+            hint = 'For example: ehr.match_cohort(array[1, 2, 3])';
     end if;
+    depth := 10 * ratio;
+    missing := (select jsonb_object_agg(c, ratio) from unnest(cohort) c);
     reachable := array(
         select p.patient_id from ehrdb.patient p
          where (candidates is null or p.patient_id = any (candidates)) and p.patient_id <> all (cohort));

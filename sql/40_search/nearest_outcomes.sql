@@ -4,7 +4,7 @@ create or replace function ehr.nearest_outcomes(
     out group_name text, out patients integer, out followed integer, out with_outcome integer, out share float8
 ) returns setof record
 language plpgsql stable
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- No count from 1 to 10 is shown, nor a share that would reveal it (CMS cell size policy).
@@ -12,10 +12,12 @@ declare
     is_task constant boolean := exists (select from ehrdb.task t where t.task = nearest_outcomes.outcome);
     codes integer[];
 begin
-    if as_of = 'infinity' then
+    perform ehrdb.is_moment(as_of), ehrdb.is_span(horizon, 'horizon'), ehrdb.is_count(k, 'k'), ehrdb.is_cohort(cohort);
+    if as_of in ('infinity', '-infinity') then
         raise exception using errcode = 'EH010', message = 'as_of must be a past moment',
             hint = 'Outcomes are counted after it: choose a day with horizon enough behind it, and make its snapshot.';
     end if;
+    perform ehr.embedding(patient_id, as_of, encoder);
     codes := array(select * from ehrdb.expanded_codes(array[outcome]));
     if not is_task and codes = '{}' then
         raise exception using errcode = 'EH005', message = format('%L is neither a task nor a code', outcome),
@@ -64,5 +66,6 @@ comment on function ehr.nearest_outcomes(bigint, text, timestamp, interval, inte
 'What happened within the horizon after as_of to the k patients most similar then, beside everybody: outcome is a code
 (with its descendants) or a task (a positive label made in that time). followed: those with the outcome, or with a
 record that reaches the horizon''s end; share is of them. Counts of 1 to 10, with or without, are not shown (null). A description, not
-a prediction: see ehr.predict. EH005: no such outcome; EH010: as_of is not in the past.
+a prediction: see ehr.predict. No rows: there is nobody else to look
+at. EH001, EH004: unknown patient, or no vector by then; EH005: no such outcome; EH010: as_of is not in the past.
 Example: select * from ehr.nearest_outcomes(1, ''SNOMED/38341003'', ''2020-01-01'', ''2 years'', 5);';

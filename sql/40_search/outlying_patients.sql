@@ -2,16 +2,17 @@ create or replace function ehr.outlying_patients(
     k integer default 10, cohort bigint[] default null, encoder text default null
 ) returns setof ehrdb.neighbour
 language sql stable parallel safe
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
-    with chosen as materialized (select ehrdb.encoder_id($3) as encoder_id, ehr.centroid($2, $3)::halfvec as centroid),
+    with chosen as materialized (select ehrdb.encoder_id($3) as encoder_id, ehr.centroid($2, $3)::public.halfvec as centroid
+                                      where ehrdb.is_count($1, 'k') and ehrdb.is_cohort($2)),
     far as (
-        select s.encoder_id, s.patient_id, 1 - (s.embedding <=> c.centroid) as similarity
+        select s.encoder_id, s.patient_id, 1 - (s.embedding operator(public.<=>) c.centroid) as similarity
           from chosen c
           join ehrdb.patient_embedding s using (encoder_id)
          where $2 is null or s.patient_id = any ($2)
-         order by s.embedding <=> c.centroid desc, s.patient_id
-         limit $1
+         order by s.embedding operator(public.<=>) c.centroid desc, s.patient_id
+         limit greatest($1, 0)  -- checked above; the planner looks first
     )
     select row_number() over (order by f.similarity, f.patient_id)::integer, f.patient_id, f.similarity, s.as_of, s.is_stale
       from far f

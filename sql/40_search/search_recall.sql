@@ -3,14 +3,14 @@ create or replace function ehr.search_recall(
     out is_indexed boolean, out queries integer, out recall float8, out worst float8
 ) returns record
 language sql stable
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
     with asked as (
         select s.encoder_id, s.patient_id, s.embedding
           from ehrdb.patient_embedding s
-         where s.encoder_id = ehrdb.encoder_id($3)
+         where s.encoder_id = ehrdb.encoder_id($3) and ehrdb.is_count($1, 'k') and ehrdb.is_count($2, 'sample')
          order by hashint8(s.patient_id), s.patient_id
-         limit $2
+         limit greatest($2, 0)  -- checked above; the planner looks first
     ), answered as (
         select ehrdb.search_by_index(a.encoder_id, null) as by_index,
                ehrdb.nearest_exact(a.encoder_id, a.embedding, $1, null, a.patient_id) as exact,

@@ -6,7 +6,7 @@ language plpgsql
 as $$
 -- No pinned search_path: a procedure with one may not commit, and a worker sees only what is committed.
 declare
-    request_id pg_catalog.int8;
+    request_id pg_catalog.uuid;
     embedding public.vector;
     error text;
     deadline pg_catalog.timestamptz;
@@ -36,5 +36,6 @@ $$;
 comment on procedure ehr.search_text(text, integer, bigint[], interval, text, jsonb) is
 'The k patients whose records are most like a description in words, as JSON: rank, patient_id, similarity, as_of,
 is_stale. A running `ehrdb worker` reads the text, which is kept no longer than that takes; patience is how long to
-wait for it. Not inside a transaction block: the worker must see the question. EH008: no worker, or none in time.
+wait for it. Not inside a transaction block: the worker must see the question. EH008: no worker, or none in time; EH010: an
+empty text, or one of more than 8,000 characters.
 Example: call ehr.search_text(''72-year-old woman with heart failure and chronic kidney disease'', 5);';

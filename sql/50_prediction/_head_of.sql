@@ -1,6 +1,6 @@
 create or replace function ehrdb.head_of(task text, for_encoder_id integer) returns ehrdb.head
 language plpgsql stable parallel safe
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     found ehrdb.head;

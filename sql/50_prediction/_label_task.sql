@@ -1,6 +1,7 @@
 create or replace function ehrdb.label_task(task text, out labels bigint, out positives bigint)
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 declare
     rule jsonb;

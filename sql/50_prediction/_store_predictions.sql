@@ -2,7 +2,8 @@ create or replace function ehrdb.store_predictions(
     tasks text[], encoder text, out heads bigint, out predicted bigint, out written bigint, out removed bigint
 )
 language plpgsql
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
+set row_security = off
 as $$
 #variable_conflict use_column
 declare

@@ -1,6 +1,6 @@
 create or replace function ehr.model_card(task text, encoder text default null) returns jsonb
 language plpgsql stable
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     head constant ehrdb.head := ehrdb.head_of(task, ehrdb.encoder_id(encoder));

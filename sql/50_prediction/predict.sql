@@ -2,14 +2,15 @@ create or replace function ehr.predict(
     task text, patient_id bigint, as_of timestamp default 'infinity', encoder text default null
 ) returns float8
 language plpgsql stable parallel safe
-set search_path = pg_catalog, public, pg_temp
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     head constant ehrdb.head := ehrdb.head_of(task, ehrdb.encoder_id(encoder));
     found float8;
 begin
+    perform ehrdb.is_moment(as_of);
     select ehrdb.head_probability(head.weights, head.intercept, head.calibration_slope, head.calibration_shift,
-                                  e.embedding::vector) into found
+                                  e.embedding::public.vector) into found
       from ehrdb.newest_vector(head.encoder_id, head.prompt_id, predict.as_of) e
      where e.patient_id = predict.patient_id;
     if found is null then

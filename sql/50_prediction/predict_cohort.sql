@@ -9,7 +9,8 @@ begin atomic
         select h.target, h.prompt_id, h.prompt_id = n.prompt_id and $3 = 'infinity' as is_served, h.intercept,
                h.calibration_slope, h.calibration_shift, h.weights
           from ehrdb.encoder n, unnest($1) as t (task), ehrdb.head_of(t.task, n.encoder_id) h
-         where n.encoder_id = ehrdb.encoder_id($4)
+         where n.encoder_id = ehrdb.encoder_id($4) and ehrdb.is_cohort($2) and ehrdb.is_moment($3)
+           and ehrdb.is_count(coalesce(cardinality($1), 0), 'tasks')
     )
     select x.target, s.patient_id, x.probability, s.as_of, s.is_stale
       from (select p.patient_id, p.as_of, p.embedding::public.vector as vector, p.is_stale
@@ -38,6 +39,7 @@ end;
 comment on function ehr.predict_cohort(text[], bigint[], timestamp, text) is
 'Probabilities of many tasks'' outcomes for every embedded member of a cohort (null: all patients), in one pass over
 the vectors, with the moment up to which the record was known and whether it changed since.
+EH001: nobody in the cohort is known; EH005, EH006: unknown task, no head; EH010: a cohort with a null, no moment.
 Example: select * from ehr.predict_cohort(array[''guo_los'', ''guo_icu'']) where probability > 0.5;';
 
 create or replace function ehr.predict_cohort(

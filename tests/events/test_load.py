@@ -76,7 +76,9 @@ def test_a_changed_row_rewrites_its_patient_alone(database: Database, tmp_path: 
 def test_a_second_load_of_one_source_says_at_once_who_is_at_it(database: Database, tmp_path: Path) -> None:
     folder = write(tmp_path / "source", ROWS)
     with database.transaction() as first:
-        first.execute("select pg_advisory_xact_lock(hashtext('ehrdb.load'), hashtext('ehrshot'))")
+        first.execute("insert into ehrdb.turn values ('load ehrshot')")
+        first.execute("commit")
+        first.execute("select from ehrdb.turn where what = 'load ehrshot' for update")
         with pytest.raises(DatabaseError, match=f"is being loaded already by .*, process {first.info.backend_pid}"):
             load_ehrshot(database, folder)
         assert load_ehrshot(database, folder, source="another").new == 2

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "ehrdb"
 STAGES = ("events", "timeline", "embedding", "search", "prediction")
 # A module imports from its own floor's row and the rows above it, never from below.
 FLOORS = (
-    {"errors", "queries"},
+    {"errors", "private", "queries"},
     {"config", "extras"},
     {"database", "patience"},
     {"bootstrap", "sql_files"},

@@ -46,7 +46,7 @@ def test_a_sound_database_has_no_fault(database: Database, tmp_path: Path) -> No
         "pgvector",
         "schema",
         "objects",
-        "analysts",
+        "roles",
         "encoders",
     }
 
@@ -74,10 +74,10 @@ def test_a_missing_index_is_named(database: Database, tmp_path: Path) -> None:
 def test_a_grant_that_was_revoked_is_named_with_its_sql(database: Database, tmp_path: Path) -> None:
     with database.transaction() as connection:
         connection.execute("revoke select on ehr.patient from ehr_analyst")
-    (found,) = find(database, "analysts", tmp_path)
+    (found,) = find(database, "roles", tmp_path)
     assert "select on ehr.patient" in found.advice
     upgrade(database)
-    assert find(database, "analysts", tmp_path) == []
+    assert find(database, "roles", tmp_path) == []
 
 
 def test_it_runs_for_a_reader(analyst: Database, tmp_path: Path) -> None:

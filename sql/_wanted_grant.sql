@@ -1,0 +1,56 @@
+create or replace view ehrdb.wanted_grant with (security_invoker = true) as
+with prefix (prefix) as (
+    select coalesce(nullif(current_setting('ehrdb.roles', true), ''), (select roles from ehrdb.schema_state), 'ehr')
+), listed (duty, privileges, tables, columns) as (
+    values
+    -- What the views and functions of schema ehr read beneath. They run with the reader's rights.
+    ('analyst', 'select', 'patient event unit concept concept_parent concept_text concept_category load_report', null),
+    ('analyst', 'select', 'format excluded_vocabulary visit_section aggregated_concept aggregated_code aggregated_unit aggregated_name', null),
+    ('analyst', 'select', 'prompt encoder encoder_file embedding embedding_point patient_embedding refresh_run', null),
+    ('analyst', 'select', 'concept_frequency clinical_concept served_embedding', null),
+    ('analyst', 'select', 'task label head patient_prediction schema_state migration wanted_grant grant_fault', null),
+    ('analyst', 'select', 'changed_patient', 'patient_id'),
+    ('analyst', 'select', 'embedding_job',
+     'encoder_id patient_id as_of attempts reason is_dead not_before leased_until created_at'),
+    -- What texts are made of.
+    ('worker', 'select', 'event unit concept concept_text concept_category format visit_section excluded_vocabulary', null),
+    ('worker', 'select', 'aggregated_concept aggregated_code aggregated_unit aggregated_name concept_parent clinical_concept', null),
+    ('worker', 'select', 'patient', 'patient_id'),
+    -- Which moments and questions count; never what a label says.
+    ('worker', 'select', 'label', 'patient_id prediction_time'),
+    ('worker', 'select', 'head', 'encoder_id prompt_id'),
+    ('worker', 'select', 'prompt encoder encoder_file encoder_prompt served_embedding', null),
+    ('worker', 'select', 'schema_state migration wanted_grant grant_fault', null),
+    ('worker', 'select insert update delete', 'embedding_point patient_embedding embedding_job', null),
+    ('worker', 'select insert delete', 'embedding changed_patient concept_frequency', null),
+    ('worker', 'select insert update delete', 'refresh_run', null),
+    ('worker', 'select insert', 'snapshot', null),
+    ('worker', 'select update', 'turn', null),
+    ('worker', 'select update delete', 'search_request', null)
+), wanted (duty, kind, object, privilege, columns) as (
+    select l.duty, 'table', 'ehrdb.' || t.name, p.privilege, l.columns
+      from listed l,
+           string_to_table(l.tables, ' ') t (name),
+           string_to_table(l.privileges, ' ') p (privilege)
+    union all
+    select 'analyst', 'table', 'ehr.' || quote_ident(c.relname), 'select', null
+      from pg_class c where c.relnamespace = to_regnamespace('ehr') and c.relkind = 'v' and c.relname <> 'audit'
+    union all
+    select 'worker', 'table', 'ehr.' || v.name, 'select', null
+      from (values ('current_timeline'), ('format'), ('embedding_status'), ('failed_embedding'), ('encoder')) v (name)
+    union all
+    select d.duty, 'schema', s.name, 'usage', null
+      from (values ('analyst'), ('worker')) d (duty), (values ('ehr'), ('ehrdb')) s (name)
+    union all
+    select d.duty, 'routine', p.oid::regprocedure::text, 'execute', null
+      from pg_proc p
+     cross join (values ('analyst'), ('worker')) d (duty)
+     where p.pronamespace = to_regnamespace('ehrdb') and p.prosecdef and (d.duty = 'analyst' or p.proname = 'record')
+)
+select w.duty, p.prefix || '_' || w.duty as role, w.kind, w.object, w.privilege,
+       replace(w.columns, ' ', ', ') as columns
+  from wanted w, prefix p;
+
+comment on view ehrdb.wanted_grant is
+'Every right of the roles for analysts and the worker, by name; partitions and all other tables are nobody''s but the
+owner''s. Whoever administers is a member of the owner instead.';

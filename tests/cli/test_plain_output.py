@@ -1,0 +1,201 @@
+"""Nothing that is not our own literal is read as markup, and no string makes a terminal obey."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from rich.table import Table
+
+from ehrdb.cli import COMMANDS, main
+from ehrdb.cli.common import PlainConsole, visible
+from ehrdb.database import Database
+from tests.cli.conftest import Command
+from tests.records import add_encoder, write_patients
+
+HOSTILE = (
+    *("[/x]", "[bold]", "[link=file:///]", ":skull:", "\x1b[2J", "\x07", "\u202etxet", "مريض"),
+    *("{0}", "%s", "--", "'", '"; drop'),
+)
+
+
+def printed(*things: object) -> str:
+    file = io.StringIO()
+    PlainConsole(file=file, width=200, force_terminal=True, color_system=None).print(*things)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_string_is_printed_as_it_is(text: str) -> None:
+    table = Table(text, title=text)
+    table.add_row(text)
+    for thing in (text, table):
+        assert visible(text) in printed(thing)
+
+
+def test_what_a_terminal_would_obey_is_shown() -> None:
+    assert visible("a\x1b[2Jb\u202ec\x9b") == "a\\x1b[2Jb\\u202ec\\x9b"
+    assert visible("two\nlines\tمريض") == "two\nlines\tمريض"
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Here:
+    """Runs commands in this process, as they are too many for one each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str) -> Outcome:
+        self._monkeypatch.setattr(sys, "argv", ["ehrdb", *arguments])
+        try:
+            main()
+            status = 0
+        except SystemExit as end:
+            status = int(end.code or 0)
+        captured = self._capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+
+@pytest.fixture
+def here(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Here]:
+    """The command line in this process, on the test's database, in a folder of its own."""
+    for name in [name for name in os.environ if name.startswith("EHRDB_")]:
+        monkeypatch.delenv(name)
+    for name, value in {"DATABASE_URL": database.url, "HOME": str(tmp_path / "home")}.items():
+        monkeypatch.setenv(f"EHRDB_{name}", value)
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.chdir(tmp_path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield Here(monkeypatch, capsys)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+# Every command with each of its arguments hostile. Those that ask or serve for ever are left out, as is the demo.
+WAYS = {
+    "sql bootstrap": ["--owner", "--schema"],
+    "load omop": ["", "--source"],
+    "load meds": ["", "--source"],
+    "load ehrshot": ["", "--source"],
+    "export meds": [""],
+    "export labels": ["out "],
+    "export predictions": ["out.parquet ", "out.parquet t --encoder"],
+    "purge": ["--yes "],
+    "encoder export": [""],
+    "encoder verify": [""],
+    "encoder activate": [""],
+    "encoder drop": ["--yes "],
+    "encoder concatenate": ["a b ", "n a "],
+    "refresh": ["--encoder", "--as-of 2020-01-01 --cohort", "--as-of"],
+    "retry": ["--encoder"],
+    "index check": ["--encoder"],
+    "index rebuild": ["--encoder"],
+    "task add": [""],
+    "task show": [""],
+    "task remove": ["--yes "],
+    "label": [""],
+    "train": [""],
+    "evaluate": ["--task", "--embeddings", "--encoder"],
+    "timeline": ["", "1 --format", "1 --as-of"],
+    "nearest": ["", "1 --encoder", "1 --cohort"],
+    "search": ["text --encoder"],
+    "match": ["", "x --candidates"],
+    "map": ["out.html --task", "out.html --code", "--encoder"],
+    "predict": [" 1", "t 1 --encoder"],
+}
+ALONE = {"demo", "upgrade", "status", "doctor", "psql", "worker"}
+
+
+def test_every_command_is_tried_below() -> None:
+    assert {way.split()[0] for way in WAYS} | ALONE == set(COMMANDS)
+
+
+def test_a_hostile_argument_ends_in_a_message_and_a_true_exit_status(database: Database, here: Here) -> None:
+    with database.transaction() as connection:
+        write_patients(connection, 3)
+        add_encoder(connection)
+    for way, befores in WAYS.items():
+        for before in befores:
+            for text in ("[/x]", "\x1b[2J\u202e[bold]"):
+                tried = [*way.split(), *before.split(), text] if before != " 1" else [*way.split(), text, "1"]
+                result = here(*tried)
+                assert "\x1b[2J" not in result.stdout + result.stderr, tried
+                if way not in ("sql bootstrap", "export meds"):  # these take any name
+                    assert result.status == 2, (tried, result)
+                    assert result.stderr, tried
+
+
+def test_hostile_data_is_shown_as_it_is(database: Database, here: Here) -> None:
+    hostile = "[/x][bold]\x1b[2J"
+    with database.transaction() as connection:
+        connection.execute("insert into ehrdb.patient (patient_id, source, fingerprint) values (1, %s, '')", [hostile])
+        connection.execute(
+            "insert into ehrdb.task (task, task_group, kind, description, declaration)"
+            " values (%s, %s, 'binary', %s, '{\"shape\": \"imported\"}')",
+            [hostile] * 3,
+        )
+        add_encoder(connection, hostile)
+    for name in ("status", "doctor", "task list", "encoder list"):
+        result = here(*name.split())
+        assert "\x1b[2J" not in result.stdout + result.stderr, name
+        assert "[/x][bold]\\x1b" in result.stdout + result.stderr, name
+
+
+def test_a_failure_is_json_for_programs(ehrdb: Command) -> None:
+    result = ehrdb("nearest", "404", "--json")
+    assert result.returncode == 2
+    assert set(json.loads(result.stdout)) == {"error", "hint"}
+
+
+def test_a_cohort_is_one_statement_and_changes_nothing(ehrdb: Command, database: Database) -> None:
+    with database.transaction() as connection:
+        write_patients(connection, 3)
+        connection.execute("create table public.touched (patient_id bigint)")
+        connection.execute(
+            "create function public.touch() returns bigint language sql as"
+            " 'insert into public.touched values (1) returning patient_id'"
+        )
+    for query in (
+        "select 1) q (c)); insert into public.touched values (1); select array(select c from (select 1",
+        "select touch()",
+        "select 1; insert into public.touched values (1)",
+        "insert into public.touched values (1) returning patient_id",
+    ):
+        for arguments in (["nearest", "1", "--cohort", query], ["match", query]):
+            result = ehrdb(*arguments)
+            assert result.returncode == 2
+            assert "--cohort is not a query of patient ids" in result.stderr
+    with database.transaction() as connection:
+        assert connection.execute("select count(*) from public.touched").fetchone() == (0,)
+
+
+def test_what_tells_of_patients_is_for_its_writer_alone(ehrdb: Command, database: Database, tmp_path: Path) -> None:
+    with database.transaction() as connection:
+        write_patients(connection, 3)
+        connection.execute(
+            "insert into ehrdb.task values ('t', 'own', 'binary', 'a task', '{\"shape\": \"imported\"}')"
+        )
+        connection.execute("insert into ehrdb.label values ('t', 1, '2020-01-20', 1)")
+    (tmp_path / "t.parquet").touch(mode=0o644)
+    (tmp_path / "t.parquet").chmod(0o644)
+    assert ehrdb("export", "labels", str(tmp_path), "t").returncode == 0
+    assert ehrdb("export", "meds", str(tmp_path / "meds")).returncode == 0
+    for path in [tmp_path / "t.parquet", tmp_path / "meds", *(tmp_path / "meds").rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path

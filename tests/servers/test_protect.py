@@ -1,0 +1,282 @@
+"""Two sites in one database: `ehr.protect` lets each reader see their own, through every table, view and function."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import make_url
+
+from ehrdb.database import Connection, Database
+from ehrdb.embedding import Snapshot, refresh, registry
+from ehrdb.schema import upgrade
+from ehrdb.testing import FakeEncoder
+from tests.conftest import bootstrap, created_database, same_database
+from tests.records import Record, add_encoder, day, write, write_patients
+from tests.servers.test_ordinary_owner import client
+
+OURS, THEIRS = set(range(1, 11)), set(range(11, 21))
+SITE = """
+create schema site;
+create table site.access (reader name, patient_id bigint, primary key (patient_id, reader));
+create view site.visible as select patient_id from site.access where reader = current_user;
+grant usage on schema site to ehr_analyst;
+grant select on site.visible to ehr_analyst;
+"""
+
+
+def fill(database: Database, reader: str) -> None:
+    """Twenty patients of two sites with everything there is about patients; the reader may see the first ten."""
+    with database.transaction() as connection:
+        write_patients(connection, 20)
+        write(connection, [Record(p, day(3), "LOINC/1", value=1.0, unit="mg") for p in range(1, 21)])
+        write(connection, [Record(p, day(4), "SNOMED/same") for p in (1, 11)])
+        connection.execute(
+            "insert into ehrdb.task values ('death', 'own', 'binary', 'a task', '{\"shape\": \"imported\"}')"
+        )
+        connection.execute(
+            "insert into ehrdb.label select 'death', p, timestamp '2020-01-20', p % 2 from generate_series(1, 20) p"
+        )
+        connection.execute("update ehrdb.event set visit_class = 'inpatient' where ordinal = 1")
+        encoder = add_encoder(connection)
+    refresh(database, encoder, FakeEncoder, snapshot=Snapshot(day(12)))
+    with database.transaction() as connection:
+        connection.execute(
+            "insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)"
+            " values ('death', 'death', %s, %s, '[1,-1,2,-2,1,-1,2,-2]', 0.5, '{}')",
+            [encoder.encoder_id, encoder.prompt_id],
+        )
+        connection.execute("select ehrdb.store_predictions(null, null)")
+        write(connection, [Record(p, day(28), "SNOMED/late") for p in (2, 12)])
+        connection.execute("update ehrdb.embedding_job set attempts = 1, reason = 'EmptyText'")
+        connection.execute(
+            "insert into ehrdb.embedding_job (encoder_id, content_sha256, prompt_id, patient_id, as_of, characters,"
+            " attempts) select %s, sha256(p::text::bytea), %s, p, now(), 1, 1 from generate_series(1, 20) p",
+            [encoder.encoder_id, encoder.prompt_id],
+        )
+        connection.execute(SITE)
+        connection.execute("insert into site.access select %s, p from generate_series(1, 10) p", [reader])
+
+
+@pytest.fixture
+def reader(analyst: Database) -> str:
+    return str(make_url(analyst.url).username)
+
+
+@pytest.fixture
+def protected(database: Database, reader: str) -> Database:
+    fill(database, reader)
+    with database.transaction() as connection:
+        row = connection.execute("select ehr.protect('site.visible')").fetchone()
+    assert row is not None
+    assert row[0] >= 9
+    return database
+
+
+def unprotected(connection: Connection) -> list[str]:
+    """Tables and partitions through which a patient could be seen past a policy, whoever may read them now."""
+    return [
+        name
+        for (name,) in connection.execute(
+            "select c.oid::regclass::text from pg_class c"
+            " where c.relnamespace = 'ehrdb'::regnamespace and c.relkind in ('r', 'p')"
+            "   and (c.relname like 'embedding%' or exists (select from pg_attribute a"
+            "                                                where a.attrelid = c.oid and a.attname = 'patient_id'))"
+            "   and not (c.relrowsecurity"
+            "            and (c.relispartition"
+            "                 or exists (select from pg_policy p where p.polrelid = c.oid and p.polname = 'visible')))"
+        )
+    ]
+
+
+def _of(place: str) -> bytes:
+    return sql.SQL("select patient_id from {}").format(sql.Identifier(*place.split("."))).as_bytes()
+
+
+def test_no_table_and_no_partition_is_left_open(protected: Database) -> None:
+    with protected.transaction() as connection:
+        assert unprotected(connection) == []
+        add_encoder(connection, "later")
+        assert unprotected(connection) == []
+
+
+def test_a_table_that_comes_with_an_upgrade_is_protected_by_it(protected: Database) -> None:
+    with protected.transaction() as connection:
+        connection.execute("create table ehrdb.new_table (patient_id bigint)")
+        assert unprotected(connection) == ["ehrdb.new_table"]
+    upgrade(protected)
+    with protected.transaction() as connection:
+        assert unprotected(connection) == []
+
+
+def test_every_readable_table_and_view_shows_a_reader_their_own_patients_alone(
+    protected: Database, analyst: Database
+) -> None:
+    with analyst.transaction() as connection:
+        places = connection.execute(
+            "select c.oid::regclass::text from pg_class c join pg_attribute a on a.attrelid = c.oid"
+            " where c.relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and a.attname = 'patient_id'"
+            "   and c.relkind in ('r', 'p', 'v') and has_column_privilege(c.oid, a.attnum, 'select')"
+        ).fetchall()
+        assert len(places) > 12
+        for (place,) in places:
+            seen = {p for (p,) in connection.execute(_of(place))}
+            assert seen <= OURS, place
+            assert seen or place in ("ehrdb.radiology_report",), f"{place} is empty: the test shows nothing"
+        row = connection.execute("select count(*) from ehrdb.embedding").fetchone()
+    with protected.transaction() as connection:
+        found = connection.execute("select count(*) from ehrdb.embedding").fetchone()
+    assert row is not None
+    assert found is not None
+    assert 0 < row[0] < found[0]
+
+
+# One question per function of ehr that looks at patients: with the answer's patients in the first columns, or an error.
+ASKED = {
+    "nearest_patients": "select patient_id from ehr.nearest_patients(1, 30)",
+    "nearest_patients as of": "select patient_id from ehr.nearest_patients(1, 9, as_of => '2020-01-12 08:00')",
+    "nearest_patients of a vector": "select patient_id from ehr.nearest_patients(ehr.embedding(1), 30)",
+    "nearest_patients among both": "select patient_id from ehr.nearest_patients(1, 30, array[2, 3, 12, 13])",
+    "predict_cohort": "select patient_id from ehr.predict_cohort('death')",
+    "predict_cohort of tasks": "select patient_id from ehr.predict_cohort(array['death'])",
+    "predict_cohort as of": "select patient_id from ehr.predict_cohort('death', as_of => '2020-01-12 08:00')",
+    "match_cohort": "select unnest(array[case_id, control_id]) from ehr.match_cohort(array[1, 2, 11, 12])",
+    "duplicate_patients": "select unnest(array[patient_a, patient_b]) from ehr.duplicate_patients(-1)",
+    "outlying_patients": "select patient_id from ehr.outlying_patients(30)",
+    "current_timelines": "select patient_id from ehr.current_timelines()",
+    "current_timelines in Markdown": "select patient_id from ehr.current_timelines('markdown')",
+}
+
+
+def test_what_a_function_gives_is_about_the_readers_own_patients(protected: Database, analyst: Database) -> None:
+    for name, question in ASKED.items():
+        with analyst.transaction() as connection:
+            found = {p for (p,) in connection.execute(question.encode())}
+        assert found, name
+        assert found <= OURS, name
+        with protected.transaction() as connection:
+            assert {p for (p,) in connection.execute(question.encode())} & THEIRS, name
+
+
+UNKNOWN = {
+    "timeline": "select ehr.timeline(11)",
+    "embedding": "select ehr.embedding(11)",
+    "similarity": "select ehr.similarity(1, 11)",
+    "predict": "select ehr.predict('death', 11)",
+    "nearest_patients": "select * from ehr.nearest_patients(11)",
+    "nearest_outcomes": "select * from ehr.nearest_outcomes(11, 'death', '2020-01-12 08:00')",
+    "explain_similarity": "select * from ehr.explain_similarity(1, 11)",
+}
+
+
+def test_another_sites_patient_is_unknown(protected: Database, analyst: Database) -> None:
+    for name, question in UNKNOWN.items():
+        with pytest.raises(psycopg.Error) as caught, analyst.transaction() as connection:
+            connection.execute(question.encode())
+        assert caught.value.sqlstate == "EH001", name
+
+
+# What is said of sets is said of those who are seen: the same as if the others were not there.
+SUMMED = {
+    "centroid": "select ehr.centroid(null::bigint[])::text",
+    "cohort_balance": "select array_agg(b::text) from ehr.cohort_balance(array[1, 2, 11, 12], array[3, 4, 13, 14]) b",
+    "nearest_outcomes": "select array_agg(o::text) from ehr.nearest_outcomes(1, 'death', '2020-01-12 08:00', k => 5) o",
+    "search_recall": "select queries from ehr.search_recall()",
+    "embedding_status": "select array_agg((patients, embedded, stale, missing)::text) from ehr.embedding_status",
+    "task": "select array_agg((labels, positives)::text) from ehr.task",
+    "timelines": "select array_agg(text) from ehr.timelines(array[11, 12], array['infinity', 'infinity']::timestamp[])"
+    " where text <> ''",
+}
+
+
+def test_what_is_said_of_many_is_said_of_the_readers_own(protected: Database, analyst: Database) -> None:
+    with analyst.transaction() as connection:
+        seen = {name: connection.execute(question.encode()).fetchone() for name, question in SUMMED.items()}
+    with protected.transaction() as connection:
+        everybody = {name: connection.execute(question.encode()).fetchone() for name, question in SUMMED.items()}
+        connection.execute("select ehrdb.purge_patients(array(select generate_series(11, 20)::bigint))")
+        ours = {name: connection.execute(question.encode()).fetchone() for name, question in SUMMED.items()}
+    assert seen == ours
+    assert [name for name in SUMMED if everybody[name] == seen[name]] == []
+
+
+def test_every_function_about_patients_is_asked_above(connection: Connection) -> None:
+    names = {
+        name
+        for (name,) in connection.execute(
+            "select distinct proname from pg_proc where pronamespace = 'ehr'::regnamespace and provolatile <> 'v'"
+        )
+    }
+    asked = {key.split()[0] for questions in (ASKED, UNKNOWN, SUMMED) for key in questions}
+    assert names - asked == {"model_card"}  # tells of a head, and of nobody
+
+
+def test_who_may_see_nobody_sees_nobody(protected: Database, analyst: Database) -> None:
+    with protected.transaction() as connection:
+        connection.execute("delete from site.access")
+    with analyst.transaction() as connection:
+        assert connection.execute("select count(*) from ehr.patient").fetchone() == (0,)
+        assert connection.execute("select count(*) from ehr.event").fetchone() == (0,)
+
+
+def test_it_can_be_taken_back(protected: Database, analyst: Database) -> None:
+    with protected.transaction() as connection:
+        connection.execute("select ehr.unprotect()")
+    upgrade(protected)
+    with analyst.transaction() as connection:
+        assert connection.execute("select count(*) from ehr.patient").fetchone() == (20,)
+
+
+def test_a_site_that_forgets_a_grant_is_told(database: Database, reader: str) -> None:
+    fill(database, reader)
+    with database.transaction() as connection:
+        connection.execute("revoke select on site.visible from ehr_analyst")
+    with pytest.raises(psycopg.Error) as caught, database.transaction() as connection:
+        connection.execute("select ehr.protect('site.visible')")
+    assert caught.value.sqlstate == "EH010"
+    assert "grant select on site.visible to ehr_analyst" in str(caught.value.diag.message_hint)
+
+
+def test_the_owner_refreshes_as_before(protected: Database) -> None:
+    with protected.transaction() as connection:
+        encoder = registry.find(connection, None)
+        connection.execute("delete from ehrdb.embedding_job")
+    assert refresh(protected, encoder, FakeEncoder).embedded == 2
+
+
+def test_an_upgrade_and_a_dump_keep_it(
+    protected: Database, analyst: Database, server_url: str, owner_url: str, tmp_path: Path
+) -> None:
+    assert upgrade(protected, force=True) is True
+    with protected.transaction() as connection:
+        assert unprotected(connection) == []
+    file = str(tmp_path / "dump")
+    subprocess.run(
+        [
+            client("pg_dump", protected),
+            "--format=custom",
+            "--exclude-extension=vector",
+            "--exclude-schema=public",
+            f"--file={file}",
+            protected.url,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    with created_database(server_url, owner_url, f"ehrdb_restored_{os.getpid()}") as restored:
+        bootstrap(server_url, restored)
+        done = subprocess.run(
+            [client("pg_restore", restored), "--exit-on-error", f"--dbname={restored.url}", file],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        with restored.transaction() as connection:
+            assert unprotected(connection) == []
+        with psycopg.connect(same_database(analyst.url, restored)) as connection:
+            assert {p for (p,) in connection.execute("select patient_id from ehr.patient")} == OURS
