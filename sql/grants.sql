@@ -36,20 +36,33 @@ $$;
 
 do $$
 declare
-    wanted record;
+    each_fault record;
 begin
-    for wanted in select distinct w.role from ehrdb.wanted_grant w join pg_roles r on r.rolname = w.role loop
-        execute format('revoke all on all tables in schema ehr, ehrdb from %I', wanted.role);
-        execute format('revoke all on all routines in schema ehr, ehrdb from %I', wanted.role);
-    end loop;
-    for wanted in
-        select w.* from ehrdb.wanted_grant w join pg_roles r on r.rolname = w.role order by w.role, w.object, w.privilege
+    -- What runs with the owner's rights is for those who are named.
+    for each_fault in
+        select p.oid::regprocedure as routine from pg_proc p
+         where p.pronamespace = 'ehrdb'::regnamespace and p.prosecdef and has_function_privilege('public', p.oid, 'execute')
     loop
-        if wanted.kind = 'routine' then  -- what runs with the owner's rights is for those who are named
-            execute format('revoke execute on routine %s from public', wanted.object);
-        end if;
-        execute format('grant %s on %s %s to %I', wanted.privilege || coalesce(' (' || wanted.columns || ')', ''),
-                       wanted.kind, wanted.object, wanted.role);
+        execute format('revoke execute on routine %s from public', each_fault.routine);
+    end loop;
+    for each_fault in
+        select w.role, c.oid::regclass as relation, a.attname, x.privilege_type
+          from (select distinct w.role from ehrdb.wanted_grant w) w
+          join pg_roles r on r.rolname = w.role
+          join pg_class c on c.relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)
+          join pg_attribute a on a.attrelid = c.oid
+         cross join lateral aclexplode(a.attacl) x
+         where x.grantee = r.oid
+           and not exists (select from ehrdb.wanted_grant g
+                            where g.role = w.role and to_regclass(g.object) = c.oid and g.privilege = lower(x.privilege_type)
+                              and a.attname = any (string_to_array(g.columns, ', ')))
+    loop
+        execute format('revoke %s (%I) on %s from %I', each_fault.privilege_type, each_fault.attname, each_fault.relation,
+                       each_fault.role);
+    end loop;
+    for each_fault in select f.role, f.fault, f.what from ehrdb.grant_fault f loop
+        execute format(case when each_fault.fault = 'lacks' then 'grant %s to %I' else 'revoke %s from %I' end,
+                       each_fault.what, each_fault.role);
     end loop;
 end
 $$;

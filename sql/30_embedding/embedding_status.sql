@@ -38,6 +38,7 @@ select e.name as encoder, e.is_serving, e.digest,
 comment on view ehr.embedding_status is
 'Per encoder, from the data itself: patients known, embedded (coverage: their share), stale (text changed since;
 imported vectors: the record goes on), missing; contents pending, leased by a worker, retrying and dead with reasons;
-vectors made of truncated texts; patients changed since anybody looked (unchecked). per_minute: contents embedded in
+vectors made of truncated texts; patients changed since anybody looked (unchecked). Under row-level security all of it is of the
+patients whom the reader sees. per_minute: contents embedded in
 the last ten minutes; time_left: what is pending at that rate. last_run_error: the kind of error that ended it early.
 Example: select encoder, patients, embedded, stale, pending, dead from ehr.embedding_status;';

@@ -28,21 +28,22 @@ with prefix (prefix) as (
     ('worker', 'select update', 'turn', null),
     ('worker', 'select update delete', 'search_request', null)
 ), wanted (duty, kind, object, privilege, columns) as (
-    select l.duty, 'table', 'ehrdb.' || t.name, p.privilege, l.columns
+    select l.duty, 'table' as kind, 'ehrdb.' || t.name as object, p.privilege, l.columns
       from listed l,
            string_to_table(l.tables, ' ') t (name),
            string_to_table(l.privileges, ' ') p (privilege)
     union all
-    select 'analyst', 'table', 'ehr.' || quote_ident(c.relname), 'select', null
+    select 'analyst' as duty, 'table' as kind, 'ehr.' || quote_ident(c.relname) as object, 'select' as privilege,
+           null as columns
       from pg_class c where c.relnamespace = to_regnamespace('ehr') and c.relkind = 'v' and c.relname <> 'audit'
     union all
-    select 'worker', 'table', 'ehr.' || v.name, 'select', null
+    select 'worker' as duty, 'table' as kind, 'ehr.' || v.name as object, 'select' as privilege, null as columns
       from (values ('current_timeline'), ('format'), ('embedding_status'), ('failed_embedding'), ('encoder')) v (name)
     union all
-    select d.duty, 'schema', s.name, 'usage', null
+    select d.duty, 'schema' as kind, s.name as object, 'usage' as privilege, null as columns
       from (values ('analyst'), ('worker')) d (duty), (values ('ehr'), ('ehrdb')) s (name)
     union all
-    select d.duty, 'routine', p.oid::regprocedure::text, 'execute', null
+    select d.duty, 'routine' as kind, p.oid::regprocedure::text as object, 'execute' as privilege, null as columns
       from pg_proc p
      cross join (values ('analyst'), ('worker')) d (duty)
      where p.pronamespace = to_regnamespace('ehrdb') and p.prosecdef and (d.duty = 'analyst' or p.proname = 'record')
