@@ -189,13 +189,15 @@ def test_one_plans_at_a_time_and_nobody_is_purged_meanwhile(
     database: Database, encoder: RegisteredEncoder, statement: str
 ) -> None:
     run(database, encoder)  # no marks are left that the two could meet at
+    with database.transaction() as connection:
+        connection.execute("alter function ehrdb.wait_to_plan() set lock_timeout = '200ms'")
     with database.transaction() as planning:
         planning.execute("select ehrdb.plan_refresh()")
         with database.transaction() as waiting:
-            waiting.execute("set local lock_timeout = '200ms'")
-            with pytest.raises(psycopg.errors.LockNotAvailable):
+            with pytest.raises(psycopg.DatabaseError) as caught:
                 waiting.execute(statement.encode())
             waiting.rollback()
+    assert caught.value.sqlstate == "EH012"
 
 
 def test_an_expired_lease_is_taken_over(database: Database, encoder: RegisteredEncoder) -> None:
