@@ -9,12 +9,14 @@ import numpy.typing as npt
 import psycopg
 import pytest
 
-from ehrdb.database import Connection, Database
+from ehrdb.database import Database
 from ehrdb.embedding import Queue, RefreshResult, refresh, registry
 from ehrdb.embedding.index import ensure_index
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import RefreshError
 from ehrdb.testing import FakeEncoder
+from tests.conftest import run as as_superuser
+from tests.conftest import same_database
 from tests.records import Record, add_encoder, day, write, write_patients
 
 
@@ -284,15 +286,12 @@ def test_the_search_index_is_built_after_the_backfill(database: Database, encode
     assert indexes(database) == 1
 
 
-def test_a_half_built_index_is_built_anew(
-    database: Database, superuser: Connection, encoder: RegisteredEncoder
-) -> None:
+def test_a_half_built_index_is_built_anew(database: Database, server_url: str, encoder: RegisteredEncoder) -> None:
     lower_bound(database)
     run(database, encoder)
-    superuser.execute(
-        "update pg_index set indisvalid = false where indexrelid = 'ehrdb.patient_embedding_1_hnsw'::regclass"
-    )
-    superuser.commit()
+    # A superuser's act, in a session that is gone before an index is built: a concurrent build waits for everybody.
+    broken = "update pg_index set indisvalid = false where indexrelid = 'ehrdb.patient_embedding_1_hnsw'::regclass"
+    as_superuser(same_database(server_url, database), broken)
     assert ensure_index(database, encoder)
     assert ask(
         database, "select indisvalid from pg_index where indexrelid = 'ehrdb.patient_embedding_1_hnsw'::regclass"
