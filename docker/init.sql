@@ -13,16 +13,24 @@ create extension if not exists vector schema "public";
 -- Schemas ehr and ehrdb are made by `ehrdb upgrade`.
 grant create on database "ehrdb" to "ehrdb";
 
--- Who reads; without a login: grant it to the people's own roles.
+-- Who reads, who embeds, who administers; without a login: grant them to the people's and the programs' own roles.
 do $$
+declare
+    each_role text;
 begin
-    create role ehr_analyst nologin;
-exception when duplicate_object then
-    null;
+    foreach each_role in array array['ehr_analyst', 'ehr_worker', 'ehr_admin'] loop
+        if not exists (select from pg_roles where rolname = each_role) then
+            execute format('create role %I nologin', each_role);
+        end if;
+    end loop;
+    -- Whoever administers acts as the owner. Not where that is a superuser: they would be one too.
+    if not (select rolsuper from pg_roles where rolname = 'ehrdb') then
+        grant "ehrdb" to "ehr_admin";
+    end if;
 end
 $$;
 
-grant usage on schema "public" to "ehrdb", ehr_analyst;
+grant usage on schema "public" to "ehrdb", "ehr_analyst", "ehr_worker";
 
 -- Every night at two: ask for all patients to be checked; the worker embeds what changed. Run by the server's own
 -- background worker as role ehrdb, so that nobody has to log in. Until ehrdb is installed, the job finds nothing to

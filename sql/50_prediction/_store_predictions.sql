@@ -11,6 +11,12 @@ declare
     wanted constant text[] := coalesce($1, array(select h.target from ehrdb.head h where h.encoder_id = for_encoder_id));
 begin
     heads := cardinality(wanted);
+    predicted := 0;
+    written := 0;
+    removed := 0;
+    if heads = 0 then
+        return;
+    end if;
     create temp table predicted_now on commit drop as
     select h.head_id, p.patient_id, p.probability, p.as_of
       from ehr.predict_cohort(wanted, encoder => $2) p

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ehrdb.database import Database
@@ -123,7 +124,7 @@ def test_what_falls_with_a_rejected_person_is_counted(ehrdb: Command, folder: Pa
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no unwritable place under this name")
 def test_an_unwritable_home_says_so() -> None:
-    result = command({"EHRDB_HOME": "/proc/ehrdb"})("status")
+    result = command({"EHRDB_HOME": "/proc/ehrdb"})("demo")
     assert result.returncode == 2
     assert "EHRDB_HOME /proc/ehrdb is not writable" in result.stderr
 
@@ -158,10 +159,12 @@ def test_a_database_without_the_schema_says_what_to_run(empty_database: Database
 
 def test_a_model_without_tokenizer_is_refused(ehrdb: Command, tmp_path: Path) -> None:
     pytest.importorskip("optimum")
+    safetensors_numpy = pytest.importorskip("safetensors.numpy")
     (tmp_path / "model").mkdir()
     config = '{"model_type": "bert", "max_position_embeddings": 8, "hidden_size": 4}'
     (tmp_path / "model" / "config.json").write_text(config)
-    (tmp_path / "model" / "model.safetensors").touch()
+    weights = {"embeddings.word_embeddings.weight": np.zeros((4, 4), np.float32)}
+    safetensors_numpy.save_file(weights, tmp_path / "model" / "model.safetensors")
     result = ehrdb("encoder", "export", str(tmp_path / "model"))
     assert result.returncode == 2
     assert "tokenizer.json" in result.stderr

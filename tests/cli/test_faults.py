@@ -151,11 +151,11 @@ def test_a_time_limit_on_statements_halves_what_is_claimed(database: Database) -
     encoder = fill(database, 40)
     with database.transaction() as connection:
         connection.execute(
-            "create function slow_row() returns trigger language plpgsql as"
+            "create function ehrdb.slow_row() returns trigger language plpgsql as"
             " $$ begin perform pg_sleep(0.01); return new; end $$"
         )
         connection.execute(
-            "create trigger slow before update on ehrdb.embedding_job for each row execute function slow_row()"
+            "create trigger slow before update on ehrdb.embedding_job for each row execute function ehrdb.slow_row()"
         )
     hurried = Database(f"{database.url}{'&' if '?' in database.url else '?'}options=-cstatement_timeout%3D250ms")
     assert refresh(hurried, encoder, FakeEncoder).embedded == 40

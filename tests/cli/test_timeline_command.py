@@ -24,10 +24,10 @@ def test_missing_libraries_are_named_with_what_to_install(monkeypatch: pytest.Mo
 
     def without_libraries(name: str, *rest: Any) -> Any:
         if name.startswith(("markdown_to_json", "json2xml")):
-            raise ImportError
+            raise ModuleNotFoundError(name=name)
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without_libraries)
     with pytest.raises(ConfigError) as caught:
         to_xml("# Record\n\n- line")
-    assert caught.value.hint == "Run: pip install 'ehrdb[formats]'"
+    assert caught.value.hint == "Install it: pip install 'ehrdb[formats]'"

@@ -146,7 +146,7 @@ def test_an_imported_vector_is_stale_once_the_record_goes_on(patients: Database,
         write(connection, [Record(1, day(27), "SNOMED/99")])
         connection.execute("select ehrdb.plan_refresh()")
 
-    stale = "select patient_id from ehr.nearest_patients('[1,0,0,0]'::vector, 4) where is_stale"
+    stale = "select patient_id from ehr.nearest_patients('[1,0,0,0]'::public.vector, 4) where is_stale"
     assert ask(patients, stale) == [(1,)]
     assert ask(patients, "select stale from ehr.embedding_status") == [(1,)]
 
@@ -163,7 +163,7 @@ def test_a_concatenation_holds_both_vectors(patients: Database, joint: registry.
     assert ask(
         patients,
         "select ehr.embedding(3, encoder => 'joint')::text ="
-        " (ehr.embedding(3, encoder => 'fake') || ehr.embedding(3, encoder => 'clmbr'))::text",
+        " (ehr.embedding(3, encoder => 'fake') operator(public.||) ehr.embedding(3, encoder => 'clmbr'))::text",
     ) == [(True,)]
     assert ask(patients, "select kind, first_part, second_part from ehr.encoder where name = 'joint'") == [
         ("concatenation", "fake", "clmbr")

@@ -190,7 +190,9 @@ def test_a_head_scores_the_vectors_of_its_own_prompt(
 ANOTHER_PROMPT = """
 insert into ehrdb.prompt (prompt) values ('Stay?');
 insert into ehrdb.embedding (encoder_id, content_sha256, token_count, is_truncated, embedding)
-select encoder_id, '\\x01', 1, false, (ehr.embedding(5) * array_fill(-1, array[8])::vector)::halfvec from ehrdb.encoder;
+select encoder_id, '\\x01', 1, false,
+       (ehr.embedding(5) operator(public.*) array_fill(-1, array[8])::public.vector)::public.halfvec
+  from ehrdb.encoder;
 insert into ehrdb.embedding_point (encoder_id, prompt_id, patient_id, as_of, is_current, content_sha256)
 select encoder_id, p.prompt_id, 5, '2020-01-10', true, '\\x01'
   from ehrdb.encoder, ehrdb.prompt p where p.prompt = 'Stay?';
