@@ -201,7 +201,7 @@ def _require_not_newer(connection: Connection) -> None:
     revision, version, _ = _recorded(connection)
     if revision and (revision not in _revisions() or _number(version or "0") > _number(__version__)):
         raise SchemaNewer(
-            f"the database is of ehrdb {version or 'of unknown version'} (tables {revision}), newer than this program, "
+            f"the database is of ehrdb {version or '(unknown version)'} (tables {revision}), newer than this program, "
             f"{__version__}",
             hint="Update this program: pip install --upgrade ehrdb.",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -17,7 +17,7 @@ import structlog
 from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, is_pooled
 from ehrdb.embedding import registry
-from ehrdb.embedding.load import load_encoder
+from ehrdb.embedding.load import LoadEncoder, load_encoder
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.embedding.run import refresh_all
 from ehrdb.encoder import Encoder
@@ -30,8 +30,6 @@ RETRY_SECONDS = 5
 """After a failed round, at most; and `poll_seconds` where that is less."""
 POOLED_POLL_SECONDS = 15
 """How long a wish to refresh waits behind a pooler, which passes no notification on."""
-
-Load = Callable[[RegisteredEncoder], Encoder]
 
 
 @dataclass
@@ -57,6 +55,7 @@ def work(
     is listened to before every round, so that no wish is missed, and anew where the connection was lost. Raises
     RefreshError where the thread that answers searches died: whoever started the worker is to start it again.
     """
+    _configure_logs()
     log = _logger()
     log.info("worker_started", place=database.place, poll_seconds=poll_seconds)
     vitals = vitals or Vitals()
@@ -83,7 +82,7 @@ def work(
     log.info("worker_stopped")
 
 
-def _round(database: Database, settings: Settings, loaded: Load, stop: Event, vitals: Vitals) -> None:
+def _round(database: Database, settings: Settings, loaded: LoadEncoder, stop: Event, vitals: Vitals) -> None:
     """One refresh. Models are loaded first, whether there is work for them or not: searches need them too."""
     with database.transaction() as connection:
         encoder = registry.find(connection, settings.encoder)
@@ -115,7 +114,7 @@ def _wait(listener: Connection, stop: Event, poll_seconds: int) -> None:
 
 
 @contextmanager
-def _searches_answered(database: Database, loaded: Load, stop: Event, vitals: Vitals) -> Iterator[None]:
+def _searches_answered(database: Database, loaded: LoadEncoder, stop: Event, vitals: Vitals) -> Iterator[None]:
     """Beside what goes on within, a thread that answers searches; its death stops the worker, and is raised."""
     died: list[str] = []
 
@@ -145,6 +144,12 @@ def _in_words(error: Exception) -> dict[str, str]:
 
 
 def _logger() -> structlog.stdlib.BoundLogger:
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger()
+    return logger
+
+
+def _configure_logs() -> None:
+    """Lines for people on a terminal, JSON for everything else."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -153,5 +158,3 @@ def _logger() -> structlog.stdlib.BoundLogger:
         ],
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
-    logger: structlog.stdlib.BoundLogger = structlog.get_logger()
-    return logger

@@ -60,6 +60,15 @@ def write_patients(connection: Connection, count: int) -> None:
     )
 
 
+def add_head(connection: Connection, task: str, encoder: RegisteredEncoder) -> None:
+    """A head of a task that is there, with made-up weights, on a fake encoder's vectors."""
+    connection.execute(
+        "insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)"
+        " values (%s, %s, %s, %s, '[1,-1,2,-2,1,-1,2,-2]', 0.5, '{}')",
+        [task, task, encoder.encoder_id, encoder.prompt_id],
+    )
+
+
 def add_encoder(connection: Connection, name: str = "fake") -> RegisteredEncoder:
     """A registered fake encoder of 8 dimensions; another name is another encoder."""
     return registry.register(connection, FakeEncoder(name=name).manifest)

@@ -140,7 +140,7 @@ def _tell(faults: list[str], json: bool) -> None:
     if json:
         print_json({"faults": faults})
     for fault in [] if json else faults:
-        err.print(fault, markup=False, soft_wrap=True)
+        err.print(fault, soft_wrap=True)
 
 
 def doctor(json: Json = False) -> None:

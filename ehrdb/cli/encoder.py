@@ -116,7 +116,7 @@ def export(
             err.print(describe_tuning(manifest.tuning))
         _show(registered)
         for remark in _remarks(manifest):
-            err.print(remark, markup=False)
+            err.print(remark)
 
 
 @app.command()
@@ -143,10 +143,7 @@ def tune(
         return other, encoder_directory(configured, other)
 
     with current_database() as database:
-        with database.transaction() as connection:
-            registered = registry.find(connection, name)
-        directory, manifest = registered_files(configured, registered)
-        _require_own(manifest)
+        registered, directory, manifest = _with_files(database, name)
 
         def register(made: Manifest) -> None:
             with database.transaction() as connection:
@@ -235,13 +232,9 @@ def verify(
 
     Example: `ehrdb encoder verify Qwen3-Embedding-0.6B-int8`
     """
-    configured = settings()
     exporter = _exporter()
     with current_database() as database:
-        with database.transaction() as connection:
-            registered = registry.find(connection, name)
-        directory, manifest = registered_files(configured, registered)
-        _require_own(manifest)
+        registered, directory, manifest = _with_files(database, name)
         parity: Parity = exporter.verify(
             model or manifest.source,
             directory,
@@ -360,6 +353,15 @@ def _asker() -> ModuleType:
     from ehrdb.encoder import endpoint
 
     return endpoint
+
+
+def _with_files(database: Database, name: str) -> tuple[registry.RegisteredEncoder, Path, Manifest]:
+    """An encoder that runs here, with its folder and manifest."""
+    with database.transaction() as connection:
+        registered = registry.find(connection, name)
+    directory, manifest = registered_files(settings(), registered)
+    _require_own(manifest)
+    return registered, directory, manifest
 
 
 def _require_own(manifest: Manifest) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ehrdb.config import Settings
 from ehrdb.embedding.files import registered_files
 from ehrdb.embedding.registry import RegisteredEncoder
+from ehrdb.encoder import Encoder
 
 if TYPE_CHECKING:
     from ehrdb.encoder import Encoder
+
+LoadEncoder = Callable[[RegisteredEncoder], Encoder]
+"""Gives the encoder that runs a registered one."""
 
 
 def load_encoder(settings: Settings, registered: RegisteredEncoder) -> Encoder:

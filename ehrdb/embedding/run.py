@@ -14,6 +14,7 @@ from ehrdb.embedding import registry
 from ehrdb.embedding.drain import Progress, RefreshResult, add_up, drain, worker_name
 from ehrdb.embedding.engine import Engine
 from ehrdb.embedding.index import ensure_index
+from ehrdb.embedding.load import LoadEncoder
 from ehrdb.embedding.queue import Queue
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.encoder import Encoder
@@ -77,7 +78,7 @@ def _drain_by(
 def refresh_all(
     database: Database,
     encoder: RegisteredEncoder,
-    load_encoder: Callable[[RegisteredEncoder], Encoder],
+    load_encoder: LoadEncoder,
     *,
     snapshot: Snapshot | None = None,
     engine: Engine | None = None,

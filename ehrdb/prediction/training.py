@@ -16,6 +16,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 from ehrdb.database import Connection, Database, register_vectors, require_whole
 from ehrdb.embedding import Progress, Queue, refresh, registry
 from ehrdb.embedding.drain import worker_name
+from ehrdb.embedding.load import LoadEncoder
 from ehrdb.embedding.registry import RegisteredEncoder, prompt_id
 from ehrdb.encoder import Encoder
 from ehrdb.encoder.prompts import prompt_for
@@ -30,7 +31,6 @@ from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.prediction", "training.sql")
 _LOOK_SECONDS = 1.0
-LoadEncoder = Callable[[RegisteredEncoder], Encoder]
 Parts = dict[str, tuple[Features, Labels]]
 
 

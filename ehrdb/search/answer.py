@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from threading import Event
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from pgvector import Vector
 
 from ehrdb.database import Connection, Database, register_vectors
 from ehrdb.embedding import registry
+from ehrdb.embedding.load import LoadEncoder
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.encoder import Encoder
 from ehrdb.patience import PASSING
@@ -20,8 +20,6 @@ CHANNEL = "ehrdb_search"
 WORKER = "ehrdb worker"
 _STOP_CHECK_SECONDS = 1.0
 _queries = Queries("ehrdb.search")
-
-LoadEncoder = Callable[[RegisteredEncoder], Encoder]
 
 
 def answer_searches(database: Database, load_encoder: LoadEncoder, stop: Event) -> None:

@@ -12,7 +12,7 @@ import pytest
 from ehrdb.database import Connection, Database
 from ehrdb.embedding import Snapshot, refresh
 from ehrdb.testing import FakeEncoder
-from tests.records import Record, add_encoder, day, write, write_patients
+from tests.records import Record, add_encoder, add_head, day, write, write_patients
 
 # By type: what is sane, and what is not.
 VALUES = {
@@ -85,11 +85,7 @@ def asked(database: Database) -> Database:
         encoder = add_encoder(connection)
     refresh(database, encoder, FakeEncoder, snapshot=Snapshot(day(12)))
     with database.transaction() as connection:
-        connection.execute(
-            "insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)"
-            " values ('death', 'death', %s, %s, '[1,-1,2,-2,1,-1,2,-2]', 0.5, '{}')",
-            [encoder.encoder_id, encoder.prompt_id],
-        )
+        add_head(connection, "death", encoder)
     return database
 
 

@@ -16,7 +16,7 @@ from ehrdb.embedding import Snapshot, refresh, registry
 from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
 from tests.conftest import bootstrap, created_database, same_database
-from tests.records import Record, add_encoder, day, write, write_patients
+from tests.records import Record, add_encoder, add_head, day, write, write_patients
 from tests.servers.test_ordinary_owner import client
 
 OURS, THEIRS = set(range(1, 11)), set(range(11, 21))
@@ -45,11 +45,7 @@ def fill(database: Database, reader: str) -> None:
         encoder = add_encoder(connection)
     refresh(database, encoder, FakeEncoder, snapshot=Snapshot(day(12)))
     with database.transaction() as connection:
-        connection.execute(
-            "insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)"
-            " values ('death', 'death', %s, %s, '[1,-1,2,-2,1,-1,2,-2]', 0.5, '{}')",
-            [encoder.encoder_id, encoder.prompt_id],
-        )
+        add_head(connection, "death", encoder)
         connection.execute("select ehrdb.store_predictions(null, null)")
         write(connection, [Record(p, day(28), "SNOMED/late") for p in (2, 12)])
         connection.execute("update ehrdb.embedding_job set attempts = 1, reason = 'EmptyText'")
