@@ -31,7 +31,7 @@ import encoder_peers
 import numpy as np
 
 from ehrdb.encoder.integers import LEVELS, quantized_columns
-from ehrdb.encoder.machine import this_machine
+from ehrdb.encoder.machine import adds_exactly, this_machine
 from ehrdb.encoder.manifest import GRAPH, Pooling
 from ehrdb.encoder.parity import made_up_texts, overlap
 from ehrdb.encoder.pooling import Floats
@@ -229,7 +229,8 @@ def _product(arguments: argparse.Namespace, kind: str) -> Floats:
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if not adds_exactly(this_machine()):
+        options.add_session_config_entry("session.x64quantprecision", "1")
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     workers = ThreadPoolExecutor(arguments.threads)

@@ -13,6 +13,8 @@ FLAGS = (
     *("asimddp", "i8mm", "bf16", "sve"),
 )
 """As Linux names them: products of 8-bit integers (VNNI, AMX, ARM's dot products) and of bfloat16."""
+EXACT = {"avx_vnni", "avx512_vnni", "amx_int8"}
+"""x86 processors with one of these add products of 8-bit integers in 32 bits; others add pairs in 16, which overflow."""
 
 
 def this_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:
@@ -25,6 +27,11 @@ def this_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:
         flags=tuple(flag for flag in FLAGS if flag in known),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     )
+
+
+def adds_exactly(machine: Machine) -> bool:
+    """Whether ONNX Runtime's fastest products of 8-bit integers are exact there; its other way takes any processor."""
+    return not EXACT.isdisjoint(machine.flags)
 
 
 def same_kind(one: Machine, other: Machine) -> bool:

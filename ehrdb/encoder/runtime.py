@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 
 from ehrdb.encoder import Encoded, in_order
-from ehrdb.encoder.machine import same_kind, this_machine
+from ehrdb.encoder.machine import adds_exactly, same_kind, this_machine
 from ehrdb.encoder.manifest import AGAIN, GRAPH, Manifest
 from ehrdb.encoder.pooling import Floats, Integers, join_chunks, pooling_weights
 from ehrdb.encoder.prompts import split_prompt
@@ -175,8 +175,8 @@ def _open_session(graph: Path, manifest: Manifest, providers: Sequence[str]) -> 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
-    if manifest.row_scales and manifest.precision == "int8":
-        # Without VNNI, x86 adds pairs of 8-bit products in 16 bits, which overflow; this takes the exact way there.
+    if manifest.row_scales and manifest.precision == "int8" and not adds_exactly(this_machine()):
+        # ONNX Runtime takes this way wherever it is told to, with AMX too, where it is 8 times slower and no more exact.
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=list(providers))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ehrdb.encoder import Encoded
-from ehrdb.encoder.machine import same_kind, this_machine
+from ehrdb.encoder.machine import adds_exactly, same_kind, this_machine
 from ehrdb.encoder.manifest import Machine, Manifest, Precision, Tuning
 from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
 from ehrdb.encoder.tuning import TIMED_CHARACTERS, TIMED_TEXTS, fastest, tokens_per_second
@@ -33,6 +33,18 @@ def test_a_machine_is_its_processor_and_the_instructions_that_matter(
     assert machine.flags == flags
     assert machine.processor
     assert machine.cores >= 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "exact"),
+    [("avx2 avx512f", False), ("avx2 avx_vnni", True), ("avx512f avx512_vnni", True), ("amx_int8", True), ("", False)],
+)
+def test_products_of_integers_take_the_slower_way_only_where_the_fast_one_overflows(
+    flags: str, exact: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"model name: One\nflags: {flags}\n")
+
+    assert adds_exactly(this_machine(tmp_path / "cpuinfo")) is exact
 
 
 def test_more_cores_do_not_make_another_kind_of_machine() -> None:
