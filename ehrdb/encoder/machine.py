@@ -14,7 +14,7 @@ FLAGS = (
 )
 """As Linux names them: products of 8-bit integers (VNNI, AMX, ARM's dot products) and of bfloat16."""
 EXACT = {"avx_vnni", "avx512_vnni", "amx_int8"}
-"""x86 processors with one of these add products of 8-bit integers in 32 bits; others add pairs in 16, which overflow."""
+"""With one of these, x86 adds products of 8-bit integers in 32 bits; without, pairs of them in 16, which overflow."""
 
 
 def this_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:

@@ -176,7 +176,7 @@ def _open_session(graph: Path, manifest: Manifest, providers: Sequence[str]) -> 
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     if manifest.row_scales and manifest.precision == "int8" and not adds_exactly(this_machine()):
-        # ONNX Runtime takes this way wherever it is told to, with AMX too, where it is 8 times slower and no more exact.
+        # ONNX Runtime goes this way wherever it is told to: with AMX, 8 times slower and no more exact.
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=list(providers))
