@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ehrdb.cli.common import Json, current_database, err, out, print_json, settings
-from ehrdb.database import Database, open_database, session_environment
+from ehrdb.database import Connection, Database, open_database, session_environment
 from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
 
@@ -125,15 +125,25 @@ def status(
             faults = [fault for (fault,) in connection.execute(_queries.faults)]
             _tell(faults, json)
             raise typer.Exit(1 if faults else 0)
-        cursor = connection.execute(_queries.loaded)
-        loaded = [dict(zip((c.name for c in cursor.description or ()), row, strict=True)) for row in cursor]
-        cursor = connection.execute(_queries.embedding_status)
-        encoders = [dict(zip((c.name for c in cursor.description or ()), row, strict=True)) for row in cursor]
+        loaded, encoders = loaded_and_embedded(connection)
     if json:
         print_json({"loaded": loaded, "encoders": encoders})
         return
     _print_rows("Loaded", loaded, "Nothing is loaded: run `ehrdb load omop DIR`.")
     _print_rows("Embeddings", encoders, "No encoder is registered: run `ehrdb encoder export`.")
+
+
+Rows = list[dict[str, object]]
+
+
+def loaded_and_embedded(connection: Connection) -> tuple[Rows, Rows]:
+    """What each source brought, and how far each encoder's vectors have come."""
+    return _rows(connection, _queries.loaded), _rows(connection, _queries.embedding_status)
+
+
+def _rows(connection: Connection, query: bytes) -> Rows:
+    cursor = connection.execute(query)
+    return [dict(zip((c.name for c in cursor.description or ()), row, strict=True)) for row in cursor]
 
 
 def _tell(faults: list[str], json: bool) -> None:
@@ -215,7 +225,7 @@ def _readable(name: str, value: object) -> str:
     return str(value)
 
 
-def _print_rows(title: str, rows: list[dict[str, object]], nothing: str) -> None:
+def _print_rows(title: str, rows: Rows, nothing: str) -> None:
     """Rows as records, one line a column: some have more columns than a terminal has room for."""
     if not rows:
         out.print(nothing)

@@ -50,7 +50,7 @@ def refresh(
     database are waited for, up to two minutes.
     """
     queue = Queue(database, encoder, worker_name())
-    result = _plan(database, encoder, snapshot)
+    result = plan(database, encoder, snapshot)
     with _recorded(queue, result):
         if queue.outlook().ready:
             if engine:
@@ -106,7 +106,7 @@ def refresh_all(
 
 
 @patiently
-def _plan(database: Database, encoder: RegisteredEncoder, snapshot: Snapshot | None) -> RefreshResult:
+def plan(database: Database, encoder: RegisteredEncoder, snapshot: Snapshot | None = None) -> RefreshResult:
     """Compare texts with what was embedded; a site's statement_timeout does not apply: it takes what it takes."""
     with database.transaction() as connection:
         require_whole(connection)
