@@ -4,10 +4,7 @@ select set_config('transaction_read_only', 'on', true), set_config('search_path'
 
 -- name: loaded
 -- what each source has brought
-select p.source, count(*) as patients, sum(n.events)::bigint as events, max(p.loaded_at) as loaded_at
-  from ehrdb.patient p
-  left join lateral (select count(*) as events from ehrdb.event e where e.patient_id = p.patient_id) n on true
- group by p.source order by p.source;
+select source, patients, events, loaded_at from ehrdb.loaded_source order by source;
 
 -- name: embedding_status
 -- per encoder, how far its vectors have come

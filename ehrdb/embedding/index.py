@@ -27,7 +27,7 @@ _BY_SIGN = "({vector}.binary_quantize(embedding)::bit({dimension})) {vector}.bit
 
 @patiently
 def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: bool = False) -> bool:
-    """Build the encoder's index where search would use it and it is missing or half-built; analyze the table.
+    """Build the encoder's index where search would use it and it is missing or half-built; analyze a table that has grown.
 
     Small sets are searched exactly and have none. Of more than 1,024 dimensions the index holds the first ones where
     the encoder was trained for that, and signs above 4,000; search ranks what it finds by the vectors themselves.
@@ -36,9 +36,10 @@ def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: boo
     with _alone(database), database.session() as connection:
         if not is_pooled(connection):
             connection.execute(_queries.unhurried_session)
-        connection.execute(sql.SQL("analyze {}").format(_table(encoder)))
         row = connection.execute(_queries.index_state, {"encoder_id": encoder.encoder_id}).fetchone()
-        is_wanted, is_there, is_valid = row or (False, False, False)
+        is_wanted, is_there, is_valid, has_grown = row or (False, False, False, False)
+        if has_grown:
+            connection.execute(sql.SQL("analyze {}").format(_table(encoder)))
         if is_there and (rebuild or not is_valid):
             connection.execute(sql.SQL("drop index concurrently {}").format(_index(encoder)))
         builds = is_wanted and (rebuild or not is_valid)

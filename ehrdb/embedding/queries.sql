@@ -3,8 +3,8 @@
 set local statement_timeout = 0;
 
 -- name: plan
--- what is stale; returns patients looked at and contents queued
-select patients, queued from ehrdb.plan_refresh();
+-- what is stale, in portions; returns patients looked at, contents queued, whether that was all
+select patients, queued, is_done from ehrdb.plan_refresh();
 
 -- name: concatenate_all
 -- bring concatenations up to date with their parts
@@ -29,10 +29,13 @@ update ehrdb.refresh_run
 
 -- name: outlook
 -- contents that could be claimed now, are leased by others, wait for a retry, are dead
-select count(*) filter (where state = 'ready'), count(*) filter (where state = 'leased'),
+select (select coalesce(sum(f.queued), 0)::bigint from ehrdb.figure f where f.encoder_id = %(encoder_id)s)
+       - count(*) filter (where state <> 'ready'),
+       count(*) filter (where state = 'leased'),
        count(*) filter (where state = 'waiting'), count(*) filter (where state = 'dead')
   from (select ehrdb.job_state(j, make_interval(secs => %(lease_seconds)s)) as state
-          from ehrdb.embedding_job j where encoder_id = %(encoder_id)s) job;
+          from ehrdb.embedding_job j
+         where encoder_id = %(encoder_id)s and (worker is not null or attempts > 0)) job;
 
 -- name: claim
 -- lease the longest waiting contents, all questions about a timeline together, passing over what others hold
@@ -142,9 +145,12 @@ set statement_timeout = 0;
 select true from ehrdb.turn where what = 'index' for update skip locked;
 
 -- name: index_state
--- whether search would use an index, whether there is one, whether it is whole
-select served.patients > ehrdb.exact_search_bound(), i.indexrelid is not null, coalesce(i.indisvalid, false)
-  from (select count(*) as patients from ehrdb.patient_embedding where encoder_id = %(encoder_id)s) served
+-- whether search would use an index, whether there is one, whether it is whole; whether its table is to be analyzed
+select served.patients > ehrdb.exact_search_bound(), i.indexrelid is not null, coalesce(i.indisvalid, false),
+       abs(served.patients - c.reltuples) > 0.1 * served.patients
+  from (select coalesce(sum(f.embedded), 0) as patients
+          from ehrdb.figure f where f.encoder_id = %(encoder_id)s) served
+  join pg_class c on c.oid = to_regclass('ehrdb.patient_embedding_' || %(encoder_id)s)
   left join pg_index i
     on i.indexrelid = to_regclass('ehrdb.patient_embedding_' || %(encoder_id)s || '_hnsw');
 

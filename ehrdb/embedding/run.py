@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from ehrdb.database import Connection, Database, require_whole
+from ehrdb.database import Database, require_whole
 from ehrdb.embedding import registry
 from ehrdb.embedding.drain import Progress, RefreshResult, add_up, drain, worker_name
 from ehrdb.embedding.engine import Engine
@@ -105,24 +105,38 @@ def refresh_all(
     return total
 
 
-@patiently
 def plan(database: Database, encoder: RegisteredEncoder, snapshot: Snapshot | None = None) -> RefreshResult:
-    """Compare texts with what was embedded; a site's statement_timeout does not apply: it takes what it takes."""
+    """Compare texts with what was embedded, in portions: each that is done is kept, whatever becomes of the next."""
+    result = RefreshResult()
+    while not _plan_portion(database, result):
+        pass
+    if snapshot:
+        result.queued += _plan_snapshot(database, encoder, snapshot)
+    return result
+
+
+@patiently
+def _plan_portion(database: Database, result: RefreshResult) -> bool:
+    """One portion; whether it was the last. A site's statement_timeout does not apply: it takes what it takes."""
     with database.transaction() as connection:
         require_whole(connection)
         connection.execute(_queries.unhurried)
         row = connection.execute(_queries.plan).fetchone()
-        assert row is not None
-        patients, queued = row
-        if snapshot:
-            queued += _plan_snapshot(connection, encoder, snapshot)
-    return RefreshResult(patients=patients, queued=queued)
+    assert row is not None
+    patients, queued, is_done = row
+    result.patients += patients
+    result.queued += queued
+    return bool(is_done)
 
 
-def _plan_snapshot(connection: Connection, encoder: RegisteredEncoder, snapshot: Snapshot) -> int:
+@patiently
+def _plan_snapshot(database: Database, encoder: RegisteredEncoder, snapshot: Snapshot) -> int:
     cohort = None if snapshot.cohort is None else list(snapshot.cohort)
     values = {"encoder_id": encoder.encoder_id, "as_of": snapshot.as_of, "cohort": cohort}
-    row = connection.execute(_queries.plan_snapshot, values).fetchone()
+    with database.transaction() as connection:
+        require_whole(connection)
+        connection.execute(_queries.unhurried)
+        row = connection.execute(_queries.plan_snapshot, values).fetchone()
     return int(row[0]) if row else 0
 
 

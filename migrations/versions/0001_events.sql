@@ -108,6 +108,8 @@ create index event_by_time on ehrdb.event (patient_id, time desc, ordinal, valid
 create index event_current on ehrdb.event (patient_id, time desc, ordinal)
     include (code_id, unit_id, numeric_value, short_text, has_long_text) where valid_to = 'infinity';
 create index event_by_code on ehrdb.event (patient_id, code_id, time);
+-- Who has a concept: of each patient's events of it the latest stands for all.
+create index event_by_concept on ehrdb.event (code_id, patient_id) where valid_to = 'infinity';
 create index event_visit on ehrdb.event (patient_id, time) where visit_class is not null;
 
 -- Patients whose events changed since the last refresh looked at them. Rows are only added, as often as a patient is

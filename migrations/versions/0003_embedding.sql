@@ -45,9 +45,6 @@ create table ehrdb.embedding (
 -- A row with its vector inline is long enough that the server would move the digest out of line: three pages more to
 -- read whenever digests are compared.
 alter table ehrdb.embedding alter column content_sha256 set storage plain;
--- Rates and truncation are counted from the vectors themselves, at each look.
-create index embedding_by_age on ehrdb.embedding using brin (embedded_at);
-create index embedding_truncated on ehrdb.embedding (encoder_id) where is_truncated;
 
 -- Which patient at which moment shows which content. `is_current`: the patient's newest moment.
 create table ehrdb.embedding_point (
@@ -101,6 +98,33 @@ create table ehrdb.embedding_job (
 );
 create index embedding_job_next on ehrdb.embedding_job (encoder_id, characters) where not is_dead;
 create index embedding_job_by_patient on ehrdb.embedding_job (patient_id);
+create index embedding_job_by_age on ehrdb.embedding_job (encoder_id, created_at) where not is_dead;
+-- What is not simply waiting for its turn: few, however long the queue.
+create index embedding_job_held on ehrdb.embedding_job (encoder_id, worker) where worker is not null;
+create index embedding_job_failed on ehrdb.embedding_job (encoder_id) where attempts > 0;
+
+-- Figures that would take long to count, as sums: whoever changes the data adds what that changes, in the same
+-- transaction (triggers). Rows are only added; a refresh puts those together that are older than ten minutes. Of a source:
+-- patients and events. Of an encoder: patients with a current vector (embedded), vectors (contents), those of truncated
+-- texts, contents in the queue.
+create table ehrdb.figure (
+    source     text,
+    encoder_id integer references ehrdb.encoder on delete cascade,
+    patients   bigint not null default 0,
+    events     bigint not null default 0,
+    embedded   bigint not null default 0,
+    contents   bigint not null default 0,
+    truncated  bigint not null default 0,
+    queued     bigint not null default 0,
+    changed_at timestamptz not null default now()
+);
+
+-- When kept figures were last compared with the data, and how many were wrong.
+create table ehrdb.verification (
+    what        text primary key check (what in ('figures', 'frequencies')),
+    verified_at timestamptz not null,
+    wrong       bigint not null
+);
 
 -- In how many patients a concept occurs: what makes it rare, for explanations. Not clinical are demographics, visits
 -- and their like, which explain no likeness; the few of them are read as a set, instead of looking every concept up.
@@ -110,6 +134,23 @@ create table ehrdb.concept_frequency (
     is_clinical boolean not null default true
 );
 create index concept_frequency_not_clinical on ehrdb.concept_frequency (code_id) where not is_clinical;
+
+-- What writers of events have changed of that since it was last brought up to date. Rows are only added, and taken away
+-- by the refresh that counts: a row per concept would be locked by whoever writes.
+create table ehrdb.concept_frequency_change (
+    code_id  integer not null,
+    patients integer not null
+);
+
+-- How far a prompt's first comparison of everybody has come, in the order of patients. Who comes later, or changes, is
+-- marked (ehrdb.changed_patient).
+create table ehrdb.plan_progress (
+    encoder_id integer not null references ehrdb.encoder on delete cascade,
+    prompt_id  integer not null references ehrdb.prompt,
+    planned_to bigint not null default '-9223372036854775808',
+    is_done    boolean not null default false,
+    primary key (encoder_id, prompt_id)
+);
 
 -- One row per refresh: figures and ids only. `error`: the kind of error that ended it early, never its words.
 create table ehrdb.refresh_run (

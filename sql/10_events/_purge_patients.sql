@@ -3,6 +3,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
+declare
+    orphan record;
 begin
     if cardinality(gone) = 0 then
         return;
@@ -13,14 +15,13 @@ begin
     select distinct p.encoder_id, p.content_sha256 from ehrdb.embedding_point p where p.patient_id = any (gone);
     delete from ehrdb.embedding_point p where p.patient_id = any (gone);
     delete from ehrdb.patient_embedding s where s.patient_id = any (gone);
-    delete from pg_temp.orphan o
-     where exists (select from ehrdb.embedding_point p
-                    where p.encoder_id = o.encoder_id and p.content_sha256 = o.content_sha256);
-    delete from ehrdb.embedding e using pg_temp.orphan o
-     where e.encoder_id = o.encoder_id and e.content_sha256 = o.content_sha256;
-    delete from ehrdb.embedding_job j using pg_temp.orphan o
-     where j.encoder_id = o.encoder_id and j.content_sha256 = o.content_sha256;
     delete from ehrdb.embedding_job j where j.patient_id = any (gone);
+    for orphan in
+        select o.encoder_id, array_agg(o.content_sha256) as contents from pg_temp.orphan o group by o.encoder_id
+    loop
+        perform ehrdb.drop_unused(orphan.encoder_id, orphan.contents);
+        perform ehrdb.queue_lost(orphan.encoder_id, orphan.contents);
+    end loop;
     drop table pg_temp.orphan;
     delete from ehrdb.label l where l.patient_id = any (gone);
     delete from ehrdb.patient_prediction s where s.patient_id = any (gone);

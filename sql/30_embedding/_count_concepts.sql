@@ -3,17 +3,25 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
+declare
+    changed integer[];
 begin
-    lock table ehrdb.concept_frequency in share row exclusive mode;
-    delete from ehrdb.concept_frequency;
-    insert into ehrdb.concept_frequency (code_id, patients, is_clinical)
-    select n.code_id, n.patients, c.code_id is not null
-      from (select pair.code_id, count(*) as patients
-              from (select distinct e.patient_id, e.code_id from ehrdb.event e) pair
-             group by pair.code_id) n
-      left join ehrdb.clinical_concept c using (code_id);
+    with taken as (
+        delete from ehrdb.concept_frequency_change returning code_id, patients
+    ), counted as (
+        insert into ehrdb.concept_frequency as f (code_id, patients, is_clinical)
+        select t.code_id, sum(t.patients), exists (select from ehrdb.clinical_concept c where c.code_id = t.code_id)
+          from taken t
+         group by t.code_id
+        having sum(t.patients) <> 0
+         order by t.code_id
+            on conflict (code_id) do update set patients = f.patients + excluded.patients
+        returning f.code_id, f.patients
+    )
+    select array_agg(c.code_id) into changed from counted c where c.patients <= 0;
+    delete from ehrdb.concept_frequency f where f.code_id = any (changed);
 end
 $$;
 
 comment on function ehrdb.count_concepts() is
-'Counts anew in how many patients each concept occurs.';
+'Adds what has changed to the counts of patients in whom each concept occurs.';

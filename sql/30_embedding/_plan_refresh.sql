@@ -1,4 +1,6 @@
-create or replace function ehrdb.plan_refresh(out patients integer, out queued integer)
+create or replace function ehrdb.plan_refresh(
+    most integer default 10000, out patients integer, out queued integer, out is_done boolean
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set row_security = off
@@ -9,38 +11,22 @@ declare
     each_encoder_id integer;
 begin
     perform ehrdb.wait_to_plan();
-    with taken as (delete from ehrdb.changed_patient returning patient_id)
-    select coalesce(array_agg(distinct patient_id), '{}') into changed from taken;
+    changed := ehrdb.take_marks(most);
     patients := cardinality(changed);
     queued := 0;
-
     for each_encoder_id in select encoder_id from ehrdb.encoder where kind = 'model' order by encoder_id loop
-        missing := array(
-            select p.patient_id
-              from ehrdb.patient p
-             where not p.patient_id = any (changed)
-               and exists (select from ehrdb.encoder_prompt ep
-                            where ep.encoder_id = each_encoder_id
-                              and not exists (select from ehrdb.embedding_point n
-                                               where n.encoder_id = ep.encoder_id
-                                                 and n.prompt_id = ep.prompt_id
-                                                 and n.patient_id = p.patient_id
-                                                 and n.is_current)));
-        if changed || missing <> '{}' then
-            queued := queued + ehrdb.plan_current(each_encoder_id, changed || missing);
-            queued := queued + ehrdb.plan_past(each_encoder_id, changed);
-        end if;
-        queued := queued + ehrdb.queue_lost(each_encoder_id);
-        patients := greatest(patients, cardinality(changed || missing));
+        queued := queued + ehrdb.plan_patients(each_encoder_id, changed);
+        missing := ehrdb.take_missing(each_encoder_id, most);
+        queued := queued + ehrdb.plan_patients(each_encoder_id, missing);
+        patients := greatest(patients, cardinality(changed) + cardinality(missing));
     end loop;
-
-    if changed <> '{}' then
-        perform ehrdb.drop_unused();
-        perform ehrdb.count_concepts();
-    end if;
+    perform ehrdb.count_concepts();
+    perform ehrdb.sum_figures();
+    is_done := cardinality(changed) < most and not exists (select from ehrdb.plan_progress g where not g.is_done);
 end
 $$;
 
-comment on function ehrdb.plan_refresh() is
-'Decides what is stale: compares texts of changed patients, and of those without a vector, with what was
-embedded. Returns patients looked at and contents queued. Safe to run at any time, by anyone, at once.';
+comment on function ehrdb.plan_refresh(integer) is
+'Decides what is stale, a portion of at most so many patients: compares texts of changed patients, and of those whom an
+encoder''s first comparison has not reached, with what was embedded. Returns patients looked at, contents queued, and
+whether that was all. Safe to run at any time, by anyone, at once.';

@@ -1,4 +1,4 @@
-create or replace function ehrdb.queue_lost(for_encoder_id integer) returns integer
+create or replace function ehrdb.queue_lost(for_encoder_id integer, contents bytea[] default null) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set row_security = off
@@ -10,6 +10,7 @@ begin
     select distinct on (p.content_sha256) p.encoder_id, p.content_sha256, p.prompt_id, p.patient_id, p.as_of, 0
       from ehrdb.embedding_point p
      where p.encoder_id = for_encoder_id
+       and (contents is null or p.content_sha256 = any (contents))
        and not exists (select from ehrdb.embedding e
                         where e.encoder_id = for_encoder_id and e.content_sha256 = p.content_sha256)
        and not exists (select from ehrdb.embedding_job j
@@ -21,6 +22,6 @@ begin
 end
 $$;
 
-comment on function ehrdb.queue_lost(integer) is
-'Queues contents that a patient shows and that have neither vector nor job: several patients may share a text, and
-the one that stood for it in the queue has gone or changed. Returns how many.';
+comment on function ehrdb.queue_lost(integer, bytea[]) is
+'Queues those of these contents (null: of all) that a patient shows and that have neither vector nor job: several
+patients may share a text, and the one that stood for it in the queue has gone or changed. Returns how many.';

@@ -8,37 +8,68 @@ select e.name as encoder, e.is_serving, e.digest,
        served.embedded / nullif(known.patients, 0)::float8 as coverage,
        job.leased, now() - job.oldest_pending as oldest_pending_age, made.truncated, made.per_minute,
        make_interval(secs => job.pending * 60 / nullif(made.per_minute, 0)) as time_left,
-       run.error as last_run_error
+       run.error as last_run_error,
+       (select v.verified_at from ehrdb.verification v where v.what = 'figures') as figures_verified_at
   from ehrdb.encoder e
- cross join (select count(*) as patients from ehrdb.patient) known
+ cross join (
+    select case when row_security_active('ehrdb.patient') then (select count(*) from ehrdb.patient)
+                else (select coalesce(sum(f.patients), 0)::bigint from ehrdb.figure f) end as patients) known
  cross join (select count(distinct patient_id) as changed from ehrdb.changed_patient) marked
  cross join lateral (
-    select count(*) as embedded from ehrdb.patient_embedding s where s.encoder_id = e.encoder_id) served
+    select coalesce(sum(f.embedded), 0)::bigint as embedded, coalesce(sum(f.truncated), 0)::bigint as truncated,
+           coalesce(sum(f.queued), 0)::bigint as queued,
+           sum(f.contents) filter (where f.contents > 0 and f.changed_at > now() - interval '10 minutes') * 60
+           / nullif(extract(epoch from max(f.changed_at) filter (where f.contents > 0)
+                                       - min(f.changed_at) filter (where f.contents > 0 and f.changed_at > now() - interval '10 minutes')), 0)
+           ::float8 as per_minute
+      from ehrdb.figure f where f.encoder_id = e.encoder_id) kept
  cross join lateral (
-    select count(*) as stale from ehrdb.served_embedding s where s.encoder_id = e.encoder_id and s.is_outdated) point
+    select case when row_security_active('ehrdb.patient_embedding')
+                then (select count(*) from ehrdb.patient_embedding s where s.encoder_id = e.encoder_id)
+                else kept.embedded end as embedded) served
  cross join lateral (
-    select count(*) filter (where not j.is_dead) as pending,
-           count(*) filter (where not j.is_dead and j.attempts > 0) as retrying,
-           count(*) filter (where j.is_dead) as dead,
-           min(j.created_at) filter (where not j.is_dead) as oldest_pending,
-           count(*) filter (where not j.is_dead and j.leased_until > now()) as leased,
-           (select jsonb_object_agg(r.reason, r.jobs)
-              from (select reason, count(*) as jobs from ehrdb.embedding_job
-                     where encoder_id = e.encoder_id and reason is not null group by reason) r) as reasons
-      from ehrdb.embedding_job j where j.encoder_id = e.encoder_id) job
+    select case when row_security_active('ehrdb.patient_embedding') or e.kind <> 'model'
+                then (select count(*) from ehrdb.served_embedding s where s.encoder_id = e.encoder_id and s.is_outdated)
+                -- A text that changed since is on the queue.
+                else (select count(*)
+                        from ehrdb.embedding_job j
+                        join ehrdb.embedding_point c
+                          on c.encoder_id = j.encoder_id and c.content_sha256 = j.content_sha256 and c.is_current
+                         and c.prompt_id = e.prompt_id
+                        join ehrdb.patient_embedding s on s.encoder_id = c.encoder_id and s.patient_id = c.patient_id
+                       where j.encoder_id = e.encoder_id) end as stale) point
  cross join lateral (
-    select (select count(*) from ehrdb.embedding v where v.encoder_id = e.encoder_id and v.is_truncated) as truncated,
-           count(*) * 60 / nullif(extract(epoch from max(v.embedded_at) - min(v.embedded_at)), 0)::float8 as per_minute
-      from ehrdb.embedding v where v.encoder_id = e.encoder_id and v.embedded_at > now() - interval '10 minutes') made
+    select case when row_security_active('ehrdb.embedding_job')
+                then (select count(*) from ehrdb.embedding_job j where j.encoder_id = e.encoder_id)
+                else kept.queued end - failed.dead as pending,
+           failed.retrying, failed.dead, failed.reasons, leased.leased,
+           (select min(j.created_at) from ehrdb.embedding_job j
+             where j.encoder_id = e.encoder_id and not j.is_dead) as oldest_pending
+      from (select count(*) filter (where not r.is_dead) as retrying, count(*) filter (where r.is_dead) as dead,
+                   (select jsonb_object_agg(g.reason, g.jobs)
+                      from (select j.reason, count(*) as jobs from ehrdb.embedding_job j
+                             where j.encoder_id = e.encoder_id and j.attempts > 0 and j.reason is not null
+                             group by j.reason) g) as reasons
+              from ehrdb.embedding_job r where r.encoder_id = e.encoder_id and r.attempts > 0) failed
+     cross join (
+            select count(*) as leased from ehrdb.embedding_job j
+             where j.encoder_id = e.encoder_id and j.worker is not null and not j.is_dead and j.leased_until > now()) leased) job
+ cross join lateral (
+    select case when row_security_active('ehrdb.embedding')
+                then (select count(*) from ehrdb.embedding v where v.encoder_id = e.encoder_id and v.is_truncated)
+                else kept.truncated end as truncated,
+           kept.per_minute) made
   left join lateral (
     select * from ehrdb.refresh_run r
      where r.encoder_id = e.encoder_id and r.finished_at is not null
      order by r.run_id desc limit 1) run on true;
 
 comment on view ehr.embedding_status is
-'Per encoder, from the data itself: patients known, embedded (coverage: their share), stale (text changed since;
+'Per encoder: patients known, embedded (coverage: their share), stale (text changed since;
 imported vectors: the record goes on), missing; contents pending, leased by a worker, retrying and dead with reasons;
 vectors made of truncated texts; patients changed since anybody looked (unchecked). Under row-level security all of it is of the
 patients whom the reader sees. per_minute: contents embedded in
-the last ten minutes; time_left: what is pending at that rate. last_run_error: the kind of error that ended it early.
+the last ten minutes; time_left: what is pending at that rate. last_run_error: the kind of error that ended it early. Counts of
+patients and vectors are kept, changed in the same transaction as the data; figures_verified_at: when `ehrdb repair` last
+compared them with it (null: never).
 Example: select encoder, patients, embedded, stale, pending, dead from ehr.embedding_status;';

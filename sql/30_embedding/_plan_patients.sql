@@ -1,0 +1,23 @@
+create or replace function ehrdb.plan_patients(for_encoder_id integer, patient_ids bigint[]) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+    queued integer;
+    shown bytea[];
+begin
+    if patient_ids = '{}' then
+        return 0;
+    end if;
+    shown := array(select distinct p.content_sha256 from ehrdb.embedding_point p
+                    where p.encoder_id = for_encoder_id and p.patient_id = any (patient_ids));
+    queued := ehrdb.plan_current(for_encoder_id, patient_ids) + ehrdb.plan_past(for_encoder_id, patient_ids);
+    perform ehrdb.drop_unused(for_encoder_id, shown);
+    return queued + ehrdb.queue_lost(for_encoder_id, shown);
+end
+$$;
+
+comment on function ehrdb.plan_patients(integer, bigint[]) is
+'Compares texts of these patients, at all moments, with what was embedded: queues what differs, drops what nobody shows
+any more. Returns how many contents were queued.';
