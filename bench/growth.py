@@ -16,6 +16,7 @@ import math
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import sleep
@@ -78,10 +79,10 @@ def changes(database: Database, size: int, round_: int) -> dict[str, float]:
         "nothing changed": active(database, lambda: embedded(database)),
         "status": active(database, lambda: status(database)),
     }
-    for name, step in (("one patient changed", size), ("1 % changed", 100)):
-        taken[f"{name}: its events"] = active(database, lambda step=step: change(database, round_, step))  # type: ignore[misc]
+    for number, (name, step) in enumerate((("one patient changed", size), ("1 % changed", 100))):
+        event = partial(change, database, round_ + 1000 * number, step)
+        taken[f"{name}: its events"] = active(database, event)
         taken[name] = active(database, lambda: embedded(database))
-        round_ += 1000
     return taken
 
 

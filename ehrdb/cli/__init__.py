@@ -29,6 +29,7 @@ COMMANDS = {
     "refresh": ("refresh:refresh", "Embed every patient whose text is new or changed; nothing else is touched."),
     "worker": ("refresh:worker", "Keep the serving encoder's embeddings up to date until stopped."),
     "retry": ("refresh:retry", "Give contents that failed, the given-up ones included, a new chance."),
+    "repair": ("refresh:repair", "Compare what is kept by difference with the data, and put it right."),
     "index": ("index:app", "The HNSW index that search uses."),
     "task": ("task:app", "Tasks: the benchmark's 15 and your own."),
     "label": ("label:label", "Label tasks in SQL: who, when, with what outcome."),

@@ -10,7 +10,7 @@ select source, patients, events, loaded_at from ehrdb.loaded_source order by sou
 -- per encoder, how far its vectors have come
 select encoder, is_serving, patients, embedded, coverage, stale, missing, unchecked, pending, leased, retrying, dead,
        reasons, truncated, oldest_pending, oldest_pending_age, per_minute, time_left,
-       last_run, last_run_embedded, last_run_failed, last_run_error, digest
+       last_run, last_run_embedded, last_run_failed, last_run_error, figures_verified_at, digest
   from ehr.embedding_status order by encoder;
 
 -- name: nearest

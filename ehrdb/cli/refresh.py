@@ -1,4 +1,4 @@
-"""`ehrdb refresh | worker | retry`."""
+"""`ehrdb refresh | worker | retry | repair`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ehrdb import embedding
 from ehrdb.cli.common import EncoderName, Json, current_database, err, print_json, select_cohort, settings, visible
 from ehrdb.embedding import Engine, Queue, RefreshResult, Snapshot, refresh_all, registry
 from ehrdb.embedding.load import load_encoder
@@ -121,6 +122,29 @@ def retry(encoder: EncoderName = None) -> None:
             registered = registry.find(connection, encoder or settings().encoder)
         count = Queue(database, registered, "retry").retry()
     err.print(f"{count} failed contents will be tried again: run `ehrdb refresh`")
+
+
+def repair(json: Json = False) -> None:
+    """Compare what is kept by difference with the data, and put it right.
+
+    Loads and refreshes change counts by what changed and look at what changed alone. This reads everything, once:
+    counts of patients with each concept, the figures of `ehrdb status`, vectors that nobody's text needs any more,
+    texts without a vector or a place in the queue. For now and then: by a weekly cron, or after a restored dump.
+
+    Exit status: 0 nothing was wrong, 1 something was, and is right now.
+
+    Example: `ehrdb repair --json`
+    """
+    with current_database() as database:
+        repaired = embedding.repair(database)
+    if json:
+        print_json(repaired)
+    else:
+        err.print(
+            f"{repaired.wrong_frequencies} counts of concepts and {repaired.wrong_figures} figures were wrong; "
+            f"{repaired.unused} contents dropped that nobody shows, {repaired.lost} queued that were lost"
+        )
+    raise typer.Exit(0 if repaired.is_clean else 1)
 
 
 def describe(result: RefreshResult) -> str:

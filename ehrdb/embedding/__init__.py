@@ -3,6 +3,18 @@
 from ehrdb.embedding.drain import Progress, RefreshResult
 from ehrdb.embedding.engine import Engine
 from ehrdb.embedding.queue import Outlook, Queue
+from ehrdb.embedding.repair import Repaired, repair
 from ehrdb.embedding.run import Snapshot, refresh, refresh_all
 
-__all__ = ["Engine", "Outlook", "Progress", "Queue", "RefreshResult", "Snapshot", "refresh", "refresh_all"]
+__all__ = [
+    "Engine",
+    "Outlook",
+    "Progress",
+    "Queue",
+    "RefreshResult",
+    "Repaired",
+    "Snapshot",
+    "refresh",
+    "refresh_all",
+    "repair",
+]

@@ -27,10 +27,11 @@ _BY_SIGN = "({vector}.binary_quantize(embedding)::bit({dimension})) {vector}.bit
 
 @patiently
 def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: bool = False) -> bool:
-    """Build the encoder's index where search would use it and it is missing or half-built; analyze a table that has grown.
+    """Build the encoder's index where search would use it and it is missing or half-built.
 
-    Small sets are searched exactly and have none. Of more than 1,024 dimensions the index holds the first ones where
-    the encoder was trained for that, and signs above 4,000; search ranks what it finds by the vectors themselves.
+    A table that has grown is analyzed. Small sets are searched exactly and have none. Of more than 1,024 dimensions the
+    index holds the first ones where the encoder was trained for that, and signs above 4,000; search ranks what it finds
+    by the vectors themselves.
     Returns whether an index was built. One session builds at a time.
     """
     with _alone(database), database.session() as connection:

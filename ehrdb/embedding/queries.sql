@@ -6,6 +6,10 @@ set local statement_timeout = 0;
 -- what is stale, in portions; returns patients looked at, contents queued, whether that was all
 select patients, queued, is_done from ehrdb.plan_refresh();
 
+-- name: repair
+-- what is kept by difference, compared with everything; returns how much was wrong
+select wrong_frequencies, wrong_figures, unused, lost from ehrdb.repair();
+
 -- name: concatenate_all
 -- bring concatenations up to date with their parts
 select ehrdb.concatenate_all();
@@ -81,7 +85,7 @@ copy pg_temp.vectors from stdin (format binary);
 -- name: lock_points
 -- hold on to who shows the batch's contents: a purge waits, or has taken them away already
 select from ehrdb.embedding_point
- where encoder_id = %(encoder_id)s and content_sha256 in (select content_sha256 from pg_temp.vectors)
+ where encoder_id = %(encoder_id)s and content_sha256 = any (array(select content_sha256 from pg_temp.vectors))
  order by patient_id, as_of, prompt_id
    for key share;
 
@@ -89,8 +93,10 @@ select from ehrdb.embedding_point
 -- contents that nobody shows any more are not kept: their patient was purged while the model read the text
 with gone as (
     delete from pg_temp.vectors v
-     where not exists (select from ehrdb.embedding_point p
-                        where p.encoder_id = %(encoder_id)s and p.content_sha256 = v.content_sha256)
+     where v.content_sha256 <> all (array(
+               select p.content_sha256 from ehrdb.embedding_point p
+                where p.encoder_id = %(encoder_id)s
+                  and p.content_sha256 = any (array(select content_sha256 from pg_temp.vectors))))
     returning content_sha256
 )
 delete from ehrdb.embedding_job
@@ -104,7 +110,7 @@ with kept as (
         on conflict do nothing
 )
 delete from ehrdb.embedding_job
- where encoder_id = %(encoder_id)s and content_sha256 in (select content_sha256 from pg_temp.vectors);
+ where encoder_id = %(encoder_id)s and content_sha256 = any (array(select content_sha256 from pg_temp.vectors));
 
 -- name: serve
 -- hand the batch's vectors to search

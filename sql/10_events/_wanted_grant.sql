@@ -11,7 +11,7 @@ with prefix (prefix) as (
     ('analyst', 'select', 'task label head patient_prediction schema_state migration wanted_grant grant_fault', null),
     ('analyst', 'select', 'changed_patient', 'patient_id'),
     ('analyst', 'select', 'embedding_job',
-     'encoder_id patient_id as_of attempts reason is_dead not_before leased_until created_at'),
+     'encoder_id content_sha256 patient_id as_of attempts reason is_dead not_before worker leased_until created_at'),
     -- What texts are made of.
     ('worker', 'select', 'event unit concept concept_text concept_category format visit_section excluded_vocabulary', null),
     ('worker', 'select', 'aggregated_concept aggregated_code aggregated_unit aggregated_name concept_parent clinical_concept', null),
@@ -26,6 +26,7 @@ with prefix (prefix) as (
     ('worker', 'select insert delete', 'embedding changed_patient', null),
     ('worker', 'select delete', 'concept_frequency_change', null),
     ('worker', 'select insert delete', 'figure', null),
+    ('worker', 'select insert update', 'verification', null),
     ('worker', 'select insert update delete', 'refresh_run', null),
     ('worker', 'select insert', 'snapshot', null),
     ('worker', 'select update', 'turn', null),

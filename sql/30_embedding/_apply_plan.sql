@@ -6,6 +6,7 @@ as $$
 declare
     queued integer;
 begin
+    analyze pg_temp.wanted;  -- a few rows are looked up, many are joined
     insert into ehrdb.embedding_point as p
            (encoder_id, prompt_id, patient_id, as_of, is_current, content_sha256)
     select for_encoder_id, w.prompt_id, w.patient_id, w.as_of, w.is_current, w.content_sha256

@@ -3,6 +3,7 @@ returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set row_security = off
+set plan_cache_mode = force_custom_plan  -- a list of one and a list of thousands are not read alike
 as $$
 declare
     queued integer;

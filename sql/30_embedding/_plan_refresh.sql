@@ -4,6 +4,7 @@ create or replace function ehrdb.plan_refresh(
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set row_security = off
+set plan_cache_mode = force_custom_plan  -- a list of one and a list of thousands are not read alike
 as $$
 declare
     changed bigint[];

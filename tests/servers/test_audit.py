@@ -76,7 +76,7 @@ def test_a_patient_who_is_purged_while_the_model_reads_leaves_no_vector(filled: 
         encoder = registry.find(connection, None)
         connection.execute("delete from ehrdb.embedding")
         connection.execute("delete from ehrdb.patient_embedding")
-        connection.execute("select ehrdb.plan_refresh()")
+        connection.execute("select ehrdb.queue_lost(%s)", [encoder.encoder_id])
     queue = Queue(filled, encoder, "held")
     claimed = queue.claim(10)
     assert len(claimed) == 6

@@ -95,7 +95,7 @@ def test_a_role_under_row_level_security_can_take_nothing_away(
         with pytest.raises(DatabaseError, match=r"row-level security hides rows of .*event.* from") as caught:
             refresh(worker, encoder, FakeEncoder)
         assert "bypassrls" in str(caught.value.hint)
-        for function in ("plan_refresh()", "drop_unused()", "count_concepts()", "keep_newest_current(1)"):
+        for function in ("plan_refresh()", "drop_unused(1)", "recount_concepts()", "keep_newest_current(1)"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), worker.transaction() as connection:
                 connection.execute(f"select ehrdb.{function}".encode())
         with pytest.raises(DatabaseError, match="hides rows"):
@@ -118,7 +118,7 @@ def test_an_owner_under_forced_row_level_security_is_refused_too(filled: Databas
     with pytest.raises(DatabaseError, match="hides rows"):
         load(filled, "test", lambda connection: [], LoadOptions())
     with pytest.raises(psycopg.errors.InsufficientPrivilege), filled.transaction() as connection:
-        connection.execute("select ehrdb.count_concepts()")
+        connection.execute("select ehrdb.recount_concepts()")
     with filled.transaction() as connection:
         connection.execute("alter table ehrdb.event no force row level security")
     assert vectors(filled) == 12
