@@ -91,6 +91,7 @@ def test_a_role_under_row_level_security_can_take_nothing_away(
     with login(server_url, filled, "in role ehr_worker") as worker:
         with filled.transaction() as connection:
             hide(connection, "ehr_worker")
+            connection.execute("select ehr.request_refresh()")
             encoder = registry.find(connection, None)
         with pytest.raises(DatabaseError, match=r"row-level security hides rows of .*event.* from") as caught:
             refresh(worker, encoder, FakeEncoder)
