@@ -120,7 +120,7 @@ WAYS = {
     "map": ["out.html --task", "out.html --code", "--encoder"],
     "predict": [" 1", "t 1 --encoder"],
 }
-ALONE = {"demo", "upgrade", "status", "doctor", "psql", "worker"}
+ALONE = {"demo", "upgrade", "status", "doctor", "psql", "worker", "repair"}
 
 
 def test_every_command_is_tried_below() -> None:
