@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -153,13 +154,14 @@ def pg_ctl(data: Path, verb: str) -> None:
     )
 
 
-def test_thousands_of_outdated_jobs_do_not_end_it(filled: Database) -> None:
+def test_more_outdated_jobs_than_calls_may_nest_do_not_end_it(filled: Database) -> None:
+    jobs = sys.getrecursionlimit() + 200
     with filled.transaction() as connection:
         encoder = registry.find(connection, None)
         connection.execute(
             "insert into ehrdb.embedding_job (encoder_id, content_sha256, prompt_id, patient_id, as_of, characters)"
-            " select %s, sha256(n::text::bytea), %s, 1 + n %% 5, '2020-01-20', 10 from generate_series(1, 4000) n",
-            [encoder.encoder_id, encoder.prompt_id],
+            " select %s, sha256(n::text::bytea), %s, 1 + n %% 5, '2020-01-20', 10 from generate_series(1, %s) n",
+            [encoder.encoder_id, encoder.prompt_id, jobs],
         )
     assert Queue(filled, encoder, "patient").claim(1) == []
 
