@@ -101,6 +101,13 @@ def test_a_pooled_connection_pins_what_decides_how_values_read(misconfigured: Da
             assert shown(connection).items() >= PINNED.items()
 
 
+def test_every_transaction_pins_it_for_the_session_may_be_anothers(misconfigured: Database) -> None:
+    with misconfigured.transaction() as connection:
+        connection.execute("reset all")  # as a pooler leaves a session that others had meanwhile
+    with misconfigured.transaction() as connection:
+        assert shown(connection).items() >= PINNED.items()
+
+
 def test_a_session_pins_it_too(misconfigured: Database) -> None:
     with misconfigured.session() as connection:
         assert shown(connection).items() >= PINNED.items()
