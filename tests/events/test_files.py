@@ -107,6 +107,13 @@ def test_skipping_ragged_rows_reads_quotes_alike(connection: Connection, tmp_pat
         read(connection, written(tmp_path / "t.csv", 'a,b\n1,x\n2\n3,5" nail\n'), rules, [])
 
 
+def test_a_row_with_a_value_too_many_is_left_out_and_named_not_cut(connection: Connection, tmp_path: Path) -> None:
+    path = written(tmp_path / "t.csv", "a,b\n1,x\n2,x,lost\n3,x,\n")
+    left_out: list[RaggedRow] = []
+    assert read(connection, path, FileRules(skip_bad_rows=True), left_out) == [("1", "x"), ("3", "x")]
+    assert left_out == [RaggedRow(3, "has too many fields")]
+
+
 # --- one invariant: the standard library's strict reader, or a refusal -----------------------------------------------
 
 FIELD = st.text(alphabet='ab1" ,;\t|\\.\n\rä', max_size=4)

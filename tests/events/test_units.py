@@ -1,0 +1,32 @@
+"""What units measure: values are converted where UCUM says that they can be, and kept apart where they cannot."""
+
+from __future__ import annotations
+
+import pytest
+
+from ehrdb.events.units import UNKNOWN, describe
+
+
+@pytest.mark.parametrize(
+    ("unit", "other", "value", "converted"),
+    [("g/L", "mg/dL", 1.0, 100.0), ("Cel", "[degF]", 37.0, 98.6), ("[lb_av]", "kg", 1.0, 0.45359237)],
+)
+def test_units_of_one_dimension_convert(unit: str, other: str, value: float, converted: float) -> None:
+    assert describe(unit)[0] == describe(other)[0] != UNKNOWN
+    assert in_base_units(unit, value) == pytest.approx(in_base_units(other, converted))
+
+
+def in_base_units(unit: str, value: float) -> float:
+    _, factor, shift = describe(unit)
+    assert factor is not None
+    assert shift is not None
+    return value * factor + shift
+
+
+@pytest.mark.parametrize(("unit", "other"), [("[IU]/mL", "/mL"), ("ug/mL{FEU}", "ug/mL{DDU}")])
+def test_what_is_counted_is_part_of_what_a_unit_measures(unit: str, other: str) -> None:
+    assert describe(unit)[0] != describe(other)[0]
+
+
+def test_what_ucum_does_not_know_measures_nothing_known() -> None:
+    assert describe("a handful") == (UNKNOWN, None, None)
