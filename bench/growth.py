@@ -24,7 +24,7 @@ from time import sleep
 import psycopg
 from sqlalchemy import make_url
 
-from ehrdb.cli.database import loaded_and_embedded
+from ehrdb.client import read_status
 from ehrdb.config import Settings
 from ehrdb.database import Database, closing_pool, open_database
 from ehrdb.embedding import refresh, registry
@@ -118,7 +118,7 @@ def change(database: Database, round_: int, step: int) -> None:
 def status(database: Database) -> None:
     """What `ehrdb status` asks."""
     with database.transaction() as connection:
-        loaded_and_embedded(connection)
+        read_status(connection, "rows")
 
 
 def active(database: Database, work: Callable[[], object]) -> float:

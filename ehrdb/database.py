@@ -22,7 +22,7 @@ from sqlalchemy import Connection as SqlalchemyConnection
 from sqlalchemy import Engine, create_engine
 
 from ehrdb.config import Settings
-from ehrdb.errors import ConfigError, DatabaseError, DatabaseUnavailable
+from ehrdb.errors import ConfigError, DatabaseError, DatabaseUnavailable, NotAllowed
 from ehrdb.extras import missing_extra
 from ehrdb.queries import Queries
 
@@ -49,11 +49,14 @@ EMBEDDED_SETTINGS = {
 class Database:
     """One PostgreSQL database. `url` is a libpq connection URI (or libpq's keywords and values).
 
+    With `role`, everything is asked with the rights of that role, of which the login must be a member.
+
     Every connection pins the settings that change what a value looks like or what a name means, whatever the server,
     the database, the role or the environment say: for each transaction, so that it holds behind a pooler too.
     """
 
     url: str
+    role: str | None = None
 
     @cached_property
     def engine(self) -> Engine:
@@ -64,7 +67,7 @@ class Database:
     def begin(self) -> Iterator[SqlalchemyConnection]:
         """A SQLAlchemy connection inside one transaction: committed at the end, rolled back on an error."""
         with self.engine.connect() as connection, connection.begin():
-            driver_connection(connection).execute(_queries.pin, {"local": True})
+            self._pin(driver_connection(connection), local=True)
             yield connection
 
     @contextmanager
@@ -81,7 +84,9 @@ class Database:
         """
         with self._connect(application_name=application_name, autocommit=True) as connection:
             if not is_pooled(connection):
-                connection.execute(_queries.pin, {"local": False})
+                self._pin(connection, local=False)
+            elif self.role is not None:
+                raise ConfigError("behind a pooler no session can keep a role", hint="Connect to PostgreSQL itself.")
             yield connection
 
     @property
@@ -96,6 +101,11 @@ class Database:
         user = f"{parts['user']}@" if "user" in parts else ""
         port = f":{parts['port']}" if "port" in parts else ""
         return f"postgresql://{user}{parts.get('host', '')}{port}/{parts.get('dbname', '')}"
+
+    def _pin(self, connection: Connection, *, local: bool) -> None:
+        connection.execute(_queries.pin, {"local": local})
+        if self.role is not None:
+            take_role(connection, self.role, local=local)
 
     def _connect(self, application_name: str = "ehrdb", autocommit: bool = False) -> Connection:
         """No server-side prepared statements: their generic plans ignore how different patients are."""
@@ -119,6 +129,16 @@ class Database:
             connection.close()
             raise
         return connection
+
+
+def take_role(connection: Connection, role: str, *, local: bool) -> None:
+    """Go on with this role's rights. Raises NotAllowed where the login may not, or nobody is called so."""
+    try:
+        connection.execute(_queries.take_role, {"role": role, "local": local})
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue):
+        login = connection.info.user
+        grant = SQL("grant {} to {};").format(Identifier(role), Identifier(login)).as_string()
+        raise NotAllowed(f"{login} may not ask as {role}", hint=f"If there is such a role: {grant}") from None
 
 
 def driver_connection(sqlalchemy_connection: SqlalchemyConnection) -> Connection:

@@ -7,7 +7,10 @@
     │   ├── SchemaOutdated          `ehrdb upgrade` is needed
     │   ├── SchemaNewer             this program is older than the database
     │   ├── SchemaBusy              other sessions are in the way of an upgrade
+    │   ├── NotAllowed              the role may not do that
+    │   ├── WorkerUnavailable       no worker that could read a text, or none in time
     │   └── NotFound                an unknown patient, task, encoder or head
+    ├── ArgumentError               a question that cannot be asked: a negative count, a statement that is no SQL
     ├── InputError                  a file or row that cannot be loaded (file, row, column)
     ├── EncoderError
     │   ├── ModelNotSupported       architecture or pooling that cannot be exported
@@ -37,6 +40,8 @@ class EhrdbError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # where Python, or a notebook, prints the error itself
 
 
 class ConfigError(EhrdbError):
@@ -61,6 +66,18 @@ class SchemaNewer(DatabaseError):
 
 class SchemaBusy(DatabaseError):
     """Other sessions held what an upgrade needs for longer than it waited."""
+
+
+class NotAllowed(DatabaseError):
+    """The role may not do that."""
+
+
+class WorkerUnavailable(DatabaseError):
+    """No worker could read a text, or none answered in time."""
+
+
+class ArgumentError(EhrdbError):
+    """A question that cannot be asked as it is."""
 
 
 class NotFound(DatabaseError):

@@ -6,6 +6,7 @@ through markdown_to_json, PyYAML and json2xml, as in the paper; they need the ex
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ class Timeline:
 
     text: str
     lines_cut: int
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return f'<pre style="white-space: pre-wrap">{html.escape(self.text)}</pre>'
 
 
 def timeline(

@@ -108,7 +108,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        from ehrdb.cli.failure import explain
+        from ehrdb.failure import explain
 
         explained = explain(error)
         if explained is None:

@@ -12,18 +12,17 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-import psycopg
 import typer
-from psycopg import sql
 from pydantic import ValidationError
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from ehrdb.client import Client, connect
+from ehrdb.cohorts import record
 from ehrdb.config import Settings
-from ehrdb.database import Connection, Database, open_database
+from ehrdb.database import Database, open_database
 from ehrdb.errors import ConfigError
-from ehrdb.queries import Queries
 from ehrdb.schema import require_current
 
 # What a terminal obeys instead of showing: control characters but tab and line break, and those that turn the direction
@@ -44,7 +43,6 @@ class PlainConsole(Console):
         return Text(visible(text), style=style, justify=how.get("justify"), overflow=how.get("overflow"))
 
 
-_queries = Queries("ehrdb.cli")
 out = PlainConsole(highlight=False)
 err = PlainConsole(stderr=True, highlight=False)
 
@@ -82,35 +80,9 @@ def current_database(asked: str | None = None, patients: Sequence[int] | None = 
         yield database
 
 
-def record(
-    connection: Connection, what: str, *, patients: Sequence[int] | None = None, cohort_size: int | None = None
-) -> None:
-    """Add to the audit, where the database can be written to (a standby cannot)."""
-    ids = None if patients is None else list(patients)
-    connection.execute(_queries.record, {"what": what, "patients": ids, "cohort_size": cohort_size})
-
-
-def select_cohort(connection: Connection, query: str | None) -> list[int] | None:
-    """Patient ids that a user's SQL query selects, None for everybody. Raises ConfigError for any other query.
-
-    One statement, read-only, with the caller's rights and names: whatever it does is rolled back.
-    """
-    if query is None:
-        return None
-    try:
-        with connection.transaction(force_rollback=True):
-            connection.execute(_queries.ask_only)
-            # In binary, because that protocol takes one statement alone; a comment at its end ends before the bracket.
-            statement = sql.SQL("select array(select c::bigint from ({}\n) q (c))").format(sql.SQL(query))
-            row = connection.execute(statement, binary=True).fetchone()
-    except psycopg.Error as error:
-        raise ConfigError(
-            f"--cohort is not a query of patient ids ({type(error).__name__})",
-            hint="For example: --cohort \"select patient_id from ehr.patient where birth_time < '1950-01-01'\".",
-        ) from None
-    assert row is not None
-    record(connection, "cohort", cohort_size=len(row[0]))
-    return list(row[0])
+def current_client() -> Client:
+    """The configured database as the notebook has it, its tables as plain rows."""
+    return connect(settings=settings(), frames="rows")
 
 
 def require_folder(*files: Path | None) -> None:

@@ -14,16 +14,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from rich.table import Table
 from rich.text import Text
 
-from ehrdb.cli.common import Json, current_database, err, out, print_json, settings
-from ehrdb.database import Connection, Database, open_database, session_environment
+from ehrdb.cli.common import Json, current_client, err, out, print_json, settings
+from ehrdb.database import Database, open_database, session_environment
 from ehrdb.errors import ConfigError
-from ehrdb.queries import Queries
 
 if TYPE_CHECKING:
     from ehrdb.doctor import Finding
 
 sql_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="SQL for a database administrator.")
-_queries = Queries("ehrdb.cli")
 
 
 def upgrade(
@@ -120,30 +118,19 @@ def status(
 
     Example: `ehrdb status --json`
     """
-    with current_database() as database, database.transaction() as connection:
-        if check:
-            faults = [fault for (fault,) in connection.execute(_queries.faults)]
-            _tell(faults, json)
-            raise typer.Exit(1 if faults else 0)
-        loaded, encoders = loaded_and_embedded(connection)
+    with current_client() as db:
+        found = db.status()
+    if check:
+        _tell(found.faults, json)
+        raise typer.Exit(1 if found.faults else 0)
     if json:
-        print_json({"loaded": loaded, "encoders": encoders})
+        print_json({"loaded": found.loaded, "encoders": found.encoders})
         return
-    _print_rows("Loaded", loaded, "Nothing is loaded: run `ehrdb load omop DIR`.")
-    _print_rows("Embeddings", encoders, "No encoder is registered: run `ehrdb encoder export`.")
+    _print_rows("Loaded", found.loaded, "Nothing is loaded: run `ehrdb load omop DIR`.")
+    _print_rows("Embeddings", found.encoders, "No encoder is registered: run `ehrdb encoder export`.")
 
 
 Rows = list[dict[str, object]]
-
-
-def loaded_and_embedded(connection: Connection) -> tuple[Rows, Rows]:
-    """What each source brought, and how far each encoder's vectors have come."""
-    return _rows(connection, _queries.loaded), _rows(connection, _queries.embedding_status)
-
-
-def _rows(connection: Connection, query: bytes) -> Rows:
-    cursor = connection.execute(query)
-    return [dict(zip((c.name for c in cursor.description or ()), row, strict=True)) for row in cursor]
 
 
 def _tell(faults: list[str], json: bool) -> None:

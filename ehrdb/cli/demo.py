@@ -57,9 +57,7 @@ def _show(database: Database) -> None:
     patient_id = story.example_patient(database)
     with database.transaction() as connection:
         row = connection.execute(_queries.timeline, {"patient_id": patient_id}).fetchone()
-        nearest = connection.execute(
-            _queries.nearest, {"patient_id": patient_id, "k": 1, "cohort": None, "as_of": "infinity", "encoder": None}
-        ).fetchone()
+        nearest = connection.execute(_queries.most_like, {"patient_id": patient_id}).fetchone()
     assert row is not None
     assert nearest is not None
     lines = row[0].split("\n")
@@ -67,7 +65,7 @@ def _show(database: Database) -> None:
     if len(lines) > TIMELINE_LINES:
         text.append(f"\n... {len(lines) - TIMELINE_LINES} more lines", "dim")
     out.print(Panel(text, title=f"select ehr.timeline({patient_id})", title_align="left", expand=False))
-    for statement in story.statements(patient_id, nearest[1]):
+    for statement in story.statements(patient_id, nearest[0]):
         out.print(f"\n{statement.title}", style="bold")
         out.print(Syntax(statement.sql, "sql", theme="ansi_dark", background_color="default"))
         names, rows = story.answer(database, statement)

@@ -5,17 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import typer
 
-from ehrdb.cli.common import EncoderName, current_database, err, require_folder, select_cohort, settings
-from ehrdb.database import register_vectors
-from ehrdb.embedding import registry
-from ehrdb.errors import ConfigError, NotFound
-from ehrdb.private import private
-from ehrdb.queries import Queries
-
-_queries = Queries("ehrdb.cli")
+from ehrdb.cli.common import EncoderName, current_client, err, require_folder
 
 
 def map_(
@@ -35,21 +27,8 @@ def map_(
 
     Example: `ehrdb map --out map.html --code SNOMED/44054006`
     """
-    if task and code:
-        raise ConfigError("--task and --code exclude each other", hint="One colour a picture.")
     require_folder(to)
-    from ehrdb.search.map import Point, draw
-
-    with current_database("map") as database, database.transaction() as connection:
-        register_vectors(connection)
-        name = registry.find(connection, encoder or settings().encoder).name
-        values = {"encoder": name, "task": task, "code": code, "sample": sample}
-        rows = connection.execute(
-            _queries.map_points, {**values, "cohort": select_cohort(connection, cohort)}, binary=True
-        ).fetchall()
-    if len(rows) < 3:
-        raise NotFound(f"only {len(rows)} patients have a vector of {name}", hint="Run `ehrdb refresh`.")
-    vectors = np.stack([vector.to_numpy() for _, vector, _ in rows]).astype(np.float32)
-    points = [Point(patient_id, group or "unknown") for patient_id, _, group in rows]
-    private(to).write_text(draw(points, vectors, method, name, task or code or "sex"), encoding="utf-8")
-    err.print(f"{to}: {len(points)} patients, by {task or code or 'sex'}")
+    with current_client() as db:
+        found = db.map(task, code, method=method, cohort=cohort, sample=sample, encoder=encoder)
+    found.save(to)
+    err.print(f"{to}: {found.patients} patients, by {task or code or 'sex'}")

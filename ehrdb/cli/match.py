@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from psycopg import sql
@@ -15,31 +14,19 @@ from ehrdb.cli.common import (
     AsOf,
     EncoderName,
     Json,
-    current_database,
+    current_client,
     err,
     out,
     print_json,
     require_folder,
-    select_cohort,
-    settings,
 )
+from ehrdb.client import Matching
 from ehrdb.database import Connection
 from ehrdb.errors import ConfigError
 from ehrdb.private import private
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.cli")
-Pair = tuple[int, int, float]
-
-
-@dataclass(frozen=True)
-class Covariate:
-    """How alike cases and controls are in one respect; a standardized difference below 0.1 in size is balanced."""
-
-    covariate: str
-    mean_cases: float | None
-    mean_controls: float | None
-    standardized_difference: float | None
 
 
 def match(
@@ -75,36 +62,37 @@ def match(
     if cohort_table and "." not in cohort_table:
         raise ConfigError("--cohort-table needs a schema", hint=f"For example: --cohort-table results.{cohort_table}")
     require_folder(to)
-    with current_database("match") as database, database.transaction() as connection:
-        case_ids = select_cohort(connection, cases) or []
-        if not case_ids:
-            raise ConfigError("the query selects no cases", hint="Try it in `ehrdb psql`.")
-        values = {
-            "cohort": case_ids,
-            "candidates": select_cohort(connection, candidates),
-            "ratio": ratio,
-            "caliper": caliper,
-            "same_sex": same_sex,
-            "age_band": age_band,
-            "as_of": as_of or "infinity",
-            "encoder": encoder or settings().encoder,
-        }
-        pairs: list[Pair] = connection.execute(_queries.match_cohort, values).fetchall()
-        values["controls"] = [control for _, control, _ in pairs]
-        balance = [Covariate(*row) for row in connection.execute(_queries.cohort_balance, values)]
-        if cohort_table:
-            _add_to_cohort_table(connection, cohort_table, {**values, "definition_id": cohort_definition_id})
-    if to:
-        _write(to, pairs)
-    if json:
-        print_json(
-            {
-                "pairs": [dict(zip(("case_id", "control_id", "similarity"), p, strict=True)) for p in pairs],
-                "balance": balance,
-            }
+    with current_client() as db:
+        found = db.match(
+            cases,
+            candidates,
+            ratio=ratio,
+            caliper=caliper,
+            same_sex=same_sex,
+            age_band=age_band,
+            as_of=as_of,
+            encoder=encoder,
         )
+        if cohort_table:
+            controls = [pair["control_id"] for pair in found.pairs]
+            values: dict[str, object] = {
+                "controls": controls,
+                "as_of": as_of or "infinity",
+                "definition_id": cohort_definition_id,
+            }
+            with db.database.transaction() as connection:
+                _add_to_cohort_table(connection, cohort_table, values)
+    if to:
+        _write(to, found.pairs)
+    if json:
+        print_json({"pairs": found.pairs, "balance": [_of_cases(row) for row in found.balance]})
     else:
-        _show(len(set(case_ids)), ratio, pairs, balance)
+        _show(found, ratio)
+
+
+def _of_cases(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the balance, its cohort called cases."""
+    return {("mean_cases" if name == "mean_cohort" else name): value for name, value in row.items()}
 
 
 def _add_to_cohort_table(connection: Connection, name: str, values: dict[str, object]) -> None:
@@ -113,20 +101,21 @@ def _add_to_cohort_table(connection: Connection, name: str, values: dict[str, ob
         connection.execute(sql.SQL(query.decode()).format(table=table), values)
 
 
-def _write(path: Path, pairs: list[Pair]) -> None:
+def _write(path: Path, pairs: list[dict[str, Any]]) -> None:
     with private(path).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("case_id", "control_id", "similarity"))
+        writer = csv.DictWriter(file, ("case_id", "control_id", "similarity"))
+        writer.writeheader()
         writer.writerows(pairs)
 
 
-def _show(cases: int, ratio: int, pairs: list[Pair], balance: list[Covariate]) -> None:
-    served = len({case for case, _, _ in pairs})
+def _show(found: Matching, ratio: int) -> None:
+    served = len({pair["case_id"] for pair in found.pairs})
     table = Table("covariate", "cases", "controls", "standardized difference", show_edge=False)
-    for row in balance:
-        figures = (row.mean_cases, row.mean_controls, row.standardized_difference)
-        table.add_row(row.covariate, *("-" if figure is None else f"{figure:.3f}" for figure in figures))
+    for row in found.balance:
+        figures = (row["mean_cohort"], row["mean_controls"], row["standardized_difference"])
+        table.add_row(row["covariate"], *("-" if figure is None else f"{figure:.3f}" for figure in figures))
     out.print(table)
-    err.print(f"{len(pairs)} controls for {served} of {cases} cases")
-    if len(pairs) < cases * ratio:
-        err.print(f"{cases * ratio - len(pairs)} controls are missing: widen --caliper, --age-band or --candidates")
+    err.print(f"{len(found.pairs)} controls for {served} of {found.cases} cases")
+    missing = found.cases * ratio - len(found.pairs)
+    if missing > 0:
+        err.print(f"{missing} controls are missing: widen --caliper, --age-band or --candidates")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ehrdb.cli.common import AsOf, EncoderName, Json, current_database, err, out, print_json, settings
+from ehrdb.cli.common import AsOf, EncoderName, Json, current_client, err, out, print_json, settings
 from ehrdb.database import require_whole
 from ehrdb.errors import ConfigError, NotFound
 from ehrdb.queries import Queries
@@ -38,21 +38,21 @@ def predict(
     elif task is None or patient_id is None:
         raise ConfigError("name a task and a patient, or --materialize", hint="For example: ehrdb predict guo_los 1")
     else:
-        values = {"task": task, "patient_id": patient_id, "as_of": as_of or "infinity", "encoder": encoder}
-        with current_database(f"predict {task}", [patient_id]) as database, database.transaction() as connection:
-            row = connection.execute(_queries.predict_one, values).fetchone()
-        assert row is not None
+        with current_client() as db:
+            probability = db.probability(task, patient_id, as_of, encoder)
         if json:
-            print_json({"task": task, "patient_id": patient_id, "probability": row[0]})
+            print_json({"task": task, "patient_id": patient_id, "probability": probability})
         else:
-            out.print(f"{task}, patient {patient_id}: {row[0]:.4f}")
+            out.print(f"{task}, patient {patient_id}: {probability:.4f}")
 
 
 def _materialize(task: str | None, encoder: str | None, json: bool) -> None:
     values = {"tasks": [task] if task else None, "encoder": encoder}
-    with current_database("predict --materialize") as database, database.transaction() as connection:
-        require_whole(connection)
-        row = connection.execute(_queries.store_predictions, values).fetchone()
+    with current_client() as db:
+        db.note("predict --materialize")
+        with db.database.transaction() as connection:
+            require_whole(connection)
+            row = connection.execute(_queries.store_predictions, values).fetchone()
     assert row is not None
     heads, predicted, written, removed = row
     if not heads:

@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ehrdb import embedding
-from ehrdb.cli.common import EncoderName, Json, current_database, err, print_json, select_cohort, settings, visible
+from ehrdb import cohorts, embedding
+from ehrdb.cli.common import EncoderName, Json, current_database, err, print_json, settings, visible
 from ehrdb.embedding import Engine, Queue, RefreshResult, Snapshot, refresh_all, registry
 from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import ConfigError
@@ -56,7 +56,7 @@ def refresh(
     with current_database() as database:
         with database.transaction() as connection:
             registered = registry.find(connection, encoder or configured.encoder)
-            snapshot = Snapshot(as_of, select_cohort(connection, cohort)) if as_of else None
+            snapshot = Snapshot(as_of, cohorts.resolve(connection, cohort)) if as_of else None
         with progress_bar(f"embedding with {registered.name}") as report, _told_when_interrupted(report):
             result = refresh_all(
                 database,

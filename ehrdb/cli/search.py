@@ -7,15 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ehrdb.cli.common import AsOf, EncoderName, Json, current_database, out, print_json, select_cohort, settings
-from ehrdb.database import register_vectors
-from ehrdb.embedding import registry
-from ehrdb.embedding.load import load_encoder
-from ehrdb.errors import ConfigError
-from ehrdb.queries import Queries
-from ehrdb.search.answer import embed_query
+from ehrdb.cli.common import AsOf, EncoderName, Json, current_client, out, print_json
 
-_queries = Queries("ehrdb.cli")
 Cohort = Annotated[str | None, typer.Option(help="Only the patient ids that this SQL query selects.")]
 PatientId = Annotated[int, typer.Argument(help="patient_id, as in ehr.patient")]
 
@@ -34,16 +27,8 @@ def nearest(
 
     Example: `ehrdb nearest 1 --cohort "select patient_id from ehr.patient where sex = 'F'"`
     """
-    with current_database("nearest", [patient_id]) as database, database.transaction() as connection:
-        values = {
-            "patient_id": patient_id,
-            "k": k,
-            "cohort": select_cohort(connection, cohort),
-            "as_of": as_of or "infinity",
-            "encoder": encoder or settings().encoder,
-        }
-        rows = connection.execute(_queries.nearest, values).fetchall()
-    _show(rows, json)
+    with current_client() as db:
+        _show(db.nearest(patient_id, k, cohort, as_of, encoder), json)
 
 
 def search(
@@ -59,24 +44,16 @@ def search(
 
     Example: `ehrdb search "72-year-old with heart failure and chronic kidney disease" --k 5`
     """
-    if not text.strip():
-        raise ConfigError("the description is empty", hint='For example: ehrdb search "heart failure".')
-    configured = settings()
-    with current_database("search") as database, database.transaction() as connection:
-        register_vectors(connection)
-        registered = registry.find(connection, encoder or configured.encoder)
-        vector = embed_query(connection, registered, load_encoder(configured, registered), text)
-        values = {"vector": vector, "k": k, "cohort": select_cohort(connection, cohort), "encoder": registered.name}
-        rows = connection.execute(_queries.nearest_to_vector, values).fetchall()
-    _show(rows, json)
+    with current_client() as db:
+        _show(db.nearest(text, k, cohort, encoder=encoder), json)
 
 
-def _show(rows: list[tuple[Any, ...]], json: bool) -> None:
-    names = ("rank", "patient_id", "similarity", "as_of", "is_stale")
+def _show(rows: list[dict[str, Any]], json: bool) -> None:
     if json:
-        print_json([dict(zip(names, row, strict=True)) for row in rows])
+        print_json(rows)
         return
-    table = Table(*names, show_edge=False)
-    for rank, neighbour, similarity, known, stale in rows:
-        table.add_row(str(rank), str(neighbour), f"{similarity:.4f}", str(known), "yes" if stale else "no")
+    table = Table("rank", "patient_id", "similarity", "as_of", "is_stale", show_edge=False)
+    for row in rows:
+        stale = "yes" if row["is_stale"] else "no"
+        table.add_row(str(row["rank"]), str(row["patient_id"]), f"{row['similarity']:.4f}", str(row["as_of"]), stale)
     out.print(table)

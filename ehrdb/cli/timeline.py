@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from ehrdb.cli.common import AsOf, Json, current_database, err, out, print_json, visible
+from ehrdb.cli.common import AsOf, Json, current_client, err, out, print_json, visible
 from ehrdb.timeline import Timeline
-from ehrdb.timeline import timeline as read_timeline
 
 _HEADING = re.compile(r"^#{1,4} .*$", re.MULTILINE)
 _COLOURS = {1: "bold magenta", 2: "bold cyan", 3: "bold yellow", 4: "bold green"}
@@ -33,9 +31,8 @@ def timeline(
 
     Example: `ehrdb timeline 1 --as-of 2020-01-01 --format markdown`
     """
-    window = None if days is None else timedelta(days=days)
-    with current_database("timeline", [patient_id]) as database, database.transaction() as connection:
-        found = read_timeline(connection, patient_id, as_of, format, time_window=window, max_chars=max_chars)
+    with current_client() as db:
+        found = db.timeline(patient_id, as_of, format, days=days, max_chars=max_chars)
     if json:
         print_json({"patient_id": patient_id, "as_of": as_of, "format": format, **vars(found)})
     elif not found.text:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from hashlib import file_digest
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 
 import polars as pl
 
-from ehrdb.database import Connection
+from ehrdb.database import Connection, Database
+from ehrdb.embedding import registry
+from ehrdb.embedding.load import LoadEncoder
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.evaluation.baselines import demographic_targets, train_trees
 from ehrdb.evaluation.stored_counts import count_targets
@@ -20,6 +24,7 @@ from ehrdb.prediction.files import match, read_embeddings, read_labels, read_pat
 from ehrdb.prediction.heads import Trainer, train_head
 from ehrdb.prediction.stored import SOURCE, stored_embeddings, stored_labels, stored_patients
 from ehrdb.prediction.targets import Target
+from ehrdb.prediction.training import embed_labels
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,29 @@ class Question:
     trainers: dict[str, Trainer]
     patients: pl.DataFrame | None
     provenance: dict[str, str]
+
+
+def prepare(
+    database: Database,
+    load: LoadEncoder,
+    tasks: Sequence[str],
+    encoders: Sequence[str | None],
+    baselines: AbstractSet[str],
+    *,
+    tell: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Question:
+    """The same for tasks and encoders by name (None: the serving one), labelled and embedded where that is missing.
+
+    `tell` is called with what is being embedded, how much of it is done, and of how much.
+    """
+    with database.transaction() as connection:
+        found = [registry.find(connection, name) for name in encoders]
+    prompts: dict[str, dict[str, int]] = {encoder.name: {} for encoder in found}
+    for encoder, task in product(found, dict.fromkeys(tasks)):
+        progress = partial(tell, f"embedding {task} with {encoder.name}")
+        prompts[encoder.name][task] = embed_labels(database, encoder, load, task, progress=progress)
+    with database.transaction() as connection:
+        return from_database(connection, found, prompts, baselines)
 
 
 def from_database(

@@ -10,7 +10,7 @@ import pytest
 
 from ehrdb import __version__
 from ehrdb.cli import COMMANDS, imported
-from ehrdb.cli.failure import explain
+from ehrdb.failure import explain
 from tests.cli.conftest import Command
 
 

@@ -181,7 +181,7 @@ def test_a_cohort_is_one_statement_and_changes_nothing(ehrdb: Command, database:
         for arguments in (["nearest", "1", "--cohort", query], ["match", query]):
             result = ehrdb(*arguments)
             assert result.returncode == 2
-            assert "--cohort is not a query of patient ids" in result.stderr
+            assert "the cohort is not a query of patient ids" in result.stderr
     with database.transaction() as connection:
         assert connection.execute("select count(*) from public.touched").fetchone() == (0,)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from ehrdb.cli.database import loaded_and_embedded
+from ehrdb.client import read_status
 from ehrdb.database import Connection, Database
 from ehrdb.embedding import Queue, refresh, registry, repair
 from ehrdb.embedding.registry import RegisteredEncoder
@@ -97,7 +97,7 @@ def refreshed(database: Database) -> int:
 
 def show_status(database: Database) -> None:
     with database.transaction() as connection:
-        loaded_and_embedded(connection)
+        read_status(connection, "rows")
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ NEEDS_AN_EXTRA = {
     "ehrdb.prediction.training": "sklearn",
     "ehrdb.search.map": "jinja2",
 }
+OF_THE_USERS_CHOICE = {"pandas", "umap"}  # said where they are asked for
 EVALUATION = "ehrdb.evaluation"  # all of it needs the extra train
 
 WITHOUT_EXTRAS = f"""
@@ -112,7 +113,7 @@ def test_whatever_is_imported_is_declared() -> None:
     base = {normalized(requirement) for requirement in BASE}
     undeclared = {
         package
-        for package in imported_packages() - set(EXTRAS) - {"umap"}  # a choice of the user's own, said where it is made
+        for package in imported_packages() - set(EXTRAS) - OF_THE_USERS_CHOICE
         if not base & {normalized(name) for name in distributions.get(package, [package])}
     }
     assert undeclared == set()

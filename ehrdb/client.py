@@ -1,0 +1,487 @@
+"""ehrdb for notebooks and programs: `db = ehrdb.connect()`, and every question is a method.
+
+Whatever comes as a table is a polars or a pandas frame. Who asked what about whom is in the audit before it is
+answered. Every error is an `EhrdbError` with a hint: `NotFound`, `ArgumentError`, `NotAllowed`, `WorkerUnavailable`,
+`ConfigError`, ...
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pgvector import Vector
+from psycopg.types.json import Jsonb
+
+from ehrdb import cohorts, tables
+from ehrdb.cohorts import Cohort, OmopCohort
+from ehrdb.config import Settings
+from ehrdb.database import Connection, Database, open_database, register_vectors
+from ehrdb.embedding import RefreshResult, Snapshot, refresh_all, registry
+from ehrdb.embedding.load import load_encoder
+from ehrdb.errors import ConfigError, NotFound
+from ehrdb.failure import translated
+from ehrdb.private import private
+from ehrdb.queries import Queries
+from ehrdb.schema import require_current
+from ehrdb.search.answer import embed_query
+from ehrdb.tables import Frame, Library
+from ehrdb.timeline import Timeline
+from ehrdb.timeline import timeline as read_timeline
+
+if TYPE_CHECKING:
+    from ehrdb.evaluation.evaluation import Evaluation
+
+__all__ = ["Client", "Embeddings", "Map", "Matching", "OmopCohort", "Status", "connect"]
+
+Moment = datetime | date | str | None
+"""A moment, inclusive, as a datetime or ISO 8601; a date is its midnight; None is everything known."""
+
+_queries = Queries("ehrdb", "client.sql")
+
+
+def connect(
+    url: str | None = None,
+    role: str | None = None,
+    *,
+    frames: Library | None = None,
+    settings: Settings | None = None,
+) -> Client:
+    """Open a database; close it with `db.close()` or a `with` statement.
+
+    url: as libpq reads it. None: EHRDB_DATABASE_URL, ehrdb.toml, or the embedded server in EHRDB_HOME.
+    role: ask with the rights of this role, of which the login must be a member (row-level security included).
+    frames: "polars", "pandas", or "rows" (lists of dict). None: polars, else pandas, whichever is installed.
+    Raises DatabaseUnavailable, SchemaOutdated, ConfigError; NotAllowed for a role that the login may not take.
+
+    Example: `db = ehrdb.connect(); db.nearest(1, k=5)`
+    """
+    settings = settings or Settings()
+    if url is not None:
+        settings = settings.model_copy(update={"database_url": url})
+    library = tables.choose_library(frames)
+    with ExitStack() as opened, translated():
+        database = opened.enter_context(open_database(settings))
+        if role is not None:
+            database = Database(database.url, role)
+            opened.callback(database.engine.dispose)
+        with database.transaction() as connection:
+            require_current(connection)
+        return Client(database, settings, library, opened.pop_all())
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Vectors of patients: row i of `vectors` (n, dimension; float32) is of `patient_ids[i]` (ascending).
+
+    without: members of the cohort who are known and have no vector by then.
+    """
+
+    patient_ids: npt.NDArray[np.int64]
+    vectors: npt.NDArray[np.float32]
+    without: npt.NDArray[np.int64]
+    encoder: str
+
+    def __repr__(self) -> str:
+        shape = f"{len(self.patient_ids):,} x {self.vectors.shape[1]}"
+        return f"Embeddings({shape} by {self.encoder}; {len(self.without):,} patients without)"
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Controls for cases. pairs: case_id, control_id, similarity. balance: covariate, mean_cohort, mean_controls,
+    standardized_difference (below 0.1 in size is balanced). cases: how many were to be matched."""
+
+    pairs: Frame
+    balance: Frame
+    cases: int
+
+    def _repr_html_(self) -> str:
+        return _shown({"pairs": self.pairs, "balance": self.balance})
+
+
+@dataclass(frozen=True)
+class Status:
+    """loaded: a row for each source. encoders: how far each encoder's vectors have come. faults: in words."""
+
+    loaded: Frame
+    encoders: Frame
+    faults: list[str]
+
+    def _repr_html_(self) -> str:
+        faults = "".join(f"<li>{html.escape(fault)}</li>" for fault in self.faults)
+        return f"<ul>{faults}</ul>" + _shown({"loaded": self.loaded, "encoders": self.encoders})
+
+
+@dataclass(frozen=True)
+class Map:
+    """Patients in two dimensions as one self-contained HTML page. It holds patient ids: treat it like the record."""
+
+    page: str
+    patients: int
+
+    def save(self, file: str | Path) -> None:
+        """Write the page, for its writer alone (0600)."""
+        private(Path(file)).write_text(self.page, encoding="utf-8")
+
+    def __repr__(self) -> str:
+        return f"Map({self.patients:,} patients)"
+
+    def _repr_html_(self) -> str:
+        return f'<iframe sandbox width="100%" height="700" srcdoc="{html.escape(self.page)}"></iframe>'
+
+
+class Client:
+    """An open database. Made by `ehrdb.connect`.
+
+    Cohorts are None (everybody), a patient id, ids (list, array, Series), a frame with a column patient_id, a SQL
+    query that selects ids, or an `ehrdb.OmopCohort`. Every `as_of` is inclusive; None is everything known. encoder is
+    a name; None is EHRDB_ENCODER, else the serving one.
+    """
+
+    def __init__(self, database: Database, settings: Settings, library: Library, opened: ExitStack) -> None:
+        self.database = database
+        self._settings, self._library, self._opened = settings, library, opened
+        # A model takes seconds to load: once for each encoder.
+        self._load = cache(partial(load_encoder, settings))
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._opened.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        role = f" as {self.database.role}" if self.database.role else ""
+        return f"ehrdb at {self.database.place}{role}"
+
+    def note(self, what: str, patients: Sequence[int] | None = None) -> None:
+        """Add to the audit; every method does it by itself. The role that is asked for is named in `what`."""
+        acting = f" as {self.database.role}" if self.database.role else ""
+        with translated(), self.database.transaction() as connection:
+            cohorts.record(connection, what + acting, patients=patients)
+
+    def sql(self, query: str, values: Sequence[Any] | Mapping[str, Any] | None = None) -> Frame:
+        """Any statement, with %s or %(name)s for values; its rows, or None for one without.
+
+        In one transaction, committed. It is not in ehrdb's audit (docs/security.md: pgaudit). Names are qualified:
+        ehr.patient. Raises ArgumentError for what PostgreSQL cannot parse or does not know.
+
+        Example: `db.sql("select sex, count(*) from ehr.patient group by sex")`
+        """
+        with translated(quoting_syntax=True), self.database.transaction() as connection:
+            return tables.fetch(connection, self._library, query.encode(), values)
+
+    def timeline(
+        self,
+        patient_id: int,
+        as_of: Moment = None,
+        format: str = "list_recent",
+        *,
+        days: float | None = None,
+        max_chars: int | None = None,
+    ) -> Timeline:
+        """The record as an encoder reads it: `.text`; `print()` shows it.
+
+        format: a name of ehr.format, or json, yaml or xml. days: only events of so many days before the moment.
+        """
+        window = None if days is None else timedelta(days=days)
+        with self._asked("timeline", [patient_id]) as connection:
+            return read_timeline(
+                connection, patient_id, _moment(as_of), format, time_window=window, max_chars=max_chars
+            )
+
+    def nearest(
+        self,
+        to: int | str | npt.ArrayLike,
+        k: int = 10,
+        cohort: Cohort = None,
+        as_of: Moment = None,
+        encoder: str | None = None,
+        *,
+        by_worker: bool = False,
+    ) -> Frame:
+        """The k patients most similar to a patient (id), a description in words, or a vector; nearest first.
+
+        Columns: rank, patient_id, similarity (cosine), as_of (what the vector knows), is_stale. Words are read by the
+        encoder's files here, or with by_worker by a running `ehrdb worker`.
+
+        Example: `db.nearest("72-year-old woman with heart failure", k=5)`
+        """
+        if isinstance(to, str):
+            _refuse_moment(as_of, "a description")
+            return self._nearest_to_words(to, k, cohort, encoder, by_worker)
+        if np.ndim(to) == 0:
+            patient_id = int(to)  # type: ignore[arg-type]
+            with self._asked("nearest", [patient_id]) as connection:
+                values = {"patient_id": patient_id, "k": k, "as_of": _moment(as_of) or "infinity"}
+                return self._fetch(connection, _queries.nearest, values, cohort, encoder)
+        _refuse_moment(as_of, "a vector")
+        with self._asked("nearest to a vector") as connection:
+            register_vectors(connection)
+            values = {"vector": Vector(np.asarray(to, dtype=np.float32)), "k": k}
+            return self._fetch(connection, _queries.nearest_to_vector, values, cohort, encoder)
+
+    def explain(self, patient_a: int, patient_b: int, as_of: Moment = None) -> Frame:
+        """Why two are alike: relation (shared, related, only_a, only_b), code, description, weight, last values."""
+        with self._asked("explain", [patient_a, patient_b]) as connection:
+            values = {"a": patient_a, "b": patient_b, "as_of": _moment(as_of) or "infinity"}
+            return tables.fetch(connection, self._library, _queries.explain, values)
+
+    def outcomes(
+        self,
+        patient_id: int,
+        outcome: str,
+        as_of: Moment,
+        *,
+        horizon: timedelta = timedelta(days=365),
+        k: int = 100,
+        cohort: Cohort = None,
+        encoder: str | None = None,
+    ) -> Frame:
+        """What happened within the horizon after as_of to the k most similar then, beside everybody.
+
+        outcome: a task or a code. Columns: group_name, patients, followed, with_outcome, share; small counts are null.
+        """
+        with self._asked(f"outcomes {outcome}", [patient_id]) as connection:
+            values = {"patient_id": patient_id, "outcome": outcome, "as_of": _moment(as_of), "horizon": horizon, "k": k}
+            return self._fetch(connection, _queries.outcomes, values, cohort, encoder)
+
+    def probability(self, task: str, patient_id: int, as_of: Moment = None, encoder: str | None = None) -> float:
+        """The probability of a task's outcome for one patient. Raises NotFound, with why, where there is none."""
+        values = {"task": task, "patient_id": patient_id, "as_of": _moment(as_of) or "infinity"}
+        with self._asked(f"predict {task}", [patient_id]) as connection:
+            row = connection.execute(_queries.predict_one, {**values, "encoder": self._named(encoder)}).fetchone()
+        assert row is not None
+        return float(row[0])
+
+    def predict(
+        self, task: str | Sequence[str], cohort: Cohort = None, as_of: Moment = None, encoder: str | None = None
+    ) -> Frame:
+        """Probabilities of one or more tasks for everybody in the cohort who has a vector; most probable first.
+
+        Columns: task, patient_id, probability, as_of (what the vector knows), is_stale.
+        """
+        names = [task] if isinstance(task, str) else list(task)
+        with self._asked(f"predict {', '.join(names)}") as connection:
+            values = {"tasks": names, "as_of": _moment(as_of) or "infinity"}
+            return self._fetch(connection, _queries.predict, values, cohort, encoder)
+
+    def embeddings(self, cohort: Cohort = None, as_of: Moment = None, encoder: str | None = None) -> Embeddings:
+        """Each member's newest vector at or before as_of, with ids in the same order."""
+        with self._asked("embeddings") as connection:
+            register_vectors(connection)
+            registered = registry.find(connection, self._named(encoder))
+            values: dict[str, Any] = {"encoder": registered.name, "as_of": _moment(as_of) or "infinity"}
+            values["cohort"] = cohorts.resolve(connection, cohort)
+            rows = connection.execute(_queries.embeddings, values, binary=True).fetchall()
+        found = [(patient_id, vector.to_numpy()) for patient_id, vector in rows if vector is not None]
+        return Embeddings(
+            np.array([patient_id for patient_id, _ in found], dtype=np.int64),
+            np.array([vector for _, vector in found], dtype=np.float32).reshape(-1, registered.dimension),
+            np.array([patient_id for patient_id, vector in rows if vector is None], dtype=np.int64),
+            registered.name,
+        )
+
+    def labels(self, task: str) -> Frame:
+        """A task's labels: task, patient_id, prediction_time, value."""
+        with self._asked(f"labels {task}") as connection:
+            known = connection.execute(_queries.is_task, {"task": task}).fetchone()
+            if not (known and known[0]):
+                raise NotFound(f"there is no task {task}", hint="See ehr.task; `ehrdb label` makes the benchmark's.")
+            return tables.fetch(connection, self._library, _queries.labels, {"task": task})
+
+    def evaluate(
+        self,
+        tasks: str | Sequence[str],
+        encoder: str | None = None,
+        *,
+        compare: Sequence[str] = (),
+        baselines: Sequence[Literal["counts", "demographics"]] = (),
+        k: Sequence[int] | None = None,
+        replicates: int = 5,
+        workers: int = 1,
+    ) -> Evaluation:
+        """Is the encoder worth it on these records? The paper's protocol (docs/evaluation.md).
+
+        Labels and vectors are made where they are missing. k: examples per class, -1 for every row. The answer has
+        `scores()`, `paired_tests()`, `probabilities()` (polars) and `report()` (HTML). Needs the extra `train`.
+        """
+        with translated():
+            from ehrdb.evaluation.evaluation import answer, checked_shots
+            from ehrdb.evaluation.question import prepare
+            from ehrdb.prediction.sampling import ALL, SHOTS
+
+            shots = checked_shots(k or [*SHOTS, ALL])
+            self.note("evaluate")
+            names = [tasks] if isinstance(tasks, str) else list(tasks)
+            question = prepare(self.database, self._load, names, [self._named(encoder), *compare], set(baselines))
+            return answer(question, shots, replicates=replicates, workers=workers)
+
+    def match(
+        self,
+        cases: Cohort,
+        candidates: Cohort = None,
+        *,
+        ratio: int = 1,
+        caliper: float | None = None,
+        same_sex: bool = False,
+        age_band: int | None = None,
+        as_of: Moment = None,
+        encoder: str | None = None,
+    ) -> Matching:
+        """Controls for cases: up to `ratio` of the most similar candidates (None: everybody else), each used once.
+
+        caliper: largest cosine distance accepted. same_sex, age_band (years): must agree exactly.
+        """
+        with self._asked("match") as connection:
+            ids = cohorts.resolve(connection, cases) or []
+            if not ids:
+                raise ConfigError("the query selects no cases", hint="Try it: db.sql(...), or `ehrdb psql`.")
+            values: dict[str, Any] = {"cohort": ids, "candidates": cohorts.resolve(connection, candidates)}
+            values |= {"ratio": ratio, "caliper": caliper, "same_sex": same_sex, "age_band": age_band}
+            values |= {"as_of": _moment(as_of) or "infinity", "encoder": self._named(encoder)}
+            pairs = tables.fetch(connection, self._library, _queries.match_cohort, values)
+            values["controls"] = tables.column(pairs, "control_id")
+            balance = tables.fetch(connection, self._library, _queries.cohort_balance, values)
+        return Matching(pairs, balance, len(set(ids)))
+
+    def map(
+        self,
+        task: str | None = None,
+        code: str | None = None,
+        *,
+        method: Literal["pca", "umap"] = "pca",
+        cohort: Cohort = None,
+        sample: int = 5000,
+        encoder: str | None = None,
+    ) -> Map:
+        """Patients in two dimensions, coloured by sex, a task's labels or whether a code occurs. Needs `report`."""
+        if task and code:
+            raise ConfigError("task and code exclude each other", hint="One colour a picture.")
+        with self._asked("map") as connection:
+            from ehrdb.search.map import Point, draw
+
+            register_vectors(connection)
+            name = registry.find(connection, self._named(encoder)).name
+            values: dict[str, Any] = {"encoder": name, "task": task, "code": code, "sample": sample}
+            values["cohort"] = cohorts.resolve(connection, cohort)
+            rows = connection.execute(_queries.map_points, values, binary=True).fetchall()
+        if len(rows) < 3:
+            raise NotFound(f"only {len(rows)} patients have a vector of {name}", hint="Run `ehrdb refresh`.")
+        vectors = np.stack([vector.to_numpy() for _, vector, _ in rows]).astype(np.float32)
+        points = [Point(patient_id, group or "unknown") for patient_id, _, group in rows]
+        return Map(draw(points, vectors, method, name, task or code or "sex"), len(points))
+
+    def refresh(
+        self,
+        as_of: Moment = None,
+        cohort: Cohort = None,
+        encoder: str | None = None,
+        *,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> RefreshResult:
+        """Embed every patient whose text is new or changed; with as_of also records as of then, of the cohort.
+
+        Needs the encoder's files here, and a role that sees everybody. progress: called with what is done, of how many.
+        """
+        moment = _moment(as_of)
+        if cohort is not None and moment is None:
+            raise ConfigError("a cohort needs as_of", hint="It limits a snapshot; the current state covers everybody.")
+        with translated():
+            with self.database.transaction() as connection:
+                registered = registry.find(connection, self._named(encoder))
+                snapshot = Snapshot(moment, cohorts.resolve(connection, cohort)) if moment else None
+            return refresh_all(self.database, registered, self._load, snapshot=snapshot, progress=progress)
+
+    def status(self) -> Status:
+        """What is loaded, how far each encoder's vectors have come, and what keeps them from being made."""
+        with translated(), self.database.transaction() as connection:
+            return read_status(connection, self._library)
+
+    def _nearest_to_words(self, text: str, k: int, cohort: Cohort, encoder: str | None, by_worker: bool) -> Frame:
+        if not text.strip():
+            raise ConfigError("the description is empty", hint='For example: "heart failure".')
+        if by_worker:
+            return self._nearest_by_worker(text, k, cohort, encoder)
+        with self._asked("search") as connection:
+            register_vectors(connection)
+            registered = registry.find(connection, self._named(encoder))
+            vector = embed_query(connection, registered, self._load(registered), text)
+            return self._fetch(
+                connection, _queries.nearest_to_vector, {"vector": vector, "k": k}, cohort, registered.name
+            )
+
+    def _nearest_by_worker(self, text: str, k: int, cohort: Cohort, encoder: str | None) -> Frame:
+        """The procedure notes itself in the audit, and commits: it needs a session without a transaction."""
+        with translated():
+            with self.database.transaction() as connection:
+                values: dict[str, Any] = {"cohort": cohorts.resolve(connection, cohort)}
+            values |= {"query": text, "k": k, "encoder": self._named(encoder), "patience": timedelta(seconds=30)}
+            with self.database.session() as connection:
+                row = connection.execute(_queries.search, values).fetchone()
+            with self.database.transaction() as connection:
+                found = {"found": Jsonb((row and row[0]) or [])}
+                return tables.fetch(connection, self._library, _queries.neighbours, found)
+
+    @contextmanager
+    def _asked(self, what: str, patients: Sequence[int] | None = None) -> Iterator[Connection]:
+        """A transaction to answer in, after the note is safe."""
+        self.note(what, patients)
+        with translated(), self.database.transaction() as connection:
+            yield connection
+
+    def _fetch(
+        self, connection: Connection, query: bytes, values: Mapping[str, Any], cohort: Cohort, encoder: str | None
+    ) -> Frame:
+        who = {"cohort": cohorts.resolve(connection, cohort), "encoder": self._named(encoder)}
+        return tables.fetch(connection, self._library, query, {**values, **who})
+
+    def _named(self, encoder: str | None) -> str | None:
+        return encoder or self._settings.encoder
+
+
+def read_status(connection: Connection, library: Library) -> Status:
+    """See `Client.status`."""
+    faults = [str(fault) for (fault,) in connection.execute(_queries.faults)]
+    loaded = tables.fetch(connection, library, _queries.loaded)
+    return Status(loaded, tables.fetch(connection, library, _queries.embedding_status), faults)
+
+
+def _moment(as_of: Moment) -> datetime | None:
+    """As the database takes it: local time without zone. Raises ConfigError for what is no moment."""
+    if isinstance(as_of, str):
+        try:
+            as_of = datetime.fromisoformat(as_of)
+        except ValueError:
+            raise ConfigError("as_of is no moment", hint='Write it as "2020-06-30" or "2020-06-30 23:59".') from None
+    if isinstance(as_of, datetime):
+        if as_of.tzinfo is not None:
+            raise ConfigError("as_of has a time zone; records have local times", hint="as_of.replace(tzinfo=None)")
+        return as_of
+    return None if as_of is None else datetime.combine(as_of, time())
+
+
+def _refuse_moment(as_of: Moment, what: str) -> None:
+    if as_of is not None:
+        raise ConfigError(f"{what} is compared with current records", hint="Leave out as_of, or ask for a patient.")
+
+
+def _shown(frames: Mapping[str, Frame]) -> str:
+    """Frames under their names, as a notebook shows each by itself."""
+    return "".join(
+        f"<h4>{name}</h4>" + (frame._repr_html_() if hasattr(frame, "_repr_html_") else html.escape(str(frame)))
+        for name, frame in frames.items()
+    )

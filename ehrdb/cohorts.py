@@ -1,0 +1,109 @@
+"""Cohorts as people have them (ids, a column, a query, an OMOP cohort) as patient ids; and the audit's notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import index
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from ehrdb.database import Connection
+from ehrdb.errors import ConfigError
+from ehrdb.queries import Queries
+
+_queries = Queries("ehrdb", "cohorts.sql")
+
+
+@dataclass(frozen=True)
+class OmopCohort:
+    """The subjects of a cohort of the OMOP CDM: `OmopCohort(17, "results.cohort")`."""
+
+    cohort_definition_id: int
+    table: str = "results.cohort"
+
+
+Cohort = Any
+"""Who is meant: None for everybody, a patient id, ids (list, array, Series), a frame with a column patient_id (or
+subject_id), a SQL query that selects ids, or an OmopCohort. `Any`, as frames of several libraries are among them."""
+
+
+def record(
+    connection: Connection, what: str, *, patients: Sequence[int] | None = None, cohort_size: int | None = None
+) -> None:
+    """Add to the audit, where the database can be written to (a standby cannot)."""
+    ids = None if patients is None else list(patients)
+    connection.execute(_queries.record, {"what": what, "patients": ids, "cohort_size": cohort_size})
+
+
+def resolve(connection: Connection, cohort: Cohort) -> list[int] | None:
+    """The patient ids that a cohort holds, None for everybody; its size is in the audit.
+
+    Raises ConfigError for what is no cohort.
+    """
+    if cohort is None:
+        return None
+    if isinstance(cohort, str):
+        ids = _selected(connection, sql.SQL(cohort))
+    elif isinstance(cohort, OmopCohort):
+        ids = _selected(connection, _subjects(cohort))
+    else:
+        ids = _listed(cohort)
+    record(connection, "cohort", cohort_size=len(ids))
+    return ids
+
+
+def _selected(connection: Connection, query: sql.Composable) -> list[int]:
+    """One statement, read-only, with the caller's rights and names: whatever it does is rolled back."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(_queries.ask_only)
+            # In binary, because that protocol takes one statement alone; a comment at its end ends before the bracket.
+            statement = sql.SQL("select array(select c::bigint from ({}\n) q (c))").format(query)
+            row = connection.execute(statement, binary=True).fetchone()
+    except psycopg.Error as error:
+        raise ConfigError(
+            f"the cohort is not a query of patient ids ({type(error).__name__})",
+            hint="For example: \"select patient_id from ehr.patient where birth_time < '1950-01-01'\".",
+        ) from None
+    assert row is not None
+    return list(row[0])
+
+
+def _subjects(cohort: OmopCohort) -> sql.Composable:
+    return sql.SQL("select subject_id from {} where cohort_definition_id = {}").format(
+        sql.Identifier(*cohort.table.split(".")), sql.Literal(index(cohort.cohort_definition_id))
+    )
+
+
+def _whole(value: Any) -> int:
+    """Whatever counts as an integer (numpy's too) but truth values, of which masks are made."""
+    if isinstance(value, bool):
+        raise TypeError
+    return index(value)
+
+
+def _listed(cohort: Any) -> list[int]:
+    """Ids out of whatever holds them."""
+    columns = [str(name) for name in getattr(cohort, "columns", ())]
+    if columns:
+        name = next((name for name in ("patient_id", "subject_id") if name in columns), None)
+        if name is None:
+            raise ConfigError(
+                f"the cohort's frame has no column patient_id, but {', '.join(columns)}",
+                hint="Rename the column that holds the ids: frame.rename({'id': 'patient_id'}).",
+            )
+        cohort = cohort[name]
+    values: Iterable[Any] = [cohort] if hasattr(cohort, "__index__") and not hasattr(cohort, "__len__") else cohort
+    ids = []
+    for place, value in enumerate(values):
+        try:
+            ids.append(_whole(value))
+        except TypeError:
+            raise ConfigError(
+                f"the cohort's value at position {place} is {type(value).__name__}, not a whole number",
+                hint="patient_id is a bigint, as in ehr.patient; leave out what is missing.",
+            ) from None
+    return ids

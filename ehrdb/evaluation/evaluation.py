@@ -1,0 +1,176 @@
+"""A question answered: every model's runs, the paired tests between them, as tables, JSON and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from math import isnan
+from typing import Any
+
+import polars as pl
+
+from ehrdb.errors import ConfigError
+from ehrdb.evaluation.paired import PairedTest, compare, holm
+from ehrdb.evaluation.question import Question
+from ehrdb.evaluation.run import Run, evaluate
+from ehrdb.prediction.sampling import ALL
+from ehrdb.prediction.targets import Target
+
+FEW_PATIENTS = 30
+"""Fewer validation or test patients than this are worth a warning."""
+
+Tell = Callable[[str, int, int], None]
+"""Called with a model's name, its heads that are done, and how many there are to be."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of a question: runs by model, the evaluated one first; paired tests of it against each other.
+
+    `tests` holds the other model's name with each test; p values are adjusted together (Holm), as the paper does.
+    """
+
+    question: Question
+    runs: dict[str, list[Run]]
+    tests: list[tuple[str, PairedTest]]
+    samples: str
+
+    @property
+    def targets(self) -> list[Target]:
+        """The evaluated model's."""
+        return next(iter(self.question.targets.values()))
+
+    @property
+    def own(self) -> list[Run]:
+        """The evaluated model's runs."""
+        return next(iter(self.runs.values()))
+
+    def scores(self) -> pl.DataFrame:
+        """A row for each model, task, k (-1: every row) and replicate: C, and each metric with its 95 % interval."""
+        return pl.DataFrame(
+            [
+                {"model": name, "task": run.task, "k": run.k, "replicate": run.replicate, "best_c": run.params.get("C")}
+                | {
+                    metric + ("" if part == "score" else f"_{part}"): estimate[part]
+                    for metric, estimate in asdict(run.metrics).items()
+                    for part in ("score", "lower", "upper")
+                }
+                for name, runs in self.runs.items()
+                for run in runs
+            ]
+        )
+
+    def paired_tests(self) -> pl.DataFrame:
+        """A row for each paired test: against whom, the difference of AUROC with its interval, p, the verdict."""
+        return pl.DataFrame([{"against": name, **asdict(test)} for name, test in self.tests])
+
+    def probabilities(self) -> pl.DataFrame:
+        """The evaluated model's test probabilities, every run's, in the order of the labels."""
+        tests = {target.task: target.test for target in self.targets}
+        return pl.concat(_of_run(run, tests[run.task]) for run in self.own)
+
+    def report(self) -> str:
+        """One self-contained HTML page. Needs the extra `report`."""
+        from ehrdb.evaluation import report
+
+        models = [report.Model(name, runs) for name, runs in self.runs.items()]
+        provenance = {**self.question.provenance, "samples": self.samples}
+        tests = [test for _, test in self.tests]
+        title = f"Evaluation of {models[0].name}"
+        return report.render(report.Report(title, self.targets, models, tests, self.question.patients, provenance))
+
+    def as_json(self) -> Any:
+        """The evaluated model's runs; with others, {results, paired_tests}. What does not exist is null."""
+        results = [_plain(run) for run in self.own]
+        paired = [{"against": name, **asdict(test)} for name, test in self.tests]
+        return {"results": results, "paired_tests": paired} if len(self.runs) > 1 else results
+
+    def warnings(self) -> Iterator[str]:
+        """Which tasks have too few patients for their figures to mean much."""
+        yield from warnings(self.question)
+
+    def _repr_html_(self) -> str:
+        return str(self.scores()._repr_html_())
+
+
+def answer(
+    question: Question,
+    shots: Sequence[int],
+    *,
+    replicates: int = 5,
+    workers: int = 1,
+    tell: Tell = lambda model, done, total: None,
+) -> Evaluation:
+    """Train and measure every model of the question, and test the first against each other."""
+    runs = {name: _run(question, name, shots, replicates, workers, tell) for name in question.targets}
+    samples = f"{replicates} for each k of {list(shots)}"
+    targets = next(iter(question.targets.values()))
+    return Evaluation(question, runs, _tests(targets, runs), samples)
+
+
+def warnings(question: Question) -> Iterator[str]:
+    """Which tasks have too few patients for their figures to mean much."""
+    for target in next(iter(question.targets.values())):
+        chosen, tested = (len(set(split.patient_id.tolist())) for split in (target.val, target.test))
+        if min(chosen, tested) < FEW_PATIENTS:
+            yield (
+                f"{target.task}: {chosen} validation and {tested} test patients are few: C is chosen, and the scores"
+                " vary, by chance"
+            )
+
+
+def checked_shots(k: Sequence[int]) -> list[int]:
+    """Each once. Raises ConfigError for what is no number of examples."""
+    if any(value < 1 and value != ALL for value in k):
+        raise ConfigError("k must be 1 or more, or -1 for every row", hint="For example: 8, 128 and -1.")
+    return list(dict.fromkeys(k))
+
+
+def _run(question: Question, name: str, shots: Sequence[int], replicates: int, workers: int, tell: Tell) -> list[Run]:
+    targets, trainer = question.targets[name], question.trainers[name]
+    total = len(targets) * sum(1 if k == ALL else replicates for k in shots)
+    done: list[Run] = []
+    for run in evaluate(targets, shots, replicates=replicates, workers=workers, trainer=trainer):
+        done.append(run)
+        tell(name, len(done), total)
+    return done
+
+
+def _tests(targets: Sequence[Target], runs: dict[str, list[Run]]) -> list[tuple[str, PairedTest]]:
+    (_, own), *others = runs.items()
+    pairs = [(name, test) for name, other in others for test in compare(targets, own, other)]
+    adjusted = holm([test for _, test in pairs])
+    return [(name, test) for (name, _), test in zip(pairs, adjusted, strict=True)]
+
+
+def _of_run(run: Run, test: Any) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "patient_id": test.patient_id,
+            "prediction_time": test.prediction_time,
+            "label": test.labels,
+            "probability": run.probability,
+        }
+    ).select(
+        "patient_id",
+        "prediction_time",
+        pl.lit(run.task).alias("task"),
+        pl.lit(run.k, pl.Int64).alias("k"),
+        pl.lit(run.replicate, pl.Int64).alias("replicate"),
+        "label",
+        "probability",
+    )
+
+
+def _plain(run: Run) -> dict[str, Any]:
+    metrics = {
+        name: {part: None if isnan(value) else value for part, value in estimate.items()}
+        for name, estimate in asdict(run.metrics).items()
+    }
+    return {
+        "task": run.task,
+        "k": run.k,
+        "replicate": run.replicate,
+        "best_c": run.params.get("C"),
+        **metrics,
+    }

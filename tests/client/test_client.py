@@ -1,0 +1,215 @@
+"""`import ehrdb`: every question as a method, cohorts as people have them, errors that say what to do next."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import ehrdb
+from ehrdb.client import Client
+from ehrdb.config import Settings
+from ehrdb.database import Database
+from ehrdb.embedding import refresh
+from ehrdb.errors import ArgumentError, ConfigError, EhrdbError, NotAllowed, NotFound, WorkerUnavailable
+from ehrdb.testing import FakeEncoder
+from tests.conftest import created_role, run
+from tests.records import Record, add_encoder, add_head, day, write, write_patients
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    """Thirty embedded patients, a task with two labels and a head; patient 31 has nothing embedded."""
+    with database.transaction() as connection:
+        write_patients(connection, 30)
+        connection.execute("update ehrdb.patient set sex = case when patient_id % 2 = 0 then 'F' else 'M' end")
+        encoder = add_encoder(connection)
+        connection.execute(
+            "insert into ehrdb.task values ('sepsis', 'site', 'binary', '', '{\"shape\": \"imported\"}')"
+        )
+        connection.execute("insert into ehrdb.label (task, patient_id, prediction_time, value) values"
+                           " ('sepsis', 1, '2020-02-01', 1), ('sepsis', 2, '2020-02-01', 0)")  # fmt: skip
+        add_head(connection, "sepsis", encoder)
+    refresh(database, encoder, FakeEncoder)
+    with database.transaction() as connection:
+        write(connection, [Record(31, day(1), "SNOMED/1")])
+    return database
+
+
+@pytest.fixture
+def db(filled: Database) -> Iterator[Client]:
+    with ehrdb.connect(filled.url) as client:
+        yield client
+
+
+def test_importing_takes_no_library_with_it() -> None:
+    code = "import sys, ehrdb; print({'numpy', 'polars', 'psycopg', 'pydantic'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_tables_are_polars_frames_or_pandas_frames_or_rows(filled: Database) -> None:
+    query = "select 1 as n, 0.5::numeric as x, null::text as word, true as yes, timestamp '2020-01-01' as at"
+    with ehrdb.connect(filled.url) as db:
+        frame = db.sql(query)
+        assert isinstance(frame, pl.DataFrame)
+        assert frame.dtypes == [pl.Int64, pl.Float64, pl.String, pl.Boolean, pl.Datetime("us")]
+    with ehrdb.connect(filled.url, frames="pandas") as db:
+        frame = db.sql(query)
+        assert isinstance(frame, pd.DataFrame)
+        assert [str(kind) for kind in frame.dtypes] == ["Int64", "Float64", "string", "boolean", "datetime64[us]"]
+    with ehrdb.connect(filled.url, frames="rows") as db:
+        assert db.sql("select 1 as n where false") == []
+        assert db.sql(query) == [{"n": 1, "x": 0.5, "word": None, "yes": True, "at": datetime(2020, 1, 1)}]
+
+
+def test_an_empty_table_has_its_columns_and_their_types(db: Client) -> None:
+    frame = db.nearest(1, cohort=[])
+    assert frame.schema["patient_id"] == pl.Int64
+    assert frame.height == 0
+
+
+COHORTS = {
+    "ids": [2, 4],
+    "array": np.array([2, 4]),
+    "series": pl.Series([2, 4]),
+    "polars": pl.DataFrame({"patient_id": [2, 4], "x": ["a", "b"]}),
+    "pandas": pd.DataFrame({"subject_id": [2, 4]}),
+    "sql": "select patient_id from ehr.patient where patient_id in (2, 4) -- both",
+    "omop": ehrdb.OmopCohort(7, "public.cohort"),
+}
+
+
+@pytest.mark.parametrize("kind", COHORTS)
+def test_a_cohort_is_what_people_have(db: Client, kind: str) -> None:
+    db.sql("create table public.cohort (cohort_definition_id integer, subject_id bigint)")
+    db.sql("insert into public.cohort values (7, 2), (7, 4), (8, 6)")
+    assert sorted(db.nearest(1, cohort=COHORTS[kind])["patient_id"]) == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("cohort", "message"),
+    [
+        ([1, None], "position 1 is NoneType"),
+        ([True, False], "position 0 is bool"),
+        (pl.DataFrame({"id": [1]}), "no column patient_id, but id"),
+        ("delete from ehr.patient", "not a query of patient ids"),
+        (ehrdb.OmopCohort(7, "nowhere.cohort"), "not a query of patient ids"),
+    ],
+)
+def test_what_is_no_cohort_is_named(db: Client, cohort: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        db.nearest(1, cohort=cohort)
+    assert caught.value.hint
+
+
+def test_neighbours_of_a_patient_and_of_their_vector_agree(db: Client) -> None:
+    by_id = db.nearest(1, k=3)
+    by_vector = db.nearest(db.embeddings(1).vectors[0], k=4)
+    assert by_id["patient_id"].to_list() == by_vector["patient_id"].to_list()[1:]
+    assert by_vector["patient_id"][0] == 1
+
+
+def test_embeddings_are_aligned_with_their_ids_and_who_has_none_is_named(db: Client) -> None:
+    found = db.embeddings([3, 31, 2])
+    assert (found.patient_ids.tolist(), found.without.tolist(), found.vectors.dtype) == ([2, 3], [31], np.float32)
+    alone = db.embeddings(3)
+    assert np.array_equal(found.vectors[1], alone.vectors[0])
+    assert db.embeddings().vectors.shape == (30, 8)
+    assert db.embeddings(as_of="1999-01-01").without.tolist() == list(range(1, 32))
+
+
+def test_risks_come_most_probable_first(db: Client) -> None:
+    frame = db.predict("sepsis", [1, 2, 3])
+    assert frame["probability"].is_sorted(descending=True)
+    assert db.probability("sepsis", 2) == frame.filter(pl.col("patient_id") == 2)["probability"][0]
+
+
+def test_a_timeline_is_text_and_shows_itself_without_markup(db: Client) -> None:
+    db.sql("update ehrdb.concept set description = '<script>alert(1)</script>' where code = 'SNOMED/10'")
+    found = db.timeline(1)
+    assert str(found) == found.text
+    assert "<script>" in found.text
+    assert "<script>" not in found._repr_html_()
+
+
+def test_explanations_labels_matches_and_status_are_tables(db: Client) -> None:
+    assert set(db.explain(1, 2)["relation"]) == {"only_a", "only_b"}
+    assert db.labels("sepsis")["value"].to_list() == [1, 0]
+    matching = db.match([1, 2], ratio=2)
+    assert (matching.pairs.height, matching.cases) == (4, 2)
+    assert "standardized_difference" in matching._repr_html_()
+    assert db.status().encoders["embedded"].to_list() == [30]
+
+
+def test_a_map_is_written_for_its_writer_alone(db: Client, tmp_path: Path) -> None:
+    picture = db.map(task="sepsis")
+    picture.save(tmp_path / "map.html")
+    assert picture.patients == 30
+    assert (tmp_path / "map.html").stat().st_mode & 0o777 == 0o600
+    assert "sandbox" in picture._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("question", "error"),
+    [
+        ("timeline(404)", NotFound),
+        ("timeline(1, format='cuneiform')", ArgumentError),
+        ("probability('sepsis', 31)", NotFound),
+        ("probability('luck', 1)", NotFound),
+        ("labels('luck')", NotFound),
+        ("nearest(1, k=-1)", ArgumentError),
+        ("nearest(1, as_of='yesterday')", ConfigError),
+        ("nearest(' ')", ConfigError),
+        ("nearest('heart failure', by_worker=True)", WorkerUnavailable),
+        ("outcomes(1, 'sepsis', None)", ArgumentError),
+        ("match([])", ConfigError),
+        ("sql('select * from ehr.patients')", ArgumentError),
+        ("sql('select 1 as a, 2 as a')", ConfigError),
+        ("evaluate('sepsis', k=[0])", ConfigError),
+    ],
+)
+def test_an_error_says_what_it_is_and_what_to_do(db: Client, question: str, error: type[EhrdbError]) -> None:
+    with pytest.raises(error) as caught:
+        eval(f"db.{question}", {"db": db})
+    assert type(caught.value) is error
+    assert caught.value.hint or error is ArgumentError
+    assert [f"hint: {caught.value.hint}"] == getattr(caught.value, "__notes__", [f"hint: {caught.value.hint}"])
+
+
+def test_what_sql_reports_of_rows_is_not_quoted(db: Client) -> None:
+    with pytest.raises(EhrdbError) as caught:
+        db.sql("select 'secret'::integer")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_role_sees_what_it_may_and_is_named_in_the_audit(filled: Database, server_url: str) -> None:
+    with ExitStack() as roles:
+        roles.enter_context(created_role(server_url, "ehrdb_test_ward", "in role ehr_analyst"))
+        owner = Client(filled, Settings(), "rows", ExitStack())
+        login = owner.sql("select session_user::text as login")[0]["login"]
+        run(server_url, f"grant ehrdb_test_ward to {login}")
+        owner.sql("create view public.visible as select 2::bigint as patient_id where current_user = 'ehrdb_test_ward'")
+        owner.sql("grant select on public.visible to ehr_analyst")
+        owner.sql("select ehr.protect('public.visible')")
+        with ehrdb.connect(filled.url, "ehrdb_test_ward", frames="rows") as db:
+            assert [row["patient_id"] for row in db.predict("sepsis")] == [2]
+            with pytest.raises(NotFound):
+                db.timeline(1)
+        noted = owner.sql("select what, patients from ehr.audit order by at")
+        assert noted[-1] == {"what": "timeline as ehrdb_test_ward", "patients": [1]}
+        owner.sql("select ehr.unprotect()")
+        owner.sql("drop view public.visible")
+
+
+def test_a_role_that_the_login_may_not_take_is_refused_with_the_sql(analyst: Database) -> None:
+    with pytest.raises(NotAllowed) as caught:
+        ehrdb.connect(analyst.url, "nobody_of_this_name")
+    assert 'grant "nobody_of_this_name" to' in (caught.value.hint or "")
