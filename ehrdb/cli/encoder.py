@@ -39,7 +39,10 @@ def export(
         Pooling | None, typer.Option(help="Token states to one vector. Default: as the model's own files say.")
     ] = None,
     chunking: Annotated[
-        Chunking | None, typer.Option(help="Long texts: cut, or mean or concatenation of chunks. Default: by model.")
+        Chunking | None,
+        typer.Option(
+            help="Long texts: cut, or mean or concatenation of chunks; lines: each by itself. Default: by model."
+        ),
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Cut texts to so many tokens.", min=16)] = None,
     dimension: Annotated[
@@ -71,8 +74,9 @@ def export(
     """
     name = name or _default_name(model, precision)
     directory = encoder_directory(settings(), name)
-    changes = (pooling, chunking, max_tokens, dimension, prompt, prompt_name, onnx, endpoint)
-    is_default = (model, precision, prompt_position, *changes) == (DEFAULT_MODEL, "fp32", "first", *[None] * 8)
+    changes = (pooling, max_tokens, dimension, prompt, prompt_name, onnx, endpoint)
+    is_default = (model, precision, prompt_position, *changes) == (DEFAULT_MODEL, "fp32", "first", *[None] * 7)
+    is_default = is_default and chunking in (None, "mean", "lines")
     exporter = _asker() if endpoint else _converter() if is_default else _exporter()
     with current_database() as database:
 
@@ -86,7 +90,7 @@ def export(
             server = _server(exporter, endpoint, model)
             manifest: Manifest = exporter.export_endpoint(server, directory, name=name, register=register, **given)
         elif is_default:
-            manifest = exporter.convert(directory, name=name, register=register)
+            manifest = exporter.convert(directory, name=name, chunking=chunking or "mean", register=register)
         else:
             manifest = exporter.export(
                 model,

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from ehrdb.encoder.manifest import GRAPH, TOKENIZER, Manifest
+from ehrdb.encoder.manifest import GRAPH, TOKENIZER, Chunking, Manifest
 from ehrdb.encoder.parity import compare_vectors, require_quality
 from ehrdb.encoder.pooling import Floats
 from ehrdb.encoder.runtime import open_encoder
@@ -32,7 +32,13 @@ TOOLS = ("numpy", "onnx", "onnxruntime", "safetensors", "tokenizers")
 Weights = Mapping[str, Floats]
 
 
-def convert(directory: Path, *, name: str = DEFAULT_MODEL, register: Register = lambda manifest: None) -> Manifest:
+def convert(
+    directory: Path,
+    *,
+    name: str = DEFAULT_MODEL,
+    chunking: Chunking = "mean",
+    register: Register = lambda manifest: None,
+) -> Manifest:
     """Make the default model's encoder in `directory` and return its manifest, as `export` does with torch.
 
     Raises EncoderError where the weights are not at hand, QualityGateFailed where the graph's vectors differ.
@@ -48,7 +54,8 @@ def convert(directory: Path, *, name: str = DEFAULT_MODEL, register: Register = 
         onnx.save(_graph(_config(source), _weights(source)), work / GRAPH)
         manifest = describe(work, source, source.usage, name, "fp32", TOOLS)
         parity = compare_vectors(open_encoder(work, manifest), reference["texts"], np.array(reference["vectors"]))
-        manifest = manifest.model_copy(update={"parity": require_quality(parity, "fp32", accept_loss=False)})
+        passed = require_quality(parity, "fp32", accept_loss=False)
+        manifest = manifest.model_copy(update={"parity": passed, "chunking": chunking})
         manifest.save(work)
         register(manifest)
     return manifest

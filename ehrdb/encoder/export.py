@@ -180,6 +180,10 @@ def _adjusted(
     usage = source.usage
     if pooling == "served":
         raise ModelNotSupported("only an endpoint pools by itself", hint="Leave out --pooling, or name --endpoint.")
+    if chunking == "lines" and usage.chunking == "none":
+        raise ModelNotSupported(
+            "a model that reads instructions cannot embed line by line", hint="Leave out --chunking lines."
+        )
     usage = replace(usage, pooling=pooling or usage.pooling, chunking=chunking or usage.chunking)
     if max_tokens:
         usage = _within(usage, max_tokens, source.longest_input)

@@ -24,8 +24,11 @@ DESCRIPTIVE = {
 
 Pooling = Literal["mean", "cls", "last_token", "mean_without_prompt", "max", "mean_sqrt_len", "weighted_mean", "served"]
 """How token states become one vector; served: an endpoint does it."""
-Chunking = Literal["none", "mean", "concat"]
-"""What happens to a text that is too long: its end is cut, or its chunks' vectors are averaged or joined."""
+Chunking = Literal["none", "mean", "concat", "lines"]
+"""What happens to a text that is too long: its end is cut, or its chunks' vectors are averaged or joined.
+
+lines: each line of any text is embedded by itself, and the vectors are averaged.
+"""
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int7", "int4", "served"]
 """How products are computed; served: as an endpoint does.
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from ehrdb.encoder import Encoded, in_order
+from ehrdb.encoder import Encoded, Encoder, in_order
+from ehrdb.encoder.lines import LineEncoder
 from ehrdb.encoder.machine import adds_exactly, same_kind, this_machine
 from ehrdb.encoder.manifest import AGAIN, GRAPH, Manifest
 from ehrdb.encoder.pooling import Floats, Integers, join_chunks, pooling_weights
@@ -137,12 +138,21 @@ class BatchingEncoder:
         return self._forward(ids, mask, pooling_weights(lengths, skipped, mask.shape[1], self.manifest.pooling))
 
 
-def open_encoder(
-    directory: Path, manifest: Manifest, providers: Sequence[str] = (CPU,), threads: int = 0
-) -> BatchingEncoder:
+def open_encoder(directory: Path, manifest: Manifest, providers: Sequence[str] = (CPU,), threads: int = 0) -> Encoder:
     """Load an exported encoder on exactly these execution providers; `threads` 0 means all cores.
 
     Raises ProviderUnavailable rather than falling back to another one, ModelIncomplete for a broken graph.
+    """
+    encoder = open_batching(directory, manifest, providers, threads)
+    return LineEncoder(encoder) if manifest.chunking == "lines" else encoder
+
+
+def open_batching(
+    directory: Path, manifest: Manifest, providers: Sequence[str] = (CPU,), threads: int = 0
+) -> BatchingEncoder:
+    """The same, for texts as wholes even where the manifest says that lines are embedded.
+
+    Raises what open_encoder does.
     """
     _warn_elsewhere(manifest)
     tokenizer = TextTokenizer(directory, manifest)

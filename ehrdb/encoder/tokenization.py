@@ -124,9 +124,11 @@ class TextTokenizer:
             yield TokenizedText(chunks, is_truncated)
 
     def first_pass(self, text: str) -> str:
-        """As much of a text as one pass reads: all of it, but for encoders that chunk."""
+        """As much of a text as one pass reads: all of it, but for encoders that chunk; one line for those of lines."""
         if self._manifest.chunking == "none":
             return text
+        if self._manifest.chunking == "lines":
+            text = " ".join(text.split())
         whole = self._manifest.prefix + text[:CHUNKED_CHARACTERS]
         pieces = self._pieces(whole, self._encode([whole])[0]) or [whole]
         return pieces[0].removeprefix(self._manifest.prefix)

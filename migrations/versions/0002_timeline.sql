@@ -8,7 +8,7 @@
 create table ehrdb.format (
     name        text collate "C" primary key check (name ~ '^[a-z][a-z0-9_]*$'),
     version     integer not null check (version > 0),
-    kind        text not null check (kind in ('list', 'markdown')),
+    kind        text not null check (kind in ('list', 'graded', 'markdown')),
     is_recent   boolean not null default true,
     has_time    boolean not null default false,
     has_slips   boolean not null default false,
@@ -26,7 +26,9 @@ insert into ehrdb.format (name, version, kind, is_recent, has_time, has_slips, r
     ('markdown', 1, 'markdown', true, true, true, 'paper',
      'Document: demographics, 24 body measures, vital signs and labs, visits with their events.'),
     ('markdown_corrected', 1, 'markdown', true, true, false, 'corrected',
-     'The same without the evident slips of the paper''s rules.');
+     'The same without the evident slips of the paper''s rules.'),
+    ('list_graded', 1, 'graded', true, false, false, 'graded',
+     'Latest value of each code, newest first, numbers in words by their reference intervals; age by decade.');
 
 -- Vocabularies whose events no format shows (the paper's `no_unres` setting). Upper case, blanks written `_`.
 create table ehrdb.excluded_vocabulary (
@@ -102,7 +104,8 @@ select 'paper', * from (values
     (128, 'prefix', 'CONDITION//', 'conditions'),
     (129, 'prefix', 'DRG//', 'conditions')) as rule;
 insert into ehrdb.category_rule (rules, rule, kind, pattern, category)
-select 'corrected', rule, kind, pattern, category from ehrdb.category_rule where rules = 'paper';
+select own.rules, r.rule, r.kind, r.pattern, r.category
+  from ehrdb.category_rule r cross join (values ('corrected'), ('graded')) as own (rules) where r.rules = 'paper';
 
 -- Where a visit of a Markdown document lists an event, by vocabulary; '*' stands for all others.
 create table ehrdb.visit_section (
@@ -128,7 +131,8 @@ values ('corrected', 'CVX', 2, 'Medications'), ('corrected', 'HCPCS', 3, 'Proced
 -- Measurements that a Markdown document shows apart: plausible values only (low to high, inclusive), the last
 -- three, rated against the normal range. decimals 0 truncates, 1 and 2 round. `any_unit`: the value counts as it
 -- stands, whatever the event's unit; otherwise it is converted (value * factor + shift) from the units listed
--- beside, and an event in yet another unit is shown in the visits instead.
+-- beside, and an event in yet another unit is shown in the visits instead. `step`: how far beyond the normal range one
+-- degree of a graded list goes; a range open on one side has a null there.
 create table ehrdb.aggregated_concept (
     rules       text collate "C" not null,
     position    integer not null,
@@ -141,6 +145,7 @@ create table ehrdb.aggregated_concept (
     normal_high float8,
     decimals    integer not null check (decimals between 0 and 2),
     any_unit    boolean not null,
+    step        float8 check (step > 0),
     primary key (rules, position)
 );
 create table ehrdb.aggregated_unit (
@@ -160,7 +165,7 @@ create table ehrdb.aggregated_code (
     foreign key (rules, position) references ehrdb.aggregated_concept on delete cascade
 );
 insert into ehrdb.aggregated_concept
-select 'paper', *, true from (values
+select 'paper', *, true, null from (values
     (1, 'Recent Body Metrics', 'Body weight', 'oz', 350, 10000, null, null, 1),
     (2, 'Recent Body Metrics', 'Body height', 'inch', 5, 100, null, null, 1),
     (3, 'Recent Body Metrics', 'Body mass index / BMI', 'kg/m2', 10, 100, 18.5, 24.9, 1),
@@ -253,7 +258,7 @@ insert into ehrdb.aggregated_name (name, code) values
 -- is printed. Units as in UCUM and as hospitals write them.
 insert into ehrdb.aggregated_concept
 select 'corrected', position, section, concept, unit, low::real, high::real, normal_low::real,
-       case concept when 'Body temperature' then 100.4 else normal_high end::real, decimals, false
+       case concept when 'Body temperature' then 100.4 else normal_high end::real, decimals, false, null
   from ehrdb.aggregated_concept where rules = 'paper';
 insert into ehrdb.aggregated_code
 select 'corrected', code, position from ehrdb.aggregated_code where rules = 'paper';
@@ -286,6 +291,159 @@ select 'corrected', position, unit, factor, shift
     (array[21], array['mmol/l'], 18.0156, 0),
     (array[22], array['mmol/l'], 2.8013, 0),
     (array[23], array['umol/l'], 0.0113118, 0)) as convert (positions, units, factor, shift),
+       unnest(positions) as position, unnest(units) as unit;
+
+-- What a graded list says in words. Adults' reference intervals where a laboratory's own are not known: after the
+-- American Board of Internal Medicine's list (2024), both sexes together, glucose as at any time of day; vital signs as
+-- commonly taught. Steps are ours. A unit '' stands for none.
+insert into ehrdb.aggregated_concept
+select 'graded', position, section, concept, unit, low::real, high::real, normal_low::real, normal_high::real, 2, false,
+       step
+  from (values
+    (1, 'Vital signs', 'Body temperature', 'Cel', 25, 45, 36, 38, 1),
+    (2, 'Vital signs', 'Heart rate', '/min', 5, 300, 60, 100, 20),
+    (3, 'Vital signs', 'Respiratory rate', '/min', 1, 100, 12, 20, 6),
+    (4, 'Vital signs', 'Systolic blood pressure', 'mm[Hg]', 20, 300, 90, 140, 30),
+    (5, 'Vital signs', 'Diastolic blood pressure', 'mm[Hg]', 10, 200, 60, 90, 20),
+    (6, 'Vital signs', 'Mean blood pressure', 'mm[Hg]', 10, 250, 70, 100, 20),
+    (7, 'Vital signs', 'Oxygen saturation', '%', 1, 100, 95, null, 4),
+    (8, 'Vital signs', 'Glasgow coma score', '', 3, 15, 15, null, 3),
+    (9, 'Vital signs', 'Inhaled oxygen concentration', '%', 15, 100, null, 40, 20),
+    (10, 'Vital signs', 'Body mass index', 'kg/m2', 10, 100, 18.5, 24.9, 5),
+    (11, 'Blood count', 'Hemoglobin', 'g/dL', 1, 25, 12, 17, 2),
+    (12, 'Blood count', 'Hematocrit', '%', 5, 75, 36, 50, 6),
+    (13, 'Blood count', 'Erythrocytes', '10*6/uL', 0.5, 10, 4.2, 5.9, 0.8),
+    (14, 'Blood count', 'Leukocytes', '10*3/uL', 0, 500, 4, 11, 5),
+    (15, 'Blood count', 'Platelets', '10*3/uL', 0, 3000, 150, 400, 150),
+    (16, 'Chemistry', 'Sodium', 'mmol/L', 90, 200, 136, 145, 6),
+    (17, 'Chemistry', 'Potassium', 'mmol/L', 1, 12, 3.5, 5, 0.8),
+    (18, 'Chemistry', 'Chloride', 'mmol/L', 50, 170, 98, 106, 6),
+    (19, 'Chemistry', 'Bicarbonate', 'mmol/L', 2, 70, 22, 28, 5),
+    (20, 'Chemistry', 'Calcium', 'mg/dL', 2, 20, 8.6, 10.2, 1.2),
+    (21, 'Chemistry', 'Magnesium', 'mg/dL', 0.2, 15, 1.6, 2.6, 0.5),
+    (22, 'Chemistry', 'Phosphate', 'mg/dL', 0.2, 30, 2.5, 4.5, 1.2),
+    (23, 'Chemistry', 'Anion gap', 'mmol/L', -20, 60, 3, 11, 6),
+    (24, 'Chemistry', 'Glucose', 'mg/dL', 5, 2000, 70, 140, 50),
+    (25, 'Chemistry', 'Urea nitrogen', 'mg/dL', 1, 300, 8, 20, 12),
+    (26, 'Chemistry', 'Creatinine', 'mg/dL', 0.05, 40, 0.6, 1.2, 0.5),
+    (27, 'Chemistry', 'Glomerular filtration rate', 'mL/min/1.73 m2', 1, 250, 60, null, 20),
+    (28, 'Chemistry', 'Uric acid', 'mg/dL', 0.2, 40, 2.5, 8, 3),
+    (29, 'Chemistry', 'Albumin', 'g/dL', 0.5, 8, 3.5, 5.5, 0.8),
+    (30, 'Chemistry', 'Protein', 'g/dL', 1, 15, 5.5, 9, 1),
+    (31, 'Chemistry', 'Bilirubin', 'mg/dL', 0, 80, 0.3, 1.2, 1),
+    (32, 'Chemistry', 'Alanine aminotransferase', 'U/L', 1, 20000, 7, 40, 40),
+    (33, 'Chemistry', 'Aspartate aminotransferase', 'U/L', 1, 20000, 10, 40, 40),
+    (34, 'Chemistry', 'Alkaline phosphatase', 'U/L', 1, 5000, 30, 120, 80),
+    (35, 'Chemistry', 'Lactate dehydrogenase', 'U/L', 10, 20000, 80, 225, 150),
+    (36, 'Chemistry', 'Lactate', 'mmol/L', 0.1, 40, null, 2, 1.5),
+    (37, 'Chemistry', 'Troponin I', 'ng/mL', 0, 1000, null, 0.04, 0.2),
+    (38, 'Chemistry', 'Troponin T', 'ng/mL', 0, 100, null, 0.01, 0.1),
+    (39, 'Chemistry', 'Natriuretic peptide B', 'pg/mL', 0, 50000, null, 100, 200),
+    (40, 'Chemistry', 'C reactive protein', 'mg/L', 0, 1000, null, 8, 40),
+    (41, 'Chemistry', 'Cholesterol', 'mg/dL', 20, 1500, null, 200, 40),
+    (42, 'Chemistry', 'Cholesterol in LDL', 'mg/dL', 5, 1000, null, 130, 30),
+    (43, 'Chemistry', 'Cholesterol in HDL', 'mg/dL', 2, 200, 40, null, 10),
+    (44, 'Chemistry', 'Triglyceride', 'mg/dL', 10, 10000, null, 150, 100),
+    (45, 'Chemistry', 'Hemoglobin A1c', '%', 2, 25, 4, 5.7, 1),
+    (46, 'Chemistry', 'Thyrotropin', 'm[IU]/L', 0, 500, 0.5, 5, 4),
+    (47, 'Chemistry', 'INR', '', 0.5, 30, null, 1.2, 0.8),
+    (48, 'Blood gases', 'pH', '', 6.5, 8, 7.35, 7.45, 0.08),
+    (49, 'Blood gases', 'Carbon dioxide pressure', 'mm[Hg]', 5, 200, 35, 45, 8),
+    (50, 'Blood gases', 'Oxygen pressure', 'mm[Hg]', 10, 700, 75, 100, 25)) as concept
+    (position, section, concept, unit, low, high, normal_low, normal_high, step);
+insert into ehrdb.aggregated_code (rules, position, code)
+select 'graded', position, unnest(codes) from (values
+    (1, array['LOINC/8310-5', 'SNOMED/386725007']),
+    (2, array['LOINC/8867-4', 'SNOMED/364075005', 'SNOMED/78564009']),
+    (3, array['LOINC/9279-1', 'SNOMED/86290005']),
+    (4, array['LOINC/8480-6', 'LOINC/76215-3', 'LOINC/76534-7', 'SNOMED/271649006']),
+    (5, array['LOINC/8462-4', 'LOINC/76213-8', 'LOINC/76535-4', 'SNOMED/271650006']),
+    (6, array['LOINC/8478-0', 'LOINC/76214-6', 'LOINC/76536-2', 'SNOMED/6797001']),
+    (7, array['LOINC/LP21258-6', 'LOINC/2708-6', 'LOINC/59408-5', 'LOINC/20564-1', 'LOINC/51733-4']),
+    (8, array['LOINC/9269-2', 'LOINC/35088-4']),
+    (9, array['LOINC/3150-6', 'LOINC/3151-4', 'LOINC/19935-6', 'LOINC/19996-8']),
+    (10, array['LOINC/39156-5']),
+    (11, array['LOINC/718-7', 'SNOMED/271026005', 'SNOMED/441689006']),
+    (12, array['LOINC/4544-3', 'LOINC/20570-8', 'LOINC/48703-3', 'SNOMED/28317006']),
+    (13, array['LOINC/789-8', 'LOINC/26453-1']),
+    (14, array['LOINC/20584-9', 'LOINC/6690-2', 'LOINC/26464-8', 'LOINC/804-5']),
+    (15, array['LOINC/777-3', 'LOINC/26515-7', 'SNOMED/61928009']),
+    (16, array['LOINC/2951-2', 'LOINC/2947-0', 'SNOMED/25197003']),
+    (17, array['LOINC/2823-3', 'LOINC/6298-4', 'SNOMED/312468003', 'SNOMED/59573005']),
+    (18, array['LOINC/2075-0', 'LOINC/2069-3', 'SNOMED/104589004']),
+    (19, array['LOINC/2028-9', 'LOINC/1963-8', 'LOINC/1959-6', 'LOINC/1960-4', 'LOINC/20565-8']),
+    (20, array['LOINC/17861-6', 'SNOMED/271240001']),
+    (21, array['LOINC/2601-3', 'LOINC/19123-9']),
+    (22, array['LOINC/2777-1']),
+    (23, array['LOINC/33037-3', 'LOINC/41276-7', 'LOINC/1863-0', 'SNOMED/25469001']),
+    (24, array['LOINC/2345-7', 'LOINC/2339-0', 'LOINC/14749-6', 'LOINC/41653-7', 'SNOMED/166900001',
+               'SNOMED/33747003']),
+    (25, array['LOINC/3094-0', 'LOINC/6299-2', 'SNOMED/105011006']),
+    (26, array['LOINC/2160-0', 'LOINC/38483-4', 'SNOMED/113075003']),
+    (27, array['LOINC/33914-3', 'LOINC/48642-3', 'LOINC/48643-1', 'LOINC/62238-1', 'LOINC/98979-8', 'LOINC/69405-9']),
+    (28, array['LOINC/3084-1']),
+    (29, array['LOINC/1751-7', 'LOINC/61151-7']),
+    (30, array['LOINC/2885-2']),
+    (31, array['LOINC/1975-2', 'LOINC/42719-5']),
+    (32, array['LOINC/1742-6', 'LOINC/1743-4']),
+    (33, array['LOINC/1920-8']),
+    (34, array['LOINC/6768-6']),
+    (35, array['LOINC/2532-0', 'LOINC/14804-9']),
+    (36, array['LOINC/2524-7', 'LOINC/32693-4', 'LOINC/2518-9', 'LOINC/2519-7']),
+    (37, array['LOINC/10839-9', 'LOINC/42757-5']),
+    (38, array['LOINC/6598-7', 'LOINC/48425-3']),
+    (39, array['LOINC/30934-9', 'LOINC/42637-9']),
+    (40, array['LOINC/1988-5']),
+    (41, array['LOINC/2093-3', 'LOINC/14647-2']),
+    (42, array['LOINC/13457-7', 'LOINC/18262-6', 'LOINC/2089-1']),
+    (43, array['LOINC/2085-9', 'LOINC/14646-4']),
+    (44, array['LOINC/2571-8', 'LOINC/3043-7']),
+    (45, array['LOINC/4548-4', 'LOINC/17856-6']),
+    (46, array['LOINC/3016-3', 'LOINC/11580-8', 'LOINC/11579-0']),
+    (47, array['LOINC/6301-6', 'LOINC/34714-6']),
+    (48, array['LOINC/2744-1', 'LOINC/11558-4', 'LOINC/2746-6']),
+    (49, array['LOINC/2019-8', 'LOINC/11557-6', 'LOINC/2021-4']),
+    (50, array['LOINC/2703-7', 'LOINC/11556-8'])) as concept (position, codes);
+insert into ehrdb.aggregated_unit (rules, position, unit, factor, shift)
+select 'graded', position, unit, factor, shift
+  from (values
+    (array[1], array['cel', '°c', 'degc', 'c'], 1, 0),
+    (array[1], array['°f', '[degf]', 'degf', 'f'], 1 / 1.8, -32 / 1.8),
+    (array[2, 3], array['/min', 'bpm', '{beats}/min', 'beats/min', '{breaths}/min', 'breaths/min', 'per minute',
+                        'insp/min'], 1, 0),
+    (array[4, 5, 6, 49, 50], array['mmhg', 'mm[hg]', 'mm hg'], 1, 0),
+    (array[49, 50], array['kpa'], 7.50062, 0),
+    (array[7, 9, 12, 45], array['%'], 1, 0),
+    (array[7, 9], array['fraction'], 100, 0),
+    (array[8, 47, 48], array['', '1', '{score}', '{inr}', '{ph}', '[ph]', 'ph', 'points', 'score'], 1, 0),
+    (array[10], array['kg/m2', 'kg/m^2'], 1, 0),
+    (array[11, 29, 30], array['g/dl'], 1, 0),
+    (array[11, 29, 30], array['g/l'], 0.1, 0),
+    (array[13], array['10*6/ul', '10^6/ul', 'm/ul', '10*12/l', '10^12/l'], 1, 0),
+    (array[14, 15], array['10*3/ul', '10^3/ul', 'k/ul', '10*9/l', '10^9/l', 'cells/nl', '1000/ul'], 1, 0),
+    (array[14, 15], array['/ul', 'cells/ul'], 0.001, 0),
+    (array[16, 17, 18, 19, 23], array['mmol/l', 'meq/l'], 1, 0),
+    (array[20, 21, 22, 24, 25, 26, 28, 31, 41, 42, 43, 44], array['mg/dl'], 1, 0),
+    (array[20], array['mmol/l'], 4.0078, 0),
+    (array[21], array['mmol/l'], 2.4305, 0),
+    (array[22], array['mmol/l'], 3.0974, 0),
+    (array[24], array['mmol/l'], 18.0156, 0),
+    (array[25], array['mmol/l'], 2.8013, 0),
+    (array[26], array['umol/l'], 0.0113118, 0),
+    (array[27], array['ml/min/{1.73_m2}', 'ml/min/1.73.m2', 'ml/min/1.73 m2', 'ml/min/1.73m2', 'ml/min'], 1, 0),
+    (array[28], array['umol/l'], 0.01681, 0),
+    (array[31], array['umol/l'], 1 / 17.104, 0),
+    (array[32, 33, 34, 35], array['u/l', 'iu/l', '[iu]/l'], 1, 0),
+    (array[36], array['mmol/l', 'meq/l'], 1, 0),
+    (array[36], array['mg/dl'], 0.111, 0),
+    (array[37, 38], array['ng/ml', 'ug/l'], 1, 0),
+    (array[37, 38], array['ng/l', 'pg/ml'], 0.001, 0),
+    (array[39], array['pg/ml', 'ng/l'], 1, 0),
+    (array[40], array['mg/l'], 1, 0),
+    (array[40], array['mg/dl'], 10, 0),
+    (array[41, 42, 43], array['mmol/l'], 38.67, 0),
+    (array[44], array['mmol/l'], 88.57, 0),
+    (array[46], array['m[iu]/l', 'u[iu]/ml', 'miu/l', 'uiu/ml'], 1, 0)) as convert (positions, units, factor, shift),
        unnest(positions) as position, unnest(units) as unit;
 
 -- Kept, because it is the same for every event of a concept: what timelines call it and which category it has.

@@ -40,18 +40,11 @@ begin
                                    when g.category = 'medications' then 'RxNorm' when g.category = 'procedures' then 'CPT4'
                                    when g.category = 'labs' then 'LOINC' else '*' end
           left join ehrdb.visit_section rest on rest.rules = $3 and rest.vocabulary = '*'
-          left join lateral (select m.code, n.position, n.any_unit
-                       from ehrdb.aggregated_code m
+          left join lateral (select n.position, n.any_unit
+                       from ehrdb.measured_as m
                        join ehrdb.aggregated_concept n on n.rules = m.rules and n.position = m.position
-                      where m.rules = $3
-                        and m.code = any (array[c.code] || case when strpos(c.code, '//') > 0 then array(
-                            select parent.code from ehrdb.concept_parent cp
-                              join ehrdb.concept parent on parent.code_id = cp.parent_id
-                             where cp.child_id = c.code_id
-                            union all
-                            select w.code from ehrdb.aggregated_name w where w.name = lower(c.description)) end)
-                      order by m.position limit 1) a on true
-         where l.text is not null or a.code is not null
+                      where m.rules = $3 and m.code_id = k.code_id) a on true
+         where l.text is not null or a.position is not null
     ), record as (
         select p.place, e.ordinal as position,
                -- A visit without an id is one of its own.

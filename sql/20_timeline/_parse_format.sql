@@ -11,7 +11,7 @@ begin
     if format.name is not null then
         return;
     end if;
-    select f.* into format from ehrdb.format f where f.name = parts[1] and f.kind = 'list';
+    select f.* into format from ehrdb.format f where f.name = parts[1] and f.kind in ('list', 'graded');
     if format.name is null or not named <@ every then
         raise exception using errcode = 'EH002', message = pg_catalog.format('unknown format %L', wanted),
             hint = case when wanted ~ '^(markdown_)?(json|yaml|xml)$'

@@ -5,10 +5,10 @@ with category (category) as (
 select f.name, f.version, f.description from ehrdb.format f
 union all
 select f.name || '_no_' || c.category, f.version, f.description || ' Without ' || c.category || '.'
-  from ehrdb.format f cross join category c where f.kind = 'list'
+  from ehrdb.format f cross join category c where f.kind in ('list', 'graded')
 union all
 select f.name || '_only_' || c.category, f.version, f.description || ' Only ' || c.category || '.'
-  from ehrdb.format f cross join category c where f.kind = 'list';
+  from ehrdb.format f cross join category c where f.kind in ('list', 'graded');
 
 comment on view ehr.format is
 'Formats that ehr.timeline knows. Category endings combine: list_recent_no_labs_no_visits. version enters the

@@ -22,6 +22,10 @@ begin
              where f.kind = 'list'
             union all
             select made.place, coalesce(made.text, '')
+              from ehrdb.graded_timelines($1, moments, wanted.categories, f.rules, $4) made
+             where f.kind = 'graded'
+            union all
+            select made.place, coalesce(made.text, '')
               from ehrdb.markdown_timelines($1, moments, f.rules, f.has_slips, $4) made
              where f.kind = 'markdown') t;
 end

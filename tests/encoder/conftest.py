@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ehrdb.encoder.manifest import load_manifest
-from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
+from ehrdb.encoder.runtime import BatchingEncoder, open_batching
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def minilm_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def minilm(minilm_directory: Path) -> BatchingEncoder:
     """MiniLM, running."""
-    return open_encoder(minilm_directory, load_manifest(minilm_directory))
+    return open_batching(minilm_directory, load_manifest(minilm_directory))
 
 
 @pytest.fixture

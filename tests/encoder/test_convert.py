@@ -17,7 +17,7 @@ from ehrdb.encoder import convert as converter
 from ehrdb.encoder.convert import convert
 from ehrdb.encoder.manifest import GRAPH, MANIFEST, TOKENIZER, load_manifest
 from ehrdb.encoder.parity import made_up_texts
-from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
+from ehrdb.encoder.runtime import BatchingEncoder, open_batching
 from ehrdb.encoder.source import ModelSource
 from ehrdb.errors import DigestMismatch, EncoderError, QualityGateFailed
 
@@ -36,7 +36,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> BatchingEncoder:
     directory = tmp_path_factory.mktemp("encoders") / "converted"
     convert(directory)
     assert {path.name for path in directory.iterdir()} == {GRAPH, TOKENIZER, MANIFEST}
-    return open_encoder(directory, load_manifest(directory))
+    return open_batching(directory, load_manifest(directory))
 
 
 @pytest.mark.export

@@ -19,7 +19,7 @@ from ehrdb.encoder.export import export
 from ehrdb.encoder.manifest import GRAPH, load_manifest
 from ehrdb.encoder.pooling import Floats
 from ehrdb.encoder.prompts import prompt_for, split_prompt
-from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
+from ehrdb.encoder.runtime import BatchingEncoder, open_batching
 from ehrdb.encoder.sharing import groups
 from ehrdb.errors import EmptyText, ModelNotSupported
 from tests.encoder.models import tiny_gte_qwen2, tiny_llama, tiny_llm2vec, tiny_mistral, tiny_qwen3, without_end_token
@@ -42,7 +42,7 @@ class Exports:
         directory = self._folder / "_".join([make.__name__, "encoder", *map(str, options.values())])
         if not directory.exists():
             export(str(make(model)), directory, name="tiny", accept_quality_loss=True, **options)
-        return model, open_encoder(directory, load_manifest(directory))
+        return model, open_batching(directory, load_manifest(directory))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_an_end_token_that_only_the_settings_ask_for_is_appended(tmp_path: Path,
 
     export(str(model), tmp_path / "encoder", name="tiny")
 
-    encoder = open_encoder(tmp_path / "encoder", load_manifest(tmp_path / "encoder"))
+    encoder = open_batching(tmp_path / "encoder", load_manifest(tmp_path / "encoder"))
     _, with_template = exports(tiny_gte_qwen2)
     assert encoder._tokenizer(TEXTS) == with_template._tokenizer(TEXTS)
 

@@ -18,7 +18,7 @@ from ehrdb.encoder.machine import this_machine
 from ehrdb.encoder.manifest import GRAPH, MANIFEST, TOKENIZER, Chunking, Manifest, Parity, Precision, load_manifest
 from ehrdb.encoder.parity import require_quality
 from ehrdb.encoder.pooling import Floats
-from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
+from ehrdb.encoder.runtime import BatchingEncoder, open_batching
 from ehrdb.encoder.tuning import fastest
 from ehrdb.errors import (
     DigestMismatch,
@@ -84,7 +84,7 @@ def test_chunks_are_averaged_or_joined_as_in_the_paper(tmp_path: Path, chunking:
     manifest = export(str(model), tmp_path / "encoder", name="tiny", chunking=chunking)
     text = "".join(chr(97 + i % 26) for i in range(1200))  # a token each
 
-    vector = open_encoder(tmp_path / "encoder", manifest).encode([text]).vectors[0]
+    vector = open_batching(tmp_path / "encoder", manifest).encode([text]).vectors[0]
 
     chunks = mean_states(model, [text[start : start + 504] for start in range(0, 1200, 504)])
     joined = np.zeros((manifest.max_chunks, 32), np.float32)
@@ -98,10 +98,10 @@ def test_qwen3_embedding_can_be_cut_to_the_dimensions_of_its_card(tmp_path: Path
     whole = export(str(model), tmp_path / "whole", name="whole")
     cut = export(str(model), tmp_path / "cut", name="cut", dimension=32)
 
-    vectors = open_encoder(tmp_path / "whole", whole).encode(["Asthma"]).vectors[:, :32]
+    vectors = open_batching(tmp_path / "whole", whole).encode(["Asthma"]).vectors[:, :32]
 
     expected = vectors / np.linalg.norm(vectors)
-    np.testing.assert_allclose(open_encoder(tmp_path / "cut", cut).encode(["Asthma"]).vectors, expected, atol=1e-6)
+    np.testing.assert_allclose(open_batching(tmp_path / "cut", cut).encode(["Asthma"]).vectors, expected, atol=1e-6)
 
 
 def test_a_graph_of_many_weights_keeps_them_in_a_file_of_their_own(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ehrdb.encoder.manifest import GRAPH, MANIFEST, TOKENIZER, Manifest, load_manifest
-from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
+from ehrdb.encoder.runtime import BatchingEncoder, open_batching
 from ehrdb.errors import DigestMismatch, ModelIncomplete
 from ehrdb.testing import FakeEncoder
 
@@ -78,11 +78,11 @@ def test_a_truncated_graph_is_refused(minilm: BatchingEncoder, encoder_directory
     (encoder_directory / GRAPH).write_bytes(graph[: len(graph) // 2])
 
     with pytest.raises(ModelIncomplete, match="cannot be loaded"):
-        open_encoder(encoder_directory, minilm.manifest)
+        open_batching(encoder_directory, minilm.manifest)
 
 
 def test_a_broken_tokenizer_is_refused(minilm: BatchingEncoder, encoder_directory: Path) -> None:
     (encoder_directory / TOKENIZER).write_text("{}")
 
     with pytest.raises(ModelIncomplete, match="not a tokenizer"):
-        open_encoder(encoder_directory, minilm.manifest)
+        open_batching(encoder_directory, minilm.manifest)

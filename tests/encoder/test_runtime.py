@@ -11,7 +11,7 @@ import pytest
 from ehrdb.encoder.export import DEFAULT_MODEL, export
 from ehrdb.encoder.parity import made_up_texts
 from ehrdb.encoder.pooling import Floats, Integers
-from ehrdb.encoder.runtime import CPU, BatchingEncoder, _padded, _run_tokens, _runs, open_encoder
+from ehrdb.encoder.runtime import CPU, BatchingEncoder, _padded, _run_tokens, _runs, open_batching
 from ehrdb.errors import EmptyText, ItemError, NonFiniteVector, ProviderUnavailable
 
 LONG = "Hemoglobin (g/dL): 12.1\n" * 200
@@ -38,7 +38,7 @@ def test_a_text_has_the_same_vector_whatever_its_batch(minilm: BatchingEncoder) 
 @pytest.mark.slow
 def test_int8_of_minilm_is_the_same_to_the_last_bit_in_any_batch(tmp_path: Path) -> None:
     manifest = export(DEFAULT_MODEL, tmp_path / "encoder", name="minilm-int8", precision="int8")
-    encoder = open_encoder(tmp_path / "encoder", manifest)
+    encoder = open_batching(tmp_path / "encoder", manifest)
     texts = [*(text[:400] for text in made_up_texts(8)), "Asthma", "Anemia", "Migraine"]
 
     alone = np.concatenate([encoder.encode([text]).vectors for text in texts])
@@ -131,7 +131,7 @@ def test_a_provider_that_is_not_there_is_an_error_not_a_fallback(
     minilm: BatchingEncoder, minilm_directory: Path
 ) -> None:
     with pytest.raises(ProviderUnavailable, match="TensorrtExecutionProvider"):
-        open_encoder(minilm_directory, minilm.manifest, ["TensorrtExecutionProvider", "CPUExecutionProvider"])
+        open_batching(minilm_directory, minilm.manifest, ["TensorrtExecutionProvider", "CPUExecutionProvider"])
 
 
 def test_the_runtime_needs_no_torch() -> None:

@@ -12,7 +12,7 @@ import pytest
 from ehrdb.encoder import Encoded
 from ehrdb.encoder.machine import adds_exactly, same_kind, this_machine
 from ehrdb.encoder.manifest import Machine, Manifest, Precision, Tuning
-from ehrdb.encoder.runtime import BatchingEncoder, open_encoder
+from ehrdb.encoder.runtime import BatchingEncoder, open_batching
 from ehrdb.encoder.tuning import TIMED_CHARACTERS, TIMED_TEXTS, fastest, tokens_per_second
 from ehrdb.testing import FakeEncoder
 
@@ -94,7 +94,7 @@ def test_the_runtime_says_where_it_runs_on_another_kind_of_processor(
     elsewhere = Machine(processor="another", flags=(), cores=2)
 
     with caplog.at_level(logging.WARNING):
-        open_encoder(minilm_directory, _tuned(minilm.manifest, elsewhere))
+        open_batching(minilm_directory, _tuned(minilm.manifest, elsewhere))
 
     assert "another kind of processor" in caplog.text
     assert "ehrdb encoder tune minilm" in caplog.text
@@ -104,7 +104,7 @@ def test_the_runtime_is_silent_on_the_machine_it_was_tuned_on(
     minilm: BatchingEncoder, minilm_directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        open_encoder(minilm_directory, _tuned(minilm.manifest, this_machine()))
+        open_batching(minilm_directory, _tuned(minilm.manifest, this_machine()))
 
     assert not caplog.text
 

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from ehrdb.database import Connection
 
 CODES = ["SNOMED/3950001", "Race/5", "LOINC/8867-4", "LOINC/718-7", "RxNorm/1", "CPT4/2", "Visit/IP", "Visit/OP"]
-FORMATS = ["list_recent", "list_recent_time", "list_first", "list_first_time", "list_recent_no_labs", "markdown"]
+FORMATS = [
+    "list_recent",
+    "list_recent_time",
+    "list_first",
+    "list_first_time",
+    "list_recent_no_labs",
+    "list_graded",
+    "markdown",
+]
 START = datetime(2020, 1, 1)
 
 
