@@ -15,7 +15,7 @@ with prefix (prefix) as (
     -- What texts are made of.
     ('worker', 'select', 'event unit concept concept_text concept_category format visit_section excluded_vocabulary', null),
     ('worker', 'select', 'aggregated_concept aggregated_code aggregated_unit aggregated_name measured_as concept_parent clinical_concept', null),
-    ('worker', 'select', 'patient', 'patient_id birth_time'),
+    ('worker', 'select', 'patient', 'patient_id'),
     -- Which moments and questions count; never what a label says.
     ('worker', 'select', 'label', 'patient_id prediction_time'),
     ('worker', 'select', 'head', 'encoder_id prompt_id'),

@@ -42,11 +42,17 @@ begin
                                            and c.unit = coalesce(lower(u.unit), '')
          cross join lateral (select l.numeric_value::float8 * c.factor + c.shift) amount (value)
     ), age as (
+        -- Of the birth among the events, whatever the window.
         select p.place, 'Aged ' || a.decade || '0 to ' || a.decade || '9' as text
           from point p
-          join ehrdb.patient b on b.patient_id = p.patient_id
-         cross join lateral (select extract(year from age(p.as_of, b.birth_time))::integer / 10 as decade) a
-         where p.as_of >= b.birth_time and ($3 is null or 'demographics' = any ($3))
+         cross join lateral (
+            select min(e.time) as time
+              from ehrdb.event e
+              join ehrdb.concept c on c.code_id = e.code_id
+             where e.patient_id = p.patient_id and e.time <= p.as_of and isfinite(e.time)
+               and c.code in ('SNOMED/3950001', 'MEDS_BIRTH')) birth
+         cross join lateral (select extract(year from age(p.as_of, birth.time))::integer / 10 as decade) a
+         where birth.time is not null and ($3 is null or 'demographics' = any ($3))
     )
     select p.place, case when l.text is not null then concat_ws(E'\n', a.text, l.text) end
       from point p

@@ -85,12 +85,13 @@ def test_a_code_of_meds_is_graded_by_its_parent_or_by_its_name(connection: Conne
 
 
 def test_age_comes_first_by_its_decade_at_the_moment(connection: Connection) -> None:
-    write(connection, [Record(1, day(5), "SNOMED/1"), Record(1, day(20), "SNOMED/2")])
-    connection.execute("update ehrdb.patient set birth_time = '1960-01-10'")
-    assert lines(connection, day(9)) == ["Aged 50 to 59", "text of SNOMED/1"]
-    assert lines(connection, day(10)) == ["Aged 60 to 69", "text of SNOMED/1"]
-    assert lines(connection, day(1)) == [""]
+    write(connection, [Record(1, datetime(1960, 1, 10), "SNOMED/3950001"), Record(1, day(5), "SNOMED/1")])
+    assert lines(connection, day(9)) == ["Aged 50 to 59", "text of SNOMED/1", "text of SNOMED/3950001"]
+    assert lines(connection, day(10)) == ["Aged 60 to 69", "text of SNOMED/1", "text of SNOMED/3950001"]
+    assert lines(connection, datetime(1960, 1, 9)) == [""]
     assert lines(connection, day(9), "list_graded_no_demographics") == ["text of SNOMED/1"]
+    shown = connection.execute("select ehr.timeline(1, %s, 'list_graded', '7 days')", [day(10)]).fetchone()
+    assert shown == ("Aged 60 to 69\ntext of SNOMED/1",)
 
 
 def test_it_shows_the_events_of_list_recent_in_their_order(connection: Connection) -> None:
