@@ -3,8 +3,11 @@ language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 begin atomic
     select public.l2_normalize(public.avg(public.l2_normalize(s.embedding::public.vector)))
-      from ehrdb.patient_embedding s
-     where s.encoder_id = for_encoder_id and (cohort is null or s.patient_id = any (cohort));
+      from (select e.embedding from ehrdb.patient_embedding e where e.encoder_id = for_encoder_id and cohort is null
+            union all
+            select e.embedding
+              from ehrdb.patient_embedding e
+             where e.encoder_id = for_encoder_id and e.patient_id in (select c from unnest(cohort) c)) s;
 end;
 
 comment on function ehrdb.centroid(integer, bigint[]) is

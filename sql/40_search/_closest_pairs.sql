@@ -6,7 +6,8 @@ language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 begin atomic
     with vector_of as materialized (
-        select v.patient_id, v.embedding, t.traits
+        select v.patient_id, v.embedding, t.traits, v.patient_id in (select c from unnest(cases) c) as is_case,
+               v.patient_id in (select c from unnest(controls) c) as is_control
           from ehrdb.vectors_as_of(for_encoder_id, cases || controls, closest_pairs.as_of) v
           join ehrdb.matching_traits(cases || controls, closest_pairs.as_of, same_sex, age_band) t using (patient_id)
     )
@@ -15,11 +16,11 @@ begin atomic
      cross join lateral (
         select c.patient_id, c.embedding operator(public.<=>) a.embedding as distance
           from vector_of c
-         where c.patient_id = any (controls) and c.traits = a.traits
+         where c.is_control and c.traits = a.traits
            and (caliper is null or c.embedding operator(public.<=>) a.embedding <= caliper)
          order by 2, 1
          limit depth) b
-     where a.patient_id = any (cases);
+     where a.is_case;
 end;
 
 comment on function ehrdb.closest_pairs(integer, bigint[], bigint[], integer, float8, boolean, integer, timestamp) is

@@ -11,7 +11,7 @@ begin atomic
      cross join lateral (
         select max(e.time) as moment from ehrdb.event e
          where e.patient_id = p.patient_id and e.time <= matching_traits.as_of) seen
-     where p.patient_id = any (patient_ids);
+     where p.patient_id in (select c from unnest(patient_ids) c);
 end;
 
 comment on function ehrdb.matching_traits(bigint[], timestamp, boolean, integer) is

@@ -29,7 +29,7 @@ begin
         'select array_agg(hit.patient_id)
            from (select p.patient_id
                    from (select s.patient_id, s.embedding from ehrdb.patient_embedding s
-                          where s.encoder_id = %1$s and ($2 is null or s.patient_id = any ($2))
+                          where s.encoder_id = %1$s and ($2 is null or (s.patient_id in (select c from unnest($2) c)) is true)
                             and s.patient_id is distinct from $3
                           order by ' || proposal || ') p
                   order by p.embedding operator(public.<=>) $1, p.patient_id limit $4) hit',

@@ -6,9 +6,8 @@ set search_path = pg_catalog, pg_temp
 begin atomic
     with closest as (
         select v.patient_id, v.as_of, v.embedding operator(public.<=>) query as distance
-          from ehrdb.encoder n, ehrdb.newest_vector(for_encoder_id, n.prompt_id, nearest_past.as_of) v
+          from ehrdb.encoder n, ehrdb.newest_vector_of(cohort, for_encoder_id, n.prompt_id, nearest_past.as_of) v
          where n.encoder_id = for_encoder_id
-           and (cohort is null or v.patient_id = any (cohort))
            and v.patient_id is distinct from excluded
          order by distance, v.patient_id
          limit k

@@ -5,11 +5,12 @@ set search_path = pg_catalog, pg_temp
 begin atomic
     select s.patient_id, s.embedding
       from ehrdb.patient_embedding s
-     where s.encoder_id = for_encoder_id and s.patient_id = any (patient_ids) and vectors_as_of.as_of = 'infinity'
+     where s.encoder_id = for_encoder_id and s.patient_id in (select c from unnest(patient_ids) c)
+       and vectors_as_of.as_of = 'infinity'
     union all
     select v.patient_id, v.embedding
-      from ehrdb.encoder n, ehrdb.newest_vector(for_encoder_id, n.prompt_id, vectors_as_of.as_of) v
-     where n.encoder_id = for_encoder_id and v.patient_id = any (patient_ids) and vectors_as_of.as_of < 'infinity';
+      from ehrdb.encoder n, ehrdb.newest_vector_of(patient_ids, for_encoder_id, n.prompt_id, vectors_as_of.as_of) v
+     where n.encoder_id = for_encoder_id and patient_ids is not null and vectors_as_of.as_of < 'infinity';
 end;
 
 comment on function ehrdb.vectors_as_of(integer, bigint[], timestamp) is

@@ -11,7 +11,7 @@ as $$
         select s.*
           from chosen
           join ehrdb.patient_embedding s using (encoder_id)
-         where $2 is null or s.patient_id = any ($2)
+         where $2 is null or s.patient_id in (select c from unnest($2) c)
     ), close as (
         select m.patient_id, n.patient_id as other_id
           from member m

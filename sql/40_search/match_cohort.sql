@@ -6,6 +6,7 @@ create or replace function ehr.match_cohort(
 ) returns setof record
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 declare
     for_encoder_id constant integer := ehrdb.encoder_id(encoder);
@@ -25,7 +26,8 @@ begin
     missing := (select jsonb_object_agg(c, ratio) from unnest(cohort) c);
     reachable := array(
         select p.patient_id from ehrdb.patient p
-         where (candidates is null or p.patient_id = any (candidates)) and p.patient_id <> all (cohort));
+         where (candidates is null or p.patient_id in (select c from unnest(candidates) c))
+           and p.patient_id not in (select c from unnest(cohort) c));
     if as_of <> 'infinity' then
         perform ehrdb.require_snapshot(for_encoder_id, cohort || reachable, as_of, null);
     end if;

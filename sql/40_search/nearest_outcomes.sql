@@ -5,6 +5,7 @@ create or replace function ehr.nearest_outcomes(
 ) returns setof record
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 declare
     -- No count from 1 to 10 is shown, nor a share that would reveal it (CMS cell size policy). A courtesy: whoever asks
@@ -30,7 +31,7 @@ begin
     ), candidate as (
         select p.patient_id, p.patient_id in (select n.patient_id from near n) as is_near
           from ehrdb.patient p
-         where (cohort is null or p.patient_id = any (cohort)) and p.patient_id <> nearest_outcomes.patient_id
+         where (cohort is null or p.patient_id in (select c from unnest(cohort) c)) and p.patient_id <> nearest_outcomes.patient_id
            and exists (select from ehrdb.event e where e.patient_id = p.patient_id and e.time <= nearest_outcomes.as_of)
     ), followed_up as (
         select c.patient_id, c.is_near,

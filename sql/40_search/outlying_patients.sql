@@ -10,7 +10,7 @@ as $$
         select s.encoder_id, s.patient_id, 1 - (s.embedding operator(public.<=>) c.centroid) as similarity
           from chosen c
           join ehrdb.patient_embedding s using (encoder_id)
-         where $2 is null or s.patient_id = any ($2)
+         where $2 is null or s.patient_id in (select c from unnest($2) c)
          order by s.embedding operator(public.<=>) c.centroid desc, s.patient_id
          limit greatest($1, 0)  -- checked above; the planner looks first
     )

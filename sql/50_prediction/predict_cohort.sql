@@ -15,7 +15,7 @@ begin atomic
     select x.target, s.patient_id, x.probability, s.as_of, s.is_stale
       from (select p.patient_id, p.as_of, p.embedding::public.vector as vector, p.is_stale
               from ehrdb.served_embedding p
-             where p.encoder_id = ehrdb.encoder_id($4) and ($2 is null or p.patient_id = any ($2))
+             where p.encoder_id = ehrdb.encoder_id($4) and ($2 is null or p.patient_id in (select c from unnest($2) c))
                and (select bool_or(h.is_served) from head h)
             offset 0) s
      cross join lateral (
@@ -26,8 +26,7 @@ begin atomic
     select x.target, s.patient_id, x.probability, s.as_of, g.is_stale
       from (select h.prompt_id, v.patient_id, v.as_of, v.embedding::public.vector as vector
               from (select distinct h.prompt_id from head h where not h.is_served) h,
-                   ehrdb.newest_vector(ehrdb.encoder_id($4), h.prompt_id, $3) v
-             where $2 is null or v.patient_id = any ($2)
+                   ehrdb.newest_vector_of($2, ehrdb.encoder_id($4), h.prompt_id, $3) v
             offset 0) s
      cross join lateral ehrdb.record_goes_on(s.patient_id, s.as_of, $3) g
      cross join lateral (
