@@ -279,7 +279,7 @@ with recursive affected (code_id) as (
     select p.child_id from affected a join ehrdb.concept_parent p on p.parent_id = a.code_id
 ), marked as (
     insert into ehrdb.changed_patient (patient_id)
-    select distinct e.patient_id from ehrdb.event e join affected using (code_id)
+    select distinct e.patient_id from ehrdb.event e join affected using (code_id) where e.valid_to = 'infinity'
     returning patient_id
 )
 select (select count(distinct code_id) from pg_temp.concept_changed), (select count(*) from marked);

@@ -19,7 +19,7 @@ begin
                    lag(c.time, 1, 'infinity') over (partition by c.patient_id, c.code_id
                                                     order by c.time desc, c.ordinal) as valid_to
               from ehrdb.event c
-             where c.patient_id in (select t.patient_id from touched t)) computed
+             where (c.patient_id, c.code_id) in (select t.patient_id, t.code_id from touched t)) computed
      where e.patient_id = computed.patient_id and e.ordinal = computed.ordinal
        and e.valid_to is distinct from computed.valid_to;
     return null;

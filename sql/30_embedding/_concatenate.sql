@@ -16,6 +16,7 @@ begin
        and b.patient_id = a.patient_id and b.as_of = a.as_of
        and (b.prompt_id = a.prompt_id or bare.prompt_id in (a.prompt_id, b.prompt_id))
      where n.encoder_id = for_encoder_id;
+    analyze pg_temp.joint;
 
     insert into ehrdb.embedding (encoder_id, content_sha256, token_count, is_truncated, embedding)
     select distinct on (j.content_sha256)
@@ -34,7 +35,8 @@ begin
 
     delete from ehrdb.embedding_point p
      where p.encoder_id = for_encoder_id
-       and (p.prompt_id, p.patient_id, p.as_of) not in (select j.prompt_id, j.patient_id, j.as_of from pg_temp.joint j);
+       and not exists (select from pg_temp.joint j
+                        where (j.prompt_id, j.patient_id, j.as_of) = (p.prompt_id, p.patient_id, p.as_of));
     insert into ehrdb.embedding_point as p
            (encoder_id, prompt_id, patient_id, as_of, is_current, content_sha256)
     select for_encoder_id, j.prompt_id, j.patient_id, j.as_of, false, j.content_sha256 from pg_temp.joint j

@@ -9,7 +9,8 @@ declare
     is_inline constant boolean := dimension <= 3900;
 begin
     foreach parent in array array['embedding', 'patient_embedding'] loop
-        execute format('create table ehrdb.%I partition of ehrdb.%I for values in (%s)',
+        -- Made beside its parent and attached when ready: no search waits, not even while it is filled.
+        execute format('create table ehrdb.%I (like ehrdb.%I including all, check (encoder_id = %s))',
                        parent || '_' || new_encoder_id, parent, new_encoder_id);
         -- Its parent decides who sees what; asked directly, it shows nothing.
         execute format('alter table ehrdb.%I enable row level security', parent || '_' || new_encoder_id);
@@ -17,6 +18,8 @@ begin
                        parent || '_' || new_encoder_id, dimension);
         execute format('alter table ehrdb.%I alter column embedding set storage %s',
                        parent || '_' || new_encoder_id, case when is_inline then 'plain' else 'external' end);
+        execute format('alter table ehrdb.%I attach partition ehrdb.%I for values in (%s)',
+                       parent, parent || '_' || new_encoder_id, new_encoder_id);
     end loop;
 end
 $$;

@@ -9,11 +9,13 @@ begin
       from ehrdb.embedding_point p
      where p.encoder_id = for_encoder_id
      order by p.prompt_id, p.patient_id, p.as_of desc;
+    analyze pg_temp.newest;
 
     -- Two statements: a unique index allows no moment with two current points.
     update ehrdb.embedding_point p set is_current = false
      where p.encoder_id = for_encoder_id and p.is_current
-       and (p.prompt_id, p.patient_id, p.as_of) not in (select n.prompt_id, n.patient_id, n.as_of from pg_temp.newest n);
+       and not exists (select from pg_temp.newest n
+                        where (n.prompt_id, n.patient_id, n.as_of) = (p.prompt_id, p.patient_id, p.as_of));
     update ehrdb.embedding_point p set is_current = true
       from pg_temp.newest n
      where p.encoder_id = for_encoder_id and not p.is_current

@@ -10,9 +10,11 @@ begin atomic
                    when e.text_value ~ '^\s*[+-]?(\d+(_\d+)*\.?|(\d+(_\d+)*)?\.\d+(_\d+)*)([eE][+-]?\d+(_\d+)*)?\s*$'
                    then replace(e.text_value, '_', '')::float8 end) as number,
                lower(u.unit) as unit
-          from ehrdb.event e
-          left join ehrdb.unit u using (unit_id)
-         where e.code_id in (select ehrdb.expanded_codes(array(select jsonb_array_elements_text(rule -> 'codes'))))
+          from ehrdb.event latest  -- who has such a code; then all of theirs
+          join ehrdb.event e on e.patient_id = latest.patient_id and e.code_id = latest.code_id
+          left join ehrdb.unit u on u.unit_id = e.unit_id
+         where latest.code_id in (select ehrdb.expanded_codes(array(select jsonb_array_elements_text(rule -> 'codes'))))
+           and latest.valid_to = 'infinity'
            and (e.numeric_value is not null or e.text_value is not null)
            and date_trunc('minute', e.time) <> (
                select date_trunc('minute', f.time) from ehrdb.event f

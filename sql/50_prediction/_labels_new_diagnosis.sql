@@ -5,8 +5,10 @@ set search_path = pg_catalog, pg_temp
 begin atomic
     with outcome as materialized (
         select e.patient_id, e.time
-          from ehrdb.event e
-         where e.code_id in (select ehrdb.expanded_codes(array(select jsonb_array_elements_text(rule -> 'codes'))))
+          from ehrdb.event latest  -- who has such a code; then all of theirs
+          join ehrdb.event e on e.patient_id = latest.patient_id and e.code_id = latest.code_id
+         where latest.code_id in (select ehrdb.expanded_codes(array(select jsonb_array_elements_text(rule -> 'codes'))))
+           and latest.valid_to = 'infinity'
     ), moment as (
         select distinct a.patient_id, a.discharge_day_end as t from ehrdb.admission a
     )

@@ -16,9 +16,11 @@ begin atomic
      where selector ->> 'event' = 'death' and p.death_time is not null
     union all
     select e.patient_id, e.time
-      from ehrdb.event e
-      left join ehrdb.unit u using (unit_id)
-     where e.code_id = any (array(select ehrdb.selected_codes(selector)))
+      from ehrdb.event latest  -- who has such a code; then all of theirs
+      join ehrdb.event e on e.patient_id = latest.patient_id and e.code_id = latest.code_id
+      left join ehrdb.unit u on u.unit_id = e.unit_id
+     where latest.code_id = any (array(select ehrdb.selected_codes(selector)))
+       and latest.valid_to = 'infinity'
        and isfinite(e.time)
        -- Thresholds are compared as what values are kept in: 3.9 is not above 3.9.
        and (selector #> '{value,above}' is null or e.numeric_value > (selector #>> '{value,above}')::real)
