@@ -22,8 +22,9 @@ insert into ehrdb.event (patient_id, time, ordinal, code_id)
 select patient_id, '2021-01-01', 1000000 + %(round)s, %(round)s from ehrdb.patient where patient_id %% 100 = 0;
 
 -- name: drop_vectors
--- no vectors any more
-truncate ehrdb.embedding, ehrdb.patient_embedding, ehrdb.embedding_point, ehrdb.embedding_job;
+-- no vectors any more, and nobody has been looked at
+truncate ehrdb.embedding, ehrdb.patient_embedding, ehrdb.embedding_point, ehrdb.embedding_job, ehrdb.plan_progress;
+delete from ehrdb.figure where encoder_id is not null;
 
 -- name: texts
 -- what a full refresh embeds

@@ -100,6 +100,29 @@ def show_status(database: Database) -> None:
         read_status(connection, "rows")
 
 
+def test_an_event_more_touches_its_code_alone(database: Database) -> None:
+    """In the longest of all records, which alone is in the table."""
+    with database.transaction() as connection:
+        write(connection, [Record(1, day(1), f"SNOMED/{n}") for n in range(100)])
+        connection.execute(
+            "insert into ehrdb.event (patient_id, ordinal, time, code_id)"
+            " select 1, 100 + n, timestamp '2020-02-01' + n * interval '1 hour', c.code_id"
+            "   from generate_series(1, 20000) n join ehrdb.concept c on c.code = 'SNOMED/' || n % 100"
+        )
+    with database.session() as session:
+        session.execute("vacuum analyze ehrdb.event")
+    assert rows_read(database, lambda: add_one(database))["event"] < 5000
+
+
+def add_one(database: Database) -> None:
+    """An event of the code that the patient has once."""
+    with database.transaction() as connection:
+        connection.execute(
+            "insert into ehrdb.event (patient_id, ordinal, time, code_id)"
+            " select 1, 100000, '2025-01-01', c.code_id from ehrdb.concept c where c.code = 'SNOMED/2'"
+        )
+
+
 @pytest.mark.parametrize(
     "work", [refreshed, show_status, lambda database: Queue(database, encoder_of(database), "x").outlook()]
 )
