@@ -80,10 +80,10 @@ class Evaluation:
         return report.render(report.Report(title, self.targets, models, tests, self.question.patients, provenance))
 
     def as_json(self) -> Any:
-        """The evaluated model's runs; with others, {results, paired_tests}. What does not exist is null."""
-        results = [_plain(run) for run in self.own]
+        """The evaluated model's runs; with others, {results, others, paired_tests}. What does not exist is null."""
+        (_, results), *others = ((name, [_plain(run) for run in runs]) for name, runs in self.runs.items())
         paired = [{"against": name, **asdict(test)} for name, test in self.tests]
-        return {"results": results, "paired_tests": paired} if len(self.runs) > 1 else results
+        return {"results": results, "others": dict(others), "paired_tests": paired} if others else results
 
     def warnings(self) -> Iterator[str]:
         """Which tasks have too few patients for their figures to mean much."""

@@ -108,8 +108,9 @@ def test_patients_add_a_baseline_and_the_report_their_subgroups(folder: Path, tm
         schema_overrides={"race": pl.String},
     ).write_parquet(patients)
     options = ("--k", "-1", "--patients", str(patients), "--report", str(report), "--json")
-    tests = json.loads(run(folder, *options).stdout)["paired_tests"]
-    assert {test["against"] for test in tests} == {"demographics only"}
+    answer = json.loads(run(folder, *options).stdout)
+    assert {test["against"] for test in answer["paired_tests"]} == set(answer["others"]) == {"demographics only"}
+    assert [run["task"] for run in answer["others"]["demographics only"]] == [run["task"] for run in answer["results"]]
     page = report.read_text()
     assert "AUROC by subgroup" in page
     assert "sha256" in page
