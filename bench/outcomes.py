@@ -2,10 +2,10 @@
 
     python bench/outcomes.py FOLDER --set physionet-2012-meds --task in_hospital_death
 
-FOLDER holds MEDS data sets, each with labels/TASK.parquet. Everything is what a user would type: an embedded database in
-a temporary folder, `ehrdb load`, `ehrdb encoder export`, `ehrdb evaluate`. The heads are chosen on the tuning split; the
-held-out split is looked at once, by the last command. Prints AUROC for each number of examples per class, the seconds
-of each command, and the ratio to counts with LightGBM in the same run.
+FOLDER holds MEDS data sets, each with labels/TASK.parquet. Everything is what a user would type: an embedded database
+in a temporary folder, `ehrdb load`, `ehrdb encoder export`, `ehrdb evaluate`. The heads are chosen on the tuning split;
+the held-out split is looked at once, by the last command. Prints AUROC for each number of examples per class, the
+seconds of each command, and the ratio to counts with LightGBM in the same run.
 """
 
 from __future__ import annotations
