@@ -23,7 +23,7 @@ TIMELINE_LINES = 18
 
 
 def demo() -> None:
-    """The whole story on 316 synthetic patients: load, encode, refresh, search, predict. Under three minutes.
+    """The whole story on 316 synthetic patients: load, encode, refresh, search, predict. A minute or two.
 
     Run again at once, it finds that nothing changed and shows the same answers.
     """
@@ -33,7 +33,7 @@ def demo() -> None:
         with _step("Schema and 316 synthetic patients (Synthea, OMOP tables)"):
             loaded = story.prepare(database)
         out.print(f"  {loaded.new} new, {loaded.changed} changed, {loaded.unchanged} unchanged patients")
-        with _step("Encoder: all-MiniLM-L6-v2 as optimized ONNX, compared with the original's vectors"):
+        with _step("Encoder: all-MiniLM-L6-v2 as optimized ONNX, line by line, compared with the original's vectors"):
             encoder = story.ensure_encoder(database, configured)
         with _step("Refresh: every patient's timeline into pgvector"), progress_bar("embedding") as report:
             refreshed = story.embed(database, configured, encoder, report.update)
@@ -64,7 +64,7 @@ def _show(database: Database) -> None:
     text = Text(visible("\n".join(lines[:TIMELINE_LINES])))
     if len(lines) > TIMELINE_LINES:
         text.append(f"\n... {len(lines) - TIMELINE_LINES} more lines", "dim")
-    out.print(Panel(text, title=f"select ehr.timeline({patient_id})", title_align="left", expand=False))
+    out.print(Panel(text, title=f"select ehr.timeline({patient_id}, format => '{story.FORMAT}')", title_align="left", expand=False))
     for statement in story.statements(patient_id, nearest[0]):
         out.print(f"\n{statement.title}", style="bold")
         out.print(Syntax(statement.sql, "sql", theme="ansi_dark", background_color="default"))

@@ -1,6 +1,6 @@
 -- name: timeline
--- a patient's current record as text
-select ehr.timeline(%(patient_id)s);
+-- a patient's current record as the demo's encoder reads it
+select ehr.timeline(%(patient_id)s, format => 'list_graded');
 
 -- name: most_like
 -- the patient most like one

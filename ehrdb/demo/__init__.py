@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SOURCE = "demo"
 TASK = "guo_los"
+FORMAT = "list_graded"
 _queries = Queries("ehrdb.demo")
 
 
@@ -49,7 +50,7 @@ def prepare(database: Database) -> LoadResult:
 
 
 def ensure_encoder(database: Database, settings: Settings) -> registry.RegisteredEncoder:
-    """The demo's encoder: the serving one, or all-MiniLM-L6-v2, made now."""
+    """The demo's encoder: the serving one, or all-MiniLM-L6-v2 on lines of the graded list, made now."""
     with database.transaction() as connection:
         known = registry.list_encoders(connection)
     if known:
@@ -57,9 +58,9 @@ def ensure_encoder(database: Database, settings: Settings) -> registry.Registere
     # Imported where needed: onnx and scikit-learn take seconds that other commands need not wait for.
     from ehrdb.encoder.convert import convert
 
-    manifest = convert(encoder_directory(settings, DEFAULT_MODEL))
+    manifest = convert(encoder_directory(settings, DEFAULT_MODEL), chunking="lines")
     with database.transaction() as connection:
-        return registry.register(connection, manifest)
+        return registry.register(connection, manifest, FORMAT)
 
 
 def embed(
