@@ -64,7 +64,8 @@ def _show(database: Database) -> None:
     text = Text(visible("\n".join(lines[:TIMELINE_LINES])))
     if len(lines) > TIMELINE_LINES:
         text.append(f"\n... {len(lines) - TIMELINE_LINES} more lines", "dim")
-    out.print(Panel(text, title=f"select ehr.timeline({patient_id}, format => '{story.FORMAT}')", title_align="left", expand=False))
+    title = f"select ehr.timeline({patient_id}, format => '{story.FORMAT}')"
+    out.print(Panel(text, title=title, title_align="left", expand=False))
     for statement in story.statements(patient_id, nearest[0]):
         out.print(f"\n{statement.title}", style="bold")
         out.print(Syntax(statement.sql, "sql", theme="ansi_dark", background_color="default"))
