@@ -71,8 +71,7 @@ def connect(
     with ExitStack() as opened, translated():
         database = opened.enter_context(open_database(settings))
         if role is not None:
-            database = Database(database.url, role)
-            opened.callback(database.engine.dispose)
+            database = database.acting_as(role)
         with database.transaction() as connection:
             require_current(connection)
         return Client(database, settings, library, opened.pop_all())

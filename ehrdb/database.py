@@ -63,6 +63,12 @@ class Database:
         """The SQLAlchemy engine: a pool of connections, all made by libpq itself from the URL as it stands."""
         return create_engine("postgresql+psycopg://", pool_pre_ping=True, creator=self._connect)
 
+    def acting_as(self, role: str) -> Database:
+        """The same database, and the same pool, asked with the rights of a role."""
+        other = Database(self.url, role)
+        other.__dict__["engine"] = self.engine  # where the cached property keeps it
+        return other
+
     @contextmanager
     def begin(self) -> Iterator[SqlalchemyConnection]:
         """A SQLAlchemy connection inside one transaction: committed at the end, rolled back on an error."""

@@ -17,6 +17,8 @@ EXTRAS = {
     "matplotlib": "report",
     "pyarrow": "meds",
     "prometheus_client": "metrics",
+    "starlette": "page",
+    "uvicorn": "page",
     "onnx": "minilm",
     "safetensors": "minilm",
     "torch": "export",

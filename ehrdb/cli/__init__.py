@@ -40,6 +40,10 @@ COMMANDS = {
     "search": ("search:search", "Show the patients whose records are most like a description in words."),
     "match": ("match:match", "Match each case with its most similar patients."),
     "map": ("map:map_", "Draw the patients in two dimensions, alike ones close together."),
+    "serve": (
+        "serve:serve",
+        "Serve the page: records as of any day, who is alike, what is probable.",
+    ),
     "predict": ("predict:predict", "Show how probable a task's outcome is for a patient, or keep everybody's."),
 }
 

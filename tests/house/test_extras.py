@@ -40,6 +40,8 @@ NEEDS_AN_EXTRA = {
     "ehrdb.events.parquet_table": "polars",
     "ehrdb.frames": "polars",
     "ehrdb.parquet": "polars",
+    "ehrdb.page.app": "jinja2",
+    "ehrdb.page.doors": "starlette",
     "ehrdb.prediction.files": "polars",
     "ehrdb.prediction.heads": "sklearn",
     "ehrdb.prediction.label_files": "polars",

@@ -23,6 +23,7 @@ FLOORS = (
     {"prediction"},
     {"evaluation"},
     {"client"},
+    {"page"},
     {"worker", "doctor", "testing", "demo"},
     {"cli"},
     {"__main__"},

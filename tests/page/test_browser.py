@@ -1,0 +1,121 @@
+"""The page in a real browser: the journeys, at both widths, by keyboard, and what a machine finds of accessibility.
+
+Needs Debian's chromium and Playwright's Python package; axe-core's file is named by EHRDB_TEST_AXE (npm's axe-core,
+axe.min.js).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvicorn
+
+from ehrdb.config import Settings
+from ehrdb.database import Database
+from ehrdb.page.app import make_app
+from ehrdb.page.doors import KeyDoor
+from tests.page.conftest import ALICE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright's Python package")
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt-get install chromium)"),
+    pytest.mark.slow,
+]
+PATHS = ("/", "/find", "/patients/1", "/patients/1?as_of=2020-01-22", "/patients/1/and/2", "/patients/404")
+
+
+@pytest.fixture
+def address(hospital: Database) -> Iterator[tuple[str, str]]:
+    """A running page, and the key to it."""
+    door = KeyDoor(ALICE)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        app = make_app(hospital, Settings(), door, hosts=["127.0.0.1"])
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", door.key
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+def signed_in(browser: Browser, address: tuple[str, str], width: int, **how: Any) -> Page:
+    """A window of that width, signed in with the keyboard alone."""
+    page = browser.new_context(viewport={"width": width, "height": 900}, **how).new_page()
+    page.goto(address[0] + "/")
+    page.get_by_label("Key").focus()
+    page.keyboard.type(address[1])
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Home").wait_for()
+    return page
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_no_page_is_wider_than_the_window_and_axe_finds_nothing_serious(
+    browser: Browser, address: tuple[str, str], width: int
+) -> None:
+    axe = os.environ.get("EHRDB_TEST_AXE")
+    page = signed_in(browser, address, width, bypass_csp=True)
+    for path in PATHS:
+        page.goto(address[0] + path)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        if axe:
+            page.evaluate(Path(axe).read_text(encoding="utf-8"))
+            found = page.evaluate("axe.run().then(r => r.violations.map(v => [v.id, v.impact]))")
+            assert [what for what in found if what[1] in ("serious", "critical")] == [], path
+
+
+def test_what_a_record_holds_is_never_run(browser: Browser, address: tuple[str, str]) -> None:
+    page = signed_in(browser, address, 1400)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: pytest.fail("a record opened a dialog"))
+    page.goto(address[0] + "/patients/1")
+    assert "Patient 1" in page.title()
+    assert all(url.startswith(address[0]) for url in asked)
+    assert page.evaluate("document.scripts.length") == 0
+
+
+def test_from_an_id_to_the_record_then_back_in_time_and_to_a_neighbour(
+    browser: Browser, address: tuple[str, str]
+) -> None:
+    page = signed_in(browser, address, 1400)
+    page.get_by_role("link", name="Find", exact=True).click()
+    page.get_by_label("A patient's id").fill("1")
+    page.get_by_role("button", name="Open").click()
+    page.get_by_role("heading", name="Patient 1").wait_for()
+    page.get_by_label("As of").fill("2020-01-22")
+    page.get_by_role("button", name="Go back").click()
+    page.get_by_role("status").wait_for()
+    assert "2020-01-23" not in page.content()
+    page.get_by_role("link", name="Today").click()
+    page.get_by_role("link", name="Compare with patient").first.click()
+    page.get_by_role("heading", name="Both have").wait_for()
+
+
+def test_the_first_stop_of_the_keyboard_skips_to_the_content(browser: Browser, address: tuple[str, str]) -> None:
+    page = signed_in(browser, address, 400)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"

@@ -1,0 +1,243 @@
+"""The page without a browser: who may see what, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from starlette.testclient import TestClient
+
+from ehrdb.config import Settings
+from ehrdb.database import Database
+from ehrdb.errors import NotAllowed
+from ehrdb.page.app import make_app
+from ehrdb.page.doors import Door, HeaderDoor, KeyDoor, PasswordDoor
+from ehrdb.page.limit import Limit
+from ehrdb.page.sparkline import HEIGHT, MARGIN, WIDTH, sparkline
+from tests.conftest import run
+from tests.page.conftest import ALICE, BOB
+
+
+def client(database: Database, door: Door, limit: Limit | None = None, attempts: Limit | None = None) -> TestClient:
+    app = make_app(database, Settings(), door, hosts=["testserver"], limit=limit, attempts=attempts)
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def as_user(database: Database, role: str) -> TestClient:
+    """A browser for which the proxy names this role."""
+    found = client(database, HeaderDoor("X-User"))
+    found.headers["X-User"] = role
+    return found
+
+
+@pytest.fixture
+def alice(hospital: Database) -> TestClient:
+    return as_user(hospital, ALICE)
+
+
+@pytest.fixture
+def scram(server_url: str) -> Iterator[None]:
+    """The server asks these two for their passwords."""
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        row = connection.execute("show hba_file").fetchone()
+    assert row is not None
+    file = Path(row[0])
+    if not file.is_file():
+        pytest.skip("needs a server on this machine")
+    before = file.read_text()
+    file.write_text(f"local all {ALICE},{BOB} scram-sha-256\n{before}")
+    run(server_url, "select pg_reload_conf()")
+    yield
+    file.write_text(before)
+    run(server_url, "select pg_reload_conf()")
+
+
+def token(page: str) -> str:
+    found = re.search(r'name="token" value="([^"]+)"', page)
+    assert found
+    return found[1]
+
+
+def post(browser: TestClient, path: str, **fields: str) -> str:
+    """Send a form with its page's token; the page that comes back."""
+    answer = browser.post(path, data={"token": token(browser.get(path).text), **fields})
+    return str(answer.text)
+
+
+def test_each_user_sees_their_own_site_and_the_others_are_unknown(hospital: Database) -> None:
+    alice, bob = as_user(hospital, ALICE), as_user(hospital, BOB)
+    assert (alice.get("/patients/1").status_code, alice.get("/patients/11").status_code) == (200, 404)
+    assert (bob.get("/patients/1").status_code, bob.get("/patients/11").status_code) == (404, 200)
+    neighbours = {int(found) for found in re.findall(r"/patients/(\d+)", bob.get("/patients/11").text)}
+    assert neighbours <= set(range(11, 21))
+    assert len(neighbours) > 3
+
+
+def test_every_patient_seen_is_in_the_audit_with_who_saw_them(hospital: Database, alice: TestClient) -> None:
+    alice.get("/patients/3")
+    alice.get("/patients/11")
+    alice.get("/patients/3/and/4")
+    with hospital.transaction() as connection:
+        noted = connection.execute("select what, patients from ehr.audit order by at").fetchall()
+    assert (f"page as {ALICE}", [3]) in noted
+    assert (f"page as {ALICE}", [11]) in noted
+    assert (f"explain as {ALICE}", [3, 4]) in noted
+
+
+def test_going_back_shows_nothing_later(alice: TestClient) -> None:
+    today, then = alice.get("/patients/1").text, alice.get("/patients/1?as_of=2020-01-22").text
+    assert "3 values from 2020-01-21 to 2020-01-23" in today
+    assert "2 values from 2020-01-21 to 2020-01-22" in then
+    assert "SITE/note" in today
+    assert "SITE/note" not in then
+    assert not re.search("2020-01-2[34]", then)
+
+
+def test_what_a_record_holds_is_text(alice: TestClient) -> None:
+    page = alice.get("/patients/1").text
+    assert "&lt;script&gt;" in page
+    assert "<script" not in page
+    assert "<img" not in page
+    assert len(page) < 100_000
+
+
+def test_no_script_is_allowed_and_no_other_host(alice: TestClient) -> None:
+    policy = alice.get("/").headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src" not in policy
+    assert alice.get("/static/page.css").headers["X-Content-Type-Options"] == "nosniff"
+    pages = [alice.get(path).text for path in ("/", "/find", "/patients/1", "/patients/1/and/2")]
+    assert not any(re.search(r'(?:src|href|action)="(?:https?:|//)', page) for page in pages)
+    assert all("Not a medical device" in page for page in pages)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/patients/404", 404, "there is no patient 404"),
+        ("/patients/1?as_of=yesterday", 400, "that is no moment"),
+        ("/patients/1?before=x", 400, "not a place in the record"),
+        ("/patients/99999999999999999999", 404, "there is no such patient"),
+        ("/nowhere", 404, "there is no such page"),
+        ("/patients/1/and/404", 404, "404"),
+    ],
+)
+def test_an_error_has_its_status_and_its_words(alice: TestClient, path: str, status: int, words: str) -> None:
+    answer = alice.get(path)
+    assert answer.status_code == status
+    assert words in answer.text
+
+
+def test_a_worker_that_is_down_is_said(alice: TestClient) -> None:
+    sent = {"token": token(alice.get("/find").text), "kind": "words", "asked": "heart failure"}
+    answer = alice.post("/find", data=sent)
+    assert answer.status_code == 503
+    assert "ehrdb worker" in answer.text
+
+
+def test_concepts_are_found_by_their_words_and_lead_to_patients(alice: TestClient) -> None:
+    assert "SNOMED/10" in post(alice, "/find", kind="concept", asked="TEXT snomed/10")
+    assert 'href="/patients/1"' in post(alice, "/find", kind="code", asked="SNOMED/10")
+    assert "No concept holds" in post(alice, "/find", kind="concept", asked="%")
+
+
+def test_a_form_from_elsewhere_is_refused(alice: TestClient) -> None:
+    assert alice.post("/find", data={"kind": "id", "asked": "1"}).status_code == 403
+    assert alice.post("/find", data={"kind": "id", "asked": "1", "token": "x"}).status_code == 403
+
+
+def test_a_form_that_is_too_long_is_refused(alice: TestClient) -> None:
+    sent = {"token": token(alice.get("/find").text), "kind": "words", "asked": "x" * 50_000}
+    assert alice.post("/find", data=sent).status_code == 400
+
+
+def test_whom_the_proxy_does_not_name_sees_nothing(hospital: Database) -> None:
+    nobody = client(hospital, HeaderDoor("X-User"))
+    assert nobody.get("/patients/1").status_code == 403
+    assert nobody.get("/patients/1", headers={"X-User": "nobody_of_this_name"}).status_code == 403
+    twice = [("X-User", ALICE), ("X-User", BOB)]
+    assert nobody.get("/patients/1", headers=twice).status_code == 403
+
+
+def test_another_host_name_is_refused(alice: TestClient) -> None:
+    assert alice.get("/", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_a_key_lets_in_and_nothing_else_does(hospital: Database) -> None:
+    door = KeyDoor(ALICE)
+    browser = client(hospital, door)
+    assert browser.get("/patients/1").url.path == "/sign-in"
+    assert "that is not the key" in post(browser, "/sign-in", secret="guess")
+    assert "Home" in post(browser, "/sign-in", secret=door.key)
+    assert browser.get("/patients/1").status_code == 200
+    browser.post("/sign-out", data={"token": token(browser.get("/").text)})
+    assert browser.get("/patients/1").url.path == "/sign-in"
+
+
+def test_a_made_up_session_is_nobody_s(hospital: Database) -> None:
+    browser = client(hospital, KeyDoor(ALICE), attempts=Limit(3, 60))
+    browser.cookies.set("ehrdb", "eyJyb2xlIjogImFsaWNlIn0=.aaaa.bbbb")
+    assert browser.get("/patients/1").url.path == "/sign-in"
+
+
+def test_guessing_is_limited(hospital: Database) -> None:
+    browser = client(hospital, KeyDoor(ALICE), attempts=Limit(2, 60))
+    form = token(browser.get("/sign-in").text)
+    sent = {"token": form, "secret": "guess"}
+    assert [browser.post("/sign-in", data=sent).status_code for _ in range(3)] == [403, 403, 429]
+
+
+def test_asking_is_limited_for_each_role(hospital: Database) -> None:
+    browser = client(hospital, HeaderDoor("X-User"), limit=Limit(2, 60))
+    asked = [browser.get("/find", headers={"X-User": role}).status_code for role in (ALICE, ALICE, ALICE, BOB)]
+    assert asked == [200, 200, 429, 200]
+
+
+def test_a_limit_ends() -> None:
+    now = [0.0]
+    limit = Limit(2, 60, clock=lambda: now[0])
+    assert [limit.allows("a"), limit.allows("a"), limit.allows("a")] == [True, True, False]
+    now[0] = 61
+    assert limit.allows("a")
+
+
+def test_the_database_decides_who_has_the_right_password(hospital: Database, server_url: str, scram: None) -> None:
+    run(server_url, f"alter role {ALICE} password 'right'")
+    browser = client(hospital, PasswordDoor(hospital))
+    for name, secret in ((ALICE, "wrong"), (ALICE, ""), ("nobody_of_this_name", "right"), ("", "right")):
+        assert "Sign in" in post(browser, "/sign-in", name=name, secret=secret)
+        assert browser.get("/patients/1").url.path == "/sign-in"
+    assert "Home" in post(browser, "/sign-in", name=ALICE, secret="right")
+    assert browser.get("/patients/1").status_code == 200
+    assert browser.get("/patients/11").status_code == 404
+
+
+def test_a_server_that_asks_for_no_password_proves_nothing(hospital: Database) -> None:
+    if str(conninfo_to_dict(hospital.url).get("host")).startswith("/"):
+        with pytest.raises(NotAllowed, match="without a password"):
+            PasswordDoor(hospital).admit(ALICE, "anything")
+
+
+def test_a_fault_of_the_program_does_not_say_what_the_record_holds(
+    alice: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a clinical secret")
+
+    monkeypatch.setattr("ehrdb.page.views.home", fail)
+    answer = alice.get("/")
+    assert (answer.status_code, "ValueError" in answer.text, "secret" in answer.text) == (500, True, False)
+
+
+def test_a_sparkline_is_in_proportion_to_time_and_fits() -> None:
+    line = sparkline([datetime(2020, 1, n) for n in (1, 2, 5)], [1.0, 3.0, 2.0])
+    bottom, top, right = HEIGHT - MARGIN, MARGIN, WIDTH - MARGIN
+    assert line.points.split()[0] == f"{MARGIN:.1f},{bottom:.1f}"
+    assert line.points.split()[1] == f"{MARGIN + (right - MARGIN) / 4:.1f},{top:.1f}"
+    assert line.last == (right, (bottom + top) / 2)
+    assert sparkline([datetime(2020, 1, 1)] * 2, [1.0, 1.0]).last == (WIDTH / 2, HEIGHT / 2)
