@@ -40,7 +40,7 @@ def section(ask: Callable[[], Any]) -> Section:
 def home(db: Client) -> dict[str, Any]:
     """What is loaded, how fresh it is, what is wrong."""
     found = db.status()
-    return {"status": found, "heads": _rows(db, "heads"), "members": _rows(db, "members")}
+    return {"status": found, "heads": _rows(db, _queries.heads), "members": _rows(db, _queries.members)}
 
 
 def patient(
@@ -48,21 +48,21 @@ def patient(
 ) -> dict[str, Any]:
     """One patient as of a moment. Raises NotFound for who is unknown or hidden."""
     values: dict[str, Any] = {"patient_id": patient_id, "as_of": as_of or "infinity"}
-    who = _rows(db, "patient", values)
+    who = _rows(db, _queries.patient, values)
     db.note("page", [patient_id])
     if not who:
         raise NotFound(f"there is no patient {patient_id}, or none that you may see", hint="Look under Find.")
     limits = {"category": category, "before": before, "limit": EVENTS_A_PAGE + 1}
-    events = _rows(db, "events", values | limits)
+    events = _rows(db, _queries.events, values | limits)
     return {
         "patient": who[0],
         "as_of": as_of,
         "category": category,
         "before": before,
         "older": events[EVENTS_A_PAGE - 1]["ordinal"] if len(events) > EVENTS_A_PAGE else None,
-        "categories": _rows(db, "categories", values),
+        "categories": _rows(db, _queries.categories, values),
         "visits": _by_visit(db, events[:EVENTS_A_PAGE], values),
-        "measurements": [_drawn(row) for row in _rows(db, "measurements", values)],
+        "measurements": [_drawn(row) for row in _rows(db, _queries.measurements, values)],
         "neighbours": section(lambda: _neighbours(db, patient_id, values)),
         "risks": section(lambda: _risks(db, patient_id, as_of)),
         "text": section(lambda: _text(db, patient_id, as_of)),
@@ -79,19 +79,19 @@ def compare(db: Client, patient_a: int, patient_b: int, as_of: datetime | None) 
 
 def concepts(db: Client, words: str) -> Rows:
     """Concepts that hold all of the words."""
-    return _rows(db, "concepts", {"words": words.strip()})
+    return _rows(db, _queries.concepts, {"words": words.strip()})
 
 
 def bearers(db: Client, code: str) -> list[int]:
     """Patients whose record holds the code; the first hundred."""
     db.note("page: patients with a code")
-    return [row["patient_id"] for row in _rows(db, "bearers", {"code": code})]
+    return [row["patient_id"] for row in _rows(db, _queries.bearers, {"code": code})]
 
 
 def _by_visit(db: Client, events: Rows, values: dict[str, Any]) -> list[dict[str, Any]]:
     """Consecutive events of one visit, or of no visit on one day, under what they belong to."""
     ids = sorted({event["visit_id"] for event in events if event["visit_id"]})
-    visits = {row["visit_id"]: row for row in _rows(db, "visits", values | {"visits": ids})}
+    visits = {row["visit_id"]: row for row in _rows(db, _queries.visits, values | {"visits": ids})}
 
     def belongs(event: dict[str, Any]) -> tuple[Any, Any]:
         known = event["visit_id"] in visits
@@ -110,12 +110,12 @@ def _drawn(row: dict[str, Any]) -> dict[str, Any]:
 def _neighbours(db: Client, patient_id: int, values: dict[str, Any]) -> Rows:
     rows: Rows = db.nearest(patient_id, 6, as_of=values["as_of"] if values["as_of"] != "infinity" else None)
     ids = [row["patient_id"] for row in rows]
-    reasons = {row["patient_id"]: row["shared"] for row in _rows(db, "reasons", values | {"neighbours": ids})}
+    reasons = {row["patient_id"]: row["shared"] for row in _rows(db, _queries.reasons, values | {"neighbours": ids})}
     return [{**row, "shared": reasons[row["patient_id"]]} for row in rows]
 
 
 def _risks(db: Client, patient_id: int, as_of: datetime | None) -> Rows:
-    heads = {row["task"]: row for row in _rows(db, "heads")}
+    heads = {row["task"]: row for row in _rows(db, _queries.heads)}
     if not heads:
         raise NotFound("nothing has been learned yet", hint="A data engineer runs: ehrdb train guo_los")
     rows: Rows = db.predict(list(heads), [patient_id], as_of)
@@ -141,7 +141,7 @@ def _text(db: Client, patient_id: int, as_of: datetime | None) -> dict[str, Any]
     return {"text": found.text[:TEXT_CHARACTERS], "is_cut": is_cut}
 
 
-def _rows(db: Client, name: str, values: dict[str, Any] | None = None) -> Rows:
+def _rows(db: Client, query: bytes, values: dict[str, Any] | None = None) -> Rows:
     with translated(), db.database.transaction() as connection:
-        found: Rows = tables.fetch(connection, "rows", getattr(_queries, name), values)
+        found: Rows = tables.fetch(connection, "rows", query, values)
     return found
