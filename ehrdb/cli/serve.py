@@ -39,7 +39,7 @@ def serve(
     """
     if role and user_header:
         raise ConfigError("--role and --user-header exclude each other", hint="One way in.")
-    if role and not ip_address(host).is_loopback:
+    if role and not _is_this_machine(host):
         raise ConfigError("--role is for this machine alone", hint="Leave out --host, or let people sign in.")
     import uvicorn
 
@@ -58,3 +58,10 @@ def serve(
         err.print(f"http://{host}:{port}/  (Ctrl-C ends it)")
         app = make_app(database, settings(), door, hosts=names, is_https=bool(name))
         uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

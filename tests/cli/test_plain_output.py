@@ -118,6 +118,7 @@ WAYS = {
     "search": ["text --encoder"],
     "match": ["", "x --candidates"],
     "map": ["out.html --task", "out.html --code", "--encoder"],
+    "serve": ["--role", "--role x --host"],
     "predict": [" 1", "t 1 --encoder"],
 }
 ALONE = {"demo", "upgrade", "status", "doctor", "psql", "worker", "repair"}
