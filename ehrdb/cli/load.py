@@ -1,14 +1,18 @@
-"""`ehrdb load omop | meds | ehrshot | labels`."""
+"""`ehrdb load omop | meds | ehrshot | labels`; `ehrdb check` takes the same sources and options."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import Parameter
+from inspect import signature as signature_of
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
-from rich.table import Table
 
-from ehrdb.cli.common import Json, current_database, err, out, print_json
+from ehrdb.check import Load
+from ehrdb.cli.check_report import load_sections, show_sections
+from ehrdb.cli.common import Json, current_database, err, print_json
 from ehrdb.cli.label import show_labels
 from ehrdb.errors import ConfigError
 from ehrdb.events import (
@@ -21,8 +25,10 @@ from ehrdb.events import (
     load_omop,
     load_omop_schema,
 )
+from ehrdb.events.merge import load
 
 app = typer.Typer(no_args_is_help=True, help="Load records from OMOP, MEDS or EHRSHOT; again and again.")
+SOURCES: list[Callable[..., Load]] = []
 Directory = Annotated[Path, typer.Argument(help="Folder with the files")]
 Source = Annotated[str | None, typer.Option(help="Name of the source; a load replaces only its own patients.")]
 KeepMissing = Annotated[bool, typer.Option(help="Keep patients that the source no longer has.")]
@@ -37,7 +43,34 @@ Unquoted = Annotated[
 ]
 
 
-@app.command()
+def source_command(read: Callable[..., Load]) -> Callable[..., Load]:
+    """Add `ehrdb load NAME`, with the options of what reads the source."""
+
+    def command(*, json: bool, **options: Any) -> None:
+        chosen = read(**options)
+        with current_database() as database:
+            show(chosen(database, load), json)
+
+    command.__doc__ = read.__doc__
+    app.command(read.__name__)(with_options(command, read, json=Json))
+    SOURCES.append(read)
+    return read
+
+
+def with_options(command: Callable[..., None], read: Callable[..., Load], **further: Any) -> Callable[..., None]:
+    """The command as typer sees it: what `read` takes, and further options, which are off."""
+    signature = signature_of(read, eval_str=True)
+    options = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None if name != "json" else False, annotation=kind)
+        for name, kind in further.items()
+    ]
+    taken = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in signature.parameters.values()]
+    command.__signature__ = signature.replace(parameters=[*taken, *options])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in [*taken, *options]}
+    return command
+
+
+@source_command
 def omop(
     directory: Annotated[Path | None, typer.Argument(help="Folder with CDM tables as CSV or parquet")] = None,
     schema: Annotated[str | None, typer.Option(help="Or: a CDM schema of the same database.")] = None,
@@ -67,8 +100,7 @@ def omop(
     time_zone: Annotated[
         str | None, typer.Option(help="Clock of the patients, where times have a time zone (America/New_York).")
     ] = None,
-    json: Json = False,
-) -> None:
+) -> Load:
     """Load OMOP CDM 5.3-5.5 tables.
 
     Example: `ehrdb load omop exports/` or `ehrdb load omop --schema cdm --vocab-schema vocab`
@@ -90,13 +122,11 @@ def omop(
         unquoted=tuple(unquoted or ()),
         time_zone=time_zone,
     )
-    with current_database() as database:
-        if schema:
-            result = load_omop_schema(database, schema, vocab_schema, options, source=source or "omop")
-        else:
-            assert directory is not None
-            result = load_omop(database, directory, options, source=source or "omop")
-    show(result, json)
+    name = source or "omop"
+    if schema:
+        return lambda database, run: load_omop_schema(database, schema, vocab_schema, options, source=name, run=run)
+    assert directory is not None
+    return lambda database, run: load_omop(database, directory, options, source=name, run=run)
 
 
 def _concept_order(text: str) -> tuple[ConceptField, ...]:
@@ -107,7 +137,7 @@ def _concept_order(text: str) -> tuple[ConceptField, ...]:
     return chosen
 
 
-@app.command()
+@source_command
 def ehrshot(
     directory: Directory,
     source: Source = "ehrshot",
@@ -116,8 +146,7 @@ def ehrshot(
     allow_return: AllowReturn = False,
     quoted: Quoted = None,
     unquoted: Unquoted = None,
-    json: Json = False,
-) -> None:
+) -> Load:
     """Load an EHRSHOT folder: ehrshot.csv (or data/*.csv) with its vocabulary, and splits where it has them.
 
     Labels as published: `ehrdb load labels EHRSHOT_ASSETS/benchmark`, afterwards.
@@ -127,9 +156,7 @@ def ehrshot(
     options = EhrshotOptions(
         keep_missing, tuple(allow_missing or ()), allow_return, tuple(quoted or ()), tuple(unquoted or ())
     )
-    with current_database() as database:
-        result = load_ehrshot(database, directory, options, source=source or "ehrshot")
-    show(result, json)
+    return lambda database, run: load_ehrshot(database, directory, options, source=source or "ehrshot", run=run)
 
 
 @app.command()
@@ -152,7 +179,7 @@ def labels(
         show_labels(load_labels(database, path, task), json)
 
 
-@app.command()
+@source_command
 def meds(
     directory: Directory,
     visit_column: Annotated[
@@ -170,8 +197,7 @@ def meds(
     keep_missing: KeepMissing = False,
     allow_missing: AllowMissing = None,
     allow_return: AllowReturn = False,
-    json: Json = False,
-) -> None:
+) -> Load:
     """Load a MEDS data set: data/**/*.parquet with its metadata.
 
     Example: `ehrdb load meds mimic-iv-demo-meds/ --visit-column hadm_id`
@@ -191,9 +217,7 @@ def meds(
         allow_missing=tuple(allow_missing or ()),
         allow_return=allow_return,
     )
-    with current_database() as database:
-        result = load_meds(database, directory, options, source=source or "meds")
-    show(result, json)
+    return lambda database, run: load_meds(database, directory, options, source=source or "meds", run=run)
 
 
 def show(result: LoadResult, json: bool) -> None:
@@ -201,12 +225,7 @@ def show(result: LoadResult, json: bool) -> None:
     if json:
         print_json(result)
         return
-    table = Table("table", "read", "loaded", "unmapped", "rejected", "remarks", show_edge=False)
-    for report in result.tables:
-        reasons = ", ".join(f"{reason}: {count}" for reason, count in report.reasons.items())
-        counts = (report.rows_read, report.rows_loaded, report.rows_unmapped, report.rows_rejected)
-        table.add_row(report.source_table, *(f"{count:,}" for count in counts), reasons)
-    out.print(table)
+    show_sections(load_sections(result))
     counts_text = f"{result.new} new, {result.changed} changed, {result.unchanged} unchanged, {result.removed} removed"
     err.print(counts_text if result.anything_changed else f"nothing changed ({result.unchanged} patients)")
     if result.concepts or result.affected:

@@ -12,7 +12,16 @@ from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
 from ehrdb.events.files import FileRules, copy_table, name_files
 from ehrdb.events.folder import Part, SourceFolder, digest_files
-from ehrdb.events.merge import LoadOptions, LoadResult, TableReport, check_problems, found_table, load, report_unread
+from ehrdb.events.merge import (
+    LoadOptions,
+    LoadResult,
+    Run,
+    TableReport,
+    check_problems,
+    found_table,
+    load,
+    report_unread,
+)
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events", "ehrshot.sql")
@@ -32,7 +41,12 @@ class EhrshotOptions(LoadOptions):
 
 
 def load_ehrshot(
-    database: Database, directory: Path, options: EhrshotOptions | None = None, *, source: str = "ehrshot"
+    database: Database,
+    directory: Path,
+    options: EhrshotOptions | None = None,
+    *,
+    source: str = "ehrshot",
+    run: Run = load,
 ) -> LoadResult:
     """Load `ehrshot.csv` (or `data/*.csv`) with the vocabulary, custom texts, splits and reports beside it.
 
@@ -40,7 +54,7 @@ def load_ehrshot(
     float32, as in FEMR. Raises InputError naming file, row and column; nothing is written then.
     """
     chosen = options or EhrshotOptions()
-    return load(
+    return run(
         database,
         source,
         lambda connection: _stage(connection, directory, chosen),

@@ -17,7 +17,7 @@ from ehrdb import __version__
 from ehrdb.database import Connection, Database
 from ehrdb.errors import ConfigError, InputError
 from ehrdb.events.folder import digest_files
-from ehrdb.events.merge import NOT_READ, LoadOptions, LoadResult, TableReport, found_table, load, number_events
+from ehrdb.events.merge import NOT_READ, LoadOptions, LoadResult, Run, TableReport, found_table, load, number_events
 from ehrdb.extras import missing_extra
 from ehrdb.parquet import is_time
 from ehrdb.private import make_private
@@ -69,11 +69,7 @@ class MedsOptions(LoadOptions):
 
 
 def load_meds(
-    database: Database,
-    directory: Path,
-    options: MedsOptions | None = None,
-    *,
-    source: str = "meds",
+    database: Database, directory: Path, options: MedsOptions | None = None, *, source: str = "meds", run: Run = load
 ) -> LoadResult:
     """Load `data/**/*.parquet` with `metadata/codes.parquet` and `subject_splits.parquet` where present.
 
@@ -81,7 +77,7 @@ def load_meds(
     naming the file and column; nothing is written then.
     """
     chosen = options or MedsOptions()
-    return load(
+    return run(
         database,
         source,
         lambda connection: _stage(connection, directory, chosen),

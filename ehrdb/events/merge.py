@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ehrdb.database import Connection, Database, require_whole
 from ehrdb.errors import DatabaseError, InputError
@@ -15,6 +16,8 @@ from ehrdb.queries import Queries
 _queries = Queries("ehrdb.events")
 ALL_EVENTS = "all events"
 NOT_READ = "not read"
+SECTIONS = ("times", "visits", "values", "units", "codes")
+"""What is counted of all events, beside the tables that they come from."""
 
 
 @dataclass
@@ -44,12 +47,24 @@ class LoadOptions:
     allow_return: bool = False
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A figure of the report that is another than at the last load; 0 where there was none."""
+
+    source_table: str
+    figure: str
+    before: int
+    now: int
+
+
 @dataclass
 class LoadResult:
     """Patients new, changed, unchanged and removed, and what became of each table's rows.
 
     `concepts`: codes whose description or relations changed; `affected`: patients who have such codes, or other
     radiology findings, though their own events did not change. `left_out`: purged patients who did not return.
+    `figures`: what the events are, by sections of which the first figure is the whole. `differences`: from the
+    report of the source's last load.
     """
 
     source: str
@@ -61,6 +76,8 @@ class LoadResult:
     affected: int = 0
     left_out: int = 0
     tables: list[TableReport] = field(default_factory=list)
+    figures: list[TableReport] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
 
     @property
     def anything_changed(self) -> bool:
@@ -75,6 +92,21 @@ class LoadResult:
 
 Stage = Callable[[Connection], Iterable[TableReport]]
 """Fills the staging tables and numbers the events; returns a report per source table."""
+
+
+class Run(Protocol):
+    """What becomes of a staged source: `load` merges it, a `rehearsal` undoes that."""
+
+    def __call__(
+        self,
+        database: Database,
+        source: str,
+        stage: Stage,
+        options: LoadOptions,
+        *,
+        digest: Callable[[], bytes] | None = None,
+    ) -> LoadResult:
+        """Run it; arguments as of `load`."""
 
 
 def load(
@@ -94,18 +126,48 @@ def load(
         _require_alone(connection, source)
         require_whole(connection)
         key = {"source": source, "digest": _whole_digest(connection, digest() if digest else None)}
-        result = _same_again(connection, key)
-        if result is None:
-            connection.execute(_queries.roomy)
-            connection.execute(_queries.staging)
-            connection.execute(_queries.this_load, key)
-            tables = list(stage(connection))
-            _refuse_gone_tables(connection, source, options)
-            result = _merge(connection, LoadResult(source, tables=tables), options)
-            connection.execute(_queries.remember, key)
+        result = _same_again(connection, key) or _load_anew(connection, key, stage, options)
         _report(connection, result)
     if result.patients_changed:
         _vacuum(database)
+    return result
+
+
+def rehearsal(look: Callable[[Connection], None]) -> Run:
+    """A load that is undone: all that a load reads, refuses and writes, then a look at it, and nothing remains."""
+
+    def run(
+        database: Database,
+        source: str,
+        stage: Stage,
+        options: LoadOptions,
+        *,
+        digest: Callable[[], bytes] | None = None,
+    ) -> LoadResult:
+        with database.transaction() as connection, connection.transaction(force_rollback=True):
+            require_whole(connection)
+            connection.execute(_queries.know_source, {"source": source})
+            _require_alone(connection, source)
+            result = _load_anew(connection, {"source": source, "digest": None}, stage, options)
+            look(connection)
+        if result.patients_changed:
+            _vacuum(database)  # what was undone still takes room
+        return result
+
+    return run
+
+
+def _load_anew(connection: Connection, key: Mapping[str, object], stage: Stage, options: LoadOptions) -> LoadResult:
+    source = str(key["source"])
+    before = _last_result(connection, source)
+    connection.execute(_queries.roomy)
+    connection.execute(_queries.staging)
+    connection.execute(_queries.this_load, key)
+    tables = list(stage(connection))
+    _refuse_gone_tables(connection, source, options)
+    result = _merge(connection, LoadResult(source, tables=tables), options)
+    connection.execute(_queries.remember, key)
+    result.differences = _differences(before, result)
     return result
 
 
@@ -170,8 +232,46 @@ def _same_again(connection: Connection, key: Mapping[str, object]) -> LoadResult
     row = connection.execute(_queries.same_again, key).fetchone()
     if row is None:
         return None
-    tables = [TableReport(*report) for report in connection.execute(_queries.last_reports, key)]
-    return LoadResult(str(key["source"]), unchanged=row[0], tables=tables)
+    result = _last_result(connection, str(key["source"]))
+    result.unchanged = row[0]
+    return result
+
+
+def _last_result(connection: Connection, source: str) -> LoadResult:
+    """The stored report of the source's last load."""
+    reports = [TableReport(*row) for row in connection.execute(_queries.last_reports, {"source": source})]
+    figures = [report for report in reports if report.source_table in SECTIONS]
+    return LoadResult(source, tables=[report for report in reports if report not in figures], figures=figures)
+
+
+def _figures(connection: Connection) -> list[TableReport]:
+    sections: dict[str, TableReport] = {}
+    for section, figure, count in connection.execute(_queries.figures):
+        report = sections.setdefault(section, TableReport(section, rows_read=count, rows_loaded=count))
+        report.reasons[figure] = count
+    return list(sections.values())
+
+
+def _differences(before: LoadResult, now: LoadResult) -> list[Difference]:
+    """Figures that are others than before; none where there was no load before."""
+    if not before.tables:
+        return []
+    old, new = _counts(before), _counts(now)
+    return [
+        Difference(*name, old.get(name, 0), new.get(name, 0))
+        for name in dict.fromkeys([*new, *old])
+        if old.get(name, 0) != new.get(name, 0)
+    ]
+
+
+def _counts(result: LoadResult) -> dict[tuple[str, str], int]:
+    counts: dict[tuple[str, str], int] = {}
+    for report in [*result.tables, *result.figures]:
+        if report.source_table not in SECTIONS:
+            for word in ("read", "loaded", "unmapped", "rejected"):
+                counts[report.source_table, word] = getattr(report, f"rows_{word}")
+        counts |= {(report.source_table, figure): count for figure, count in report.reasons.items()}
+    return counts
 
 
 def _add_remarks(connection: Connection, tables: list[TableReport]) -> None:
@@ -194,6 +294,7 @@ def _merge(connection: Connection, result: LoadResult, options: LoadOptions) -> 
     source = {"source": result.source}
     result.left_out = _leave_purged_out(connection, options)
     connection.execute("analyze pg_temp.event_numbered")
+    connection.execute(_queries.code_figures)
     _add_remarks(connection, result.tables)
     connection.execute(_queries.compare, source)
     _refuse_nothing(connection, result.source)
@@ -212,6 +313,7 @@ def _merge(connection: Connection, result: LoadResult, options: LoadOptions) -> 
     result.tables += [
         TableReport(f"format rules: {rules}", *counts) for rules, *counts in connection.execute(_queries.placed)
     ]
+    result.figures = _figures(connection)
     if result.patients_changed:
         connection.execute(_queries.drop_indexes)
         connection.execute(_queries.insert_events)
@@ -267,7 +369,7 @@ def _refuse_foreign_patients(connection: Connection, source: str) -> None:
 
 def _report(connection: Connection, result: LoadResult) -> None:
     row = connection.execute(_queries.next_load).fetchone()
-    for table in result.tables:
+    for table in [*result.tables, *result.figures]:
         values = {**vars(table), "reasons": json.dumps(table.reasons), "source": result.source}
         connection.execute(_queries.report, {**values, "load_id": row[0] if row else 1})
 

@@ -19,6 +19,7 @@ from ehrdb.events.folder import SourceFolder, digest_files
 from ehrdb.events.merge import (
     LoadOptions,
     LoadResult,
+    Run,
     TableReport,
     check_problems,
     found_table,
@@ -155,7 +156,7 @@ OPTIONAL_TABLES = (*(table.name for table in CLINICAL_TABLES), "death", *VOCABUL
 
 
 def load_omop(
-    database: Database, directory: Path, options: OmopOptions | None = None, *, source: str = "omop"
+    database: Database, directory: Path, options: OmopOptions | None = None, *, source: str = "omop", run: Run = load
 ) -> LoadResult:
     """Load a folder of CDM files: person and concept are required, other tables may be absent.
 
@@ -164,7 +165,7 @@ def load_omop(
     Nothing is written then.
     """
     chosen = options or OmopOptions()
-    return load(
+    return run(
         database,
         source,
         lambda connection: _stage_directory(connection, directory, chosen),
@@ -180,6 +181,7 @@ def load_omop_schema(
     options: OmopOptions | None = None,
     *,
     source: str = "omop",
+    run: Run = load,
 ) -> LoadResult:
     """Load a live CDM schema of the same database, by set-based SQL that only reads it.
 
@@ -193,7 +195,7 @@ def load_omop_schema(
         yield from _stage(connection, {name: [place] for name, place in tables.items()}, chosen)
         _drop_views(connection, tables)
 
-    return load(database, source, stage, chosen)
+    return run(database, source, stage, chosen)
 
 
 def _stage_directory(connection: Connection, directory: Path, options: OmopOptions) -> Iterator[TableReport]:

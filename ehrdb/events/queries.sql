@@ -121,6 +121,18 @@ select s.patient_id, s.time, s.end_time,
        s.code, s.unit, s.numeric_value, s.text_value, s.visit_id, s.visit_class, s.source_table, s.extra
   from pg_temp.event_staging s;
 
+-- name: code_figures
+-- one look at all events, for everything that is counted by code, unit and kind of visit
+create temp table code_figure on commit drop as
+select n.code, n.unit, n.visit_class, count(*) as events, count(n.numeric_value) as numbers,
+       count(n.text_value) as texts, count(n.visit_id) as in_a_visit,
+       count(*) filter (where n.text_value ~ '^\s*[<>]?=?\s*[-+]?[0-9]') as texts_with_numbers,
+       count(*) filter (where n.visit_class is not null and n.end_time is null) as without_end,
+       count(*) filter (where n.visit_class is not null and n.end_time < n.time) as inverted,
+       count(*) filter (where n.time < '1900-01-01' and isfinite(n.time)) as before_1900,
+       min(n.time) filter (where isfinite(n.time)) as first, max(n.time) filter (where isfinite(n.time)) as last
+  from pg_temp.event_numbered n group by n.code, n.unit, n.visit_class;
+
 -- name: oddities
 -- events that may be as they are but deserve a look
 select count(*), count(*) filter (where n.time < s.birth_time and isfinite(n.time)) as before_birth,
@@ -193,7 +205,8 @@ select i.code, i.vocabulary, i.concept_id, i.description, i.standard_concept, i.
  where not exists (select from ehrdb.concept c where c.code = i.code)
 on conflict do nothing;
 create temp table code_used on commit drop as
-select code, count(*) as events from pg_temp.event_numbered group by code;
+select code, sum(events)::bigint as events from pg_temp.code_figure group by code;
+analyze pg_temp.code_used;
 insert into ehrdb.concept (code, vocabulary)
 select distinct named.code, split_part(named.code, '/', 1)
   from (select code from pg_temp.code_used union all select child_code from pg_temp.concept_parent_staging
@@ -369,14 +382,66 @@ select count(*) from pg_temp.report_changed;
 
 -- name: placed
 -- of how many events a format's rules know the category; others pass for conditions, which SNOMED's and ICD's may be
+with matched as materialized (
+    select distinct rules, code_id from ehrdb.matched_category
+)
 select s.rules, sum(u.events)::bigint,
        coalesce(sum(u.events) filter (where m.code_id is not null or c.vocabulary = 'SNOMED'
                                          or starts_with(c.vocabulary, 'ICD')), 0)::bigint
   from (select distinct rules from ehrdb.category_rule) s
  cross join pg_temp.code_used u
   join ehrdb.concept c on c.code = u.code
-  left join (select distinct rules, code_id from ehrdb.matched_category) m on m.rules = s.rules and m.code_id = c.code_id
+  left join matched m on m.rules = s.rules and m.code_id = c.code_id
  group by s.rules order by s.rules;
+
+-- name: figures
+-- what the events are, beyond their tables: section, what is counted, how many; the first of a section is the whole
+with by_unit as (
+    select f.code, f.unit, u.dimension, sum(f.numbers) as numbers
+      from pg_temp.code_figure f left join ehrdb.unit u using (unit)
+     where f.numbers > 0 group by f.code, f.unit, u.dimension
+), by_code as (
+    select code, count(unit) as units, count(distinct nullif(dimension, '')) as dimensions,
+           bool_or(unit is null) and count(unit) > 0 as is_partly_bare
+      from by_unit group by code
+), whole as (
+    select sum(events) as events, sum(in_a_visit) filter (where visit_class is null) as in_a_visit,
+           sum(numbers) as numbers, sum(texts) as texts, sum(texts_with_numbers) as texts_with_numbers,
+           sum(events) filter (where visit_class is not null) as visits, sum(without_end) as without_end,
+           sum(inverted) as inverted, sum(before_1900) as before_1900, min(first) as first, max(last) as last
+      from pg_temp.code_figure
+)
+select section, figure, coalesce(count, 0)::bigint
+  from (
+    select 1, 'times', 'events', events from whole
+    union all select 2, 'times', 'first year', extract(year from first) from whole
+    union all select 3, 'times', 'last year', extract(year from last) from whole
+    union all select 4, 'times', 'before 1900', before_1900 from whole
+    union all select 10, 'visits', 'visits', visits from whole
+    union all (select 11, 'visits', visit_class, sum(events) from pg_temp.code_figure
+                where visit_class is not null group by visit_class order by visit_class)
+    union all select 12, 'visits', 'end unknown', without_end from whole
+    union all select 13, 'visits', 'end before the start', inverted from whole
+    union all select 14, 'visits', 'other events that name a visit', in_a_visit from whole
+    union all select 20, 'values', 'numbers and texts', numbers + texts from whole
+    union all select 21, 'values', 'numbers', numbers from whole
+    union all select 22, 'values', 'texts', texts from whole
+    union all select 23, 'values', 'texts that begin with a number', texts_with_numbers from whole
+    union all select 30, 'units', 'numbers', sum(numbers) from by_unit
+    union all select 31, 'units', 'numbers without a unit', sum(numbers) from by_unit where unit is null
+    union all select 32, 'units', 'numbers in a unit unknown to UCUM', sum(numbers) from by_unit where dimension = ''
+    union all select 33, 'units', 'codes in several units', count(*) from by_code where units > 1
+    union all select 34, 'units', 'codes in units that do not convert', count(*) from by_code where dimensions > 1
+    union all select 35, 'units', 'codes with and without a unit', count(*) from by_code where is_partly_bare
+    union all select 40, 'codes', 'codes', count(*) from pg_temp.code_used
+    union all select 41, 'codes', 'without a description', count(*) from pg_temp.code_used u
+               where not exists (select from ehrdb.concept c where c.code = u.code and c.description is not null)
+    union all select 42, 'codes', 'events without a description', sum(u.events) from pg_temp.code_used u
+               where not exists (select from ehrdb.concept c where c.code = u.code and c.description is not null)
+    union all select 43, 'codes', 'told apart by their concept id', count(*) from pg_temp.code_used
+               where strpos(code, '#') > 0
+       ) as f (place, section, figure, count)
+ order by place, figure;
 
 -- name: next_load
 -- number of this load

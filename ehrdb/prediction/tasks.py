@@ -80,12 +80,17 @@ def label(database: Database, names: Sequence[str]) -> list[LabelResult]:
     """Replace the labels of these tasks by what their rules give now; all or nothing."""
     with database.transaction() as connection:
         require_whole(connection)
-        results = []
-        for task in [find_task(connection, name) for name in names]:
-            put_task(connection, task)
-            row = connection.execute(_queries.label, {"task": task.name}).fetchone()
-            assert row is not None
-            results.append(LabelResult(task.name, *row))
+        return label_in(connection, names)
+
+
+def label_in(connection: Connection, names: Sequence[str]) -> list[LabelResult]:
+    """The same within a transaction of the caller's, who has required that nothing is hidden from it."""
+    results = []
+    for task in [find_task(connection, name) for name in names]:
+        put_task(connection, task)
+        row = connection.execute(_queries.label, {"task": task.name}).fetchone()
+        assert row is not None
+        results.append(LabelResult(task.name, *row))
     return results
 
 

@@ -24,7 +24,7 @@ FLOORS = (
     {"evaluation"},
     {"client"},
     {"page"},
-    {"worker", "doctor", "testing", "demo"},
+    {"check", "worker", "doctor", "testing", "demo"},
     {"cli"},
     {"__main__"},
 )
