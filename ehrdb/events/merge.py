@@ -315,10 +315,11 @@ def _merge(connection: Connection, result: LoadResult, options: LoadOptions) -> 
     ]
     result.figures = _figures(connection)
     if result.patients_changed:
+        # Before their events: a source's figures count events by whose they are.
+        connection.execute(_queries.upsert_patients, source)
         connection.execute(_queries.drop_indexes)
         connection.execute(_queries.insert_events)
         connection.execute(_queries.build_indexes)
-        connection.execute(_queries.upsert_patients, source)
         connection.execute(_queries.mark_loaded)
     connection.execute(_queries.change_reports)
     result.affected += _count(connection, _queries.count_reports)

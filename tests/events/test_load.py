@@ -65,6 +65,12 @@ def test_the_same_files_again_mark_nobody_and_report_the_same(database: Database
     assert changed_patients(database) == []
 
 
+def test_what_a_first_load_brought_is_counted_at_once(database: Database, tmp_path: Path) -> None:
+    load_ehrshot(database, write(tmp_path / "source", ROWS))
+    with database.transaction() as connection:
+        assert connection.execute("select patients, events from ehrdb.loaded_source").fetchone() == (2, len(ROWS))
+
+
 def test_a_changed_row_rewrites_its_patient_alone(database: Database, tmp_path: Path) -> None:
     load_ehrshot(database, write(tmp_path / "source", ROWS))
     clear_changes(database)
