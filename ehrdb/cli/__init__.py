@@ -111,14 +111,25 @@ def _settings(
 def main() -> None:
     """Run the command line; every error that is ours ends in one message and a truthful exit status."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:
+        sys.exit("Aborted.")
     except Exception as error:
+        if hasattr(error, "format_message"):  # of the parser: a wrong option, a missing argument
+            if not error.format_message():  # a group without a command, whose help is there already
+                sys.exit(2)
+            _fail(error.format_message(), _where_to_look(error))
         from ehrdb.failure import explain
 
         explained = explain(error)
         if explained is None:
             raise
         _fail(*explained)
+
+
+def _where_to_look(error: Any) -> str | None:
+    context = getattr(error, "ctx", None)
+    return f"See: {context.command_path} --help" if context else None
 
 
 def _fail(message: str, hint: str | None) -> None:

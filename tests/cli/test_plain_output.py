@@ -91,6 +91,9 @@ def here(
 # Every command with each of its arguments hostile. Those that ask or serve for ever are left out, as is the demo.
 WAYS = {
     "sql bootstrap": ["--owner", "--schema"],
+    "check omop": ["", "--source", "--schema"],
+    "check meds": ["", "--html"],
+    "check ehrshot": [""],
     "load omop": ["", "--source"],
     "load meds": ["", "--source"],
     "load ehrshot": ["", "--source"],
@@ -163,6 +166,17 @@ def test_a_failure_is_json_for_programs(ehrdb: Command) -> None:
     result = ehrdb("nearest", "404", "--json")
     assert result.returncode == 2
     assert set(json.loads(result.stdout)) == {"error", "hint"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nearest", "--nope"], ["nearest"], ["nearest", "x"], ["load", "nope"], ["nope"]], ids=" ".join
+)
+def test_a_wrong_command_line_is_json_too(ehrdb: Command, arguments: list[str]) -> None:
+    result = ehrdb(*arguments, "--json")
+    assert result.returncode == 2
+    answer = json.loads(result.stdout)
+    assert answer["error"] in result.stderr
+    assert answer["hint"].endswith("--help")
 
 
 def test_a_cohort_is_one_statement_and_changes_nothing(ehrdb: Command, database: Database) -> None:
