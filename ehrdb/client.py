@@ -239,6 +239,15 @@ class Client:
             values = {"a": patient_a, "b": patient_b, "as_of": _moment(as_of) or "infinity"}
             return tables.fetch(connection, self._library, _queries.explain, values)
 
+    def search_concepts(self, words: str, max_count: int = 20) -> Frame:
+        """Concepts with all of the words, or their beginnings: rank, code, description, vocabulary, patients (visible).
+
+        Example: `db.search_concepts("heart fail")`
+        """
+        with translated(), self.database.transaction() as connection:
+            values = {"words": words, "max_count": max_count}
+            return tables.fetch(connection, self._library, _queries.search_concepts, values)
+
     def outcomes(
         self,
         patient_id: int,

@@ -35,6 +35,10 @@ select rank, patient_id, similarity, as_of, is_stale
 select rank, patient_id, similarity, as_of, is_stale
   from ehr.nearest_patients(%(vector)s, %(k)s, %(cohort)s::bigint[], %(encoder)s);
 
+-- name: search_concepts
+-- concepts by their words
+select rank, code, description, vocabulary, patients from ehr.search_concepts(%(words)s, %(max_count)s);
+
 -- name: predict_one
 -- the probability for one patient; says why where there is none
 select ehr.predict(%(task)s, %(patient_id)s, %(as_of)s, %(encoder)s);

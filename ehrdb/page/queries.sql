@@ -68,15 +68,6 @@ select h.task, h.trained_at, t.description, t.labels, t.positives, h.provenance
   join ehr.encoder n on n.name = h.encoder and n.is_serving
  order by h.task;
 
--- name: concepts
--- concepts whose description holds every word, or whose code it is; shortest first
-select c.code, left(c.description, 160) as description, c.vocabulary
-  from ehr.concept c
- where c.code = %(words)s
-    or (select bool_and(strpos(lower(c.description), w) > 0) from regexp_split_to_table(lower(%(words)s), '\s+') w)
- order by c.code <> %(words)s, length(c.description), c.code
- limit 50;
-
 -- name: bearers
 -- patients whose record holds a code
 select distinct e.patient_id from ehr.event e where e.code = %(code)s order by e.patient_id limit 100;

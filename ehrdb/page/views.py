@@ -78,8 +78,9 @@ def compare(db: Client, patient_a: int, patient_b: int, as_of: datetime | None) 
 
 
 def concepts(db: Client, words: str) -> Rows:
-    """Concepts that hold all of the words."""
-    return _rows(db, _queries.concepts, {"words": words.strip()})
+    """Concepts that hold all of the words, and how many patients have them."""
+    rows: Rows = db.search_concepts(words, 50)
+    return rows
 
 
 def bearers(db: Client, code: str) -> list[int]:

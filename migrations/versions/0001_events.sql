@@ -9,6 +9,9 @@ create table ehrdb.concept (
     standard_concept text,
     extra            jsonb
 );
+-- Words in any language, without stems; a text's beginning, since a vector of words has a largest size.
+create index concept_by_word on ehrdb.concept
+    using gin (to_tsvector('pg_catalog.simple', translate(left(description, 10000), '/_', '  ')));
 
 -- `sources`: whose last load has this relation; one that no load has any more goes. Empty: added by hand, stays.
 create table ehrdb.concept_parent (

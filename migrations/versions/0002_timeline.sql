@@ -453,6 +453,8 @@ create table ehrdb.concept_text (
     text     text collate "C" not null,
     is_birth boolean not null
 );
+create index concept_text_by_word on ehrdb.concept_text
+    using gin (to_tsvector('pg_catalog.simple', translate(left(text, 10000), '/_', '  ')));
 create table ehrdb.concept_category (
     rules    text collate "C" not null,
     code_id  integer not null references ehrdb.concept on delete cascade,

@@ -63,6 +63,7 @@ MAY_BE_EMPTY = {
     "nearest_outcomes",
     "nearest_patients",
     "predict_cohort",
+    "search_concepts",
     "outlying_patients",
 }
 # Columns that are null where the documentation says so.
