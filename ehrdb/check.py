@@ -53,7 +53,7 @@ def check(database: Database, load: Load) -> Check:
     """Read a source exactly as a load would, report, and leave the database as it was.
 
     All is done in one transaction that is rolled back, so it needs the rights and the room of a load, and another
-    load of the same source waits for its turn. Raises what the load would raise.
+    load or check of the same source is refused until it ends. Raises what the load would raise.
     """
     units: list[UnitUse] = []
     tasks: list[TaskCheck] = []

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from psycopg.errors import LockNotAvailable
+
 from ehrdb.database import Connection, Database, require_whole
 from ehrdb.errors import DatabaseError, InputError
 from ehrdb.events.folder import SourceFolder
@@ -16,8 +18,8 @@ from ehrdb.queries import Queries
 _queries = Queries("ehrdb.events")
 ALL_EVENTS = "all events"
 NOT_READ = "not read"
-SECTIONS = ("times", "visits", "values", "units", "codes")
-"""What is counted of all events, beside the tables that they come from."""
+SECTIONS = ("times", "visits", "values", "units", "codes used")
+"""What is counted of all events, beside the tables that they come from; no table of a source is called so."""
 
 
 @dataclass
@@ -121,7 +123,7 @@ def load(
     """
     with database.transaction() as connection:
         require_whole(connection)
-        connection.execute(_queries.know_source, {"source": source})
+        _know_source(connection, source)
     with database.transaction() as connection:
         _require_alone(connection, source)
         require_whole(connection)
@@ -146,7 +148,7 @@ def rehearsal(look: Callable[[Connection], None]) -> Run:
     ) -> LoadResult:
         with database.transaction() as connection, connection.transaction(force_rollback=True):
             require_whole(connection)
-            connection.execute(_queries.know_source, {"source": source})
+            _know_source(connection, source)
             _require_alone(connection, source)
             result = _load_anew(connection, {"source": source, "digest": None}, stage, options)
             look(connection)
@@ -210,14 +212,28 @@ def check_problems(connection: Connection, hint: str = "Correct the file; nothin
     raise InputError(problem + more, file=file, row=line, column=column, hint=hint)
 
 
+def _know_source(connection: Connection, source: str) -> None:
+    """Where a rehearsal's row, which it never commits, would keep this one waiting, the rehearsal is named instead."""
+    try:
+        with connection.transaction():
+            connection.execute(_queries.wait_briefly)
+            connection.execute(_queries.know_source, {"source": source})
+            connection.execute(_queries.wait_as_ever)
+    except LockNotAvailable:
+        raise _taken(connection, source) from None
+
+
 def _require_alone(connection: Connection, source: str) -> None:
     """One load of a source at a time, until this transaction ends; the second would lose all its work at the end."""
-    if connection.execute(_queries.try_lock_source, {"source": source}).fetchone() == (True,):
-        return
+    if connection.execute(_queries.try_lock_source, {"source": source}).fetchone() != (True,):
+        raise _taken(connection, source)
+
+
+def _taken(connection: Connection, source: str) -> DatabaseError:
     row = connection.execute(_queries.who_loads, {"source": source}).fetchone()
     who = f" by {row[0]}, process {row[1]}" if row else ""
     who += f", since {row[2]}" if row and row[2] else ""  # hidden from other roles
-    raise DatabaseError(
+    return DatabaseError(
         f"source {source!r} is being loaded already{who}",
         hint="Wait for it; or end it: select pg_terminate_backend(PROCESS); nothing of it is kept then.",
     )

@@ -2,6 +2,13 @@
 -- a row for whose turn it is to load this source
 insert into ehrdb.turn (what) values ('load ' || %(source)s) on conflict do nothing;
 
+-- name: wait_briefly
+-- another's row of the same source is committed at once, but that of a rehearsal is not
+set local lock_timeout = '2s';
+
+-- name: wait_as_ever
+set local lock_timeout to default;
+
 -- name: try_lock_source
 -- whether this transaction is now the only one that loads this source: a row's lock, which readers cannot take
 select true from ehrdb.turn where what = 'load ' || %(source)s for update skip locked;
@@ -433,12 +440,12 @@ select section, figure, coalesce(count, 0)::bigint
     union all select 33, 'units', 'codes in several units', count(*) from by_code where units > 1
     union all select 34, 'units', 'codes in units that do not convert', count(*) from by_code where dimensions > 1
     union all select 35, 'units', 'codes with and without a unit', count(*) from by_code where is_partly_bare
-    union all select 40, 'codes', 'codes', count(*) from pg_temp.code_used
-    union all select 41, 'codes', 'without a description', count(*) from pg_temp.code_used u
+    union all select 40, 'codes used', 'codes', count(*) from pg_temp.code_used
+    union all select 41, 'codes used', 'without a description', count(*) from pg_temp.code_used u
                where not exists (select from ehrdb.concept c where c.code = u.code and c.description is not null)
-    union all select 42, 'codes', 'events without a description', sum(u.events) from pg_temp.code_used u
+    union all select 42, 'codes used', 'events without a description', sum(u.events) from pg_temp.code_used u
                where not exists (select from ehrdb.concept c where c.code = u.code and c.description is not null)
-    union all select 43, 'codes', 'told apart by their concept id', count(*) from pg_temp.code_used
+    union all select 43, 'codes used', 'told apart by their concept id', count(*) from pg_temp.code_used
                where strpos(code, '#') > 0
        ) as f (place, section, figure, count)
  order by place, figure;

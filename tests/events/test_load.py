@@ -19,6 +19,7 @@ from ehrdb.database import Connection, Database
 from ehrdb.errors import DatabaseError, InputError
 from ehrdb.events import EhrshotOptions, load_ehrshot
 from ehrdb.events.meds import export_meds, load_meds
+from ehrdb.events.merge import load, rehearsal
 from ehrdb.events.purge import purge
 
 HEADER = "patient_id,start,end,code,value,unit,visit_id,omop_table\n"
@@ -90,6 +91,24 @@ def test_a_second_load_of_one_source_says_at_once_who_is_at_it(database: Databas
         assert load_ehrshot(database, folder, source="another").new == 2
     with pytest.raises(InputError, match="already belongs to source 'another'"):
         load_ehrshot(database, folder)
+
+
+def test_a_load_or_check_beside_a_check_is_told_who_is_at_it(database: Database, tmp_path: Path) -> None:
+    folder = write(tmp_path / "source", ROWS)
+    seen: list[object] = []
+
+    def look(connection: Connection) -> None:
+        who = f"is being loaded already by .*, process {connection.info.backend_pid}"
+        for run in (load, rehearsal(seen.append)):
+            with pytest.raises(DatabaseError, match=who):
+                load_ehrshot(database, folder, run=run)
+        seen.extend(connection.execute("select current_setting('lock_timeout')").fetchone() or ())
+
+    with database.transaction() as other:
+        usual = other.execute("select current_setting('lock_timeout')").fetchone()
+    load_ehrshot(database, folder, run=rehearsal(look))
+    assert tuple(seen) == usual
+    assert load_ehrshot(database, folder).new == 2
 
 
 def test_a_changed_description_marks_who_has_the_code(database: Database, tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_every_table_reports_its_rows(hospital: Database) -> None:
         "death": (1, 1, 0),
         "all events": (13, 13, 0),
         "format rules: corrected": (13, 12, 0),
+        "format rules: graded": (13, 12, 0),
         "format rules: paper": (13, 12, 0),
     }
 
