@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -22,11 +23,8 @@ def label(
     """
     with current_database() as database:
         results = label_tasks(database, tasks or list(benchmark_tasks()))
-    for result in filter(is_suspicious, results):
-        err.print(
-            f"warning: {result.task} has no positive label: does this database code its outcome as the task does?"
-            " (Its rule: table ehrdb.task, column declaration.)"
-        )
+    for warning in warnings_of(results):
+        err.print(f"warning: {warning}")
     show_labels(results, json)
 
 
@@ -41,6 +39,16 @@ def show_labels(results: list[LabelResult], json: bool) -> None:
     out.print(table)
 
 
-def is_suspicious(result: LabelResult) -> bool:
-    """Whether labels are all negative: as where records have ICD codes and the task looks for SNOMED."""
-    return result.labels > 0 and result.positives == 0
+def warnings_of(results: list[LabelResult]) -> Iterator[str]:
+    """What is odd: tasks whose codes no event has, and labels that are all negative though some have."""
+    if strange := [result.task for result in results if result.has_codes is False]:
+        yield (
+            f"no event has a code of {', '.join(strange)}, nor one below it: their labels say nothing."
+            " Map your codes to them (`ehrdb load map --help`), then label again."
+        )
+    for result in results:
+        if result.has_codes is not False and result.labels and not result.positives:
+            yield (
+                f"{result.task} has no positive label: does this database code its outcome as the task does?"
+                " (Its rule: table ehrdb.task, column declaration.)"
+            )

@@ -1,4 +1,4 @@
-"""`ehrdb load omop | meds | ehrshot | labels`; `ehrdb check` takes the same sources and options."""
+"""`ehrdb load omop | meds | ehrshot | labels | map`; `ehrdb check` takes the same sources and options."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from ehrdb.events import (
     load_omop,
     load_omop_schema,
 )
+from ehrdb.events.code_map import MapResult, drop_map, load_built_in_map, load_map, load_map_schema
 from ehrdb.events.merge import load
 
 app = typer.Typer(no_args_is_help=True, help="Load records from OMOP, MEDS or EHRSHOT; again and again.")
@@ -177,6 +178,62 @@ def labels(
 
     with current_database() as database:
         show_labels(load_labels(database, path, task), json)
+
+
+@app.command("map")
+def load_maps(
+    file: Annotated[Path | None, typer.Argument(help="The map, as CSV or parquet")] = None,
+    built_in: Annotated[
+        list[str] | None, typer.Option(help="Or: icd, loinc or mimic, made for the benchmark's tasks; repeatable.")
+    ] = None,
+    schema: Annotated[str | None, typer.Option(help="Or: source_to_concept_map of a schema of this database.")] = None,
+    vocab_schema: Annotated[str | None, typer.Option(help="Where its concept table is, if elsewhere.")] = None,
+    drop: Annotated[str | None, typer.Option(help="Or: forget the map of this name.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the map; it replaces the one of that name.")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="Vocabulary of codes that come without one (Usagi).")] = None,
+    concepts: Annotated[
+        Path | None, typer.Option(help="Athena's CONCEPT.csv, for target concepts that no load brought along.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Map a source's codes to standard ones, so that tasks, categories and explanations understand them.
+
+    The file has the columns code,standard_code (ICD10CM/I10,SNOMED/59621000; a * at the end of a code: all that begin
+    so), or is a source_to_concept_map, a file of Usagi, or codes of MEDS with parent_codes. No event is changed.
+
+    Example: `ehrdb load map --built-in icd --built-in loinc` or `ehrdb load map local.csv`
+    """
+    if sum(map(bool, (file, built_in, schema, drop))) != 1:
+        raise ConfigError("name one of: a file, --built-in, --schema, --drop", hint="See `ehrdb load map --help`.")
+    with current_database() as database:
+        if drop:
+            results = [MapResult(drop, 0, 0, patients=drop_map(database, drop))]
+        elif schema:
+            results = [load_map_schema(database, schema, vocab_schema, name=name or "source_to_concept_map")]
+        elif file:
+            results = [load_map(database, file, name=name, vocabulary=vocabulary, concepts=concepts)]
+        else:
+            results = [load_built_in_map(database, chosen) for chosen in built_in or ()]
+    _show_maps(results, json)
+
+
+def _show_maps(results: list[MapResult], json: bool) -> None:
+    if json:
+        print_json(results)
+        return
+    table = Table("map", "read", "loaded", "left out", "codes here", "patients to look at", show_edge=False)
+    for result in results:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in result.left_out.items())
+        counts = (f"{count:,}" for count in (result.rows_read, result.rows_loaded))
+        table.add_row(result.map, *counts, reasons, f"{result.codes:,}", f"{result.patients:,}")
+    out.print(table)
+    for result in results:
+        if result.prefix_sql:
+            err.print(
+                f"{result.map} has no code of here, but some end as its do. If they are the same: {result.prefix_sql}"
+            )
+    if any(result.patients for result in results):
+        err.print("next: `ehrdb label`, then `ehrdb refresh`")
 
 
 @source_command

@@ -6,6 +6,7 @@ Both become temporary relations `raw_<table>` with text columns; one set of SQL 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -84,6 +85,13 @@ PERSON_FIELDS = (
 )
 CONCEPT_FIELDS = ("concept_id", "concept_name", "vocabulary_id", "concept_code", "standard_concept")
 DEATH_FIELDS = ("person_id", "death_date", "death_datetime")
+SOURCE_MAP_FIELDS = (
+    "source_code",
+    "source_vocabulary_id",
+    "source_code_description",
+    "target_concept_id",
+    "invalid_reason",
+)
 VALUE_COLUMNS = (
     "value_as_number",
     "operator_concept_id",
@@ -230,6 +238,21 @@ def _view_schema(connection: Connection, schema: str, vocabulary_schema: str, ti
     return found
 
 
+@contextmanager
+def viewed_tables(connection: Connection, places: dict[str, str]) -> Iterator[None]:
+    """Temporary views raw_<table> over tables of schemas, for as long as the block lasts; each must be there."""
+    for name, place in places.items():
+        _require_schema(connection, place, "--vocab-schema" if name == "concept" else "--schema")
+        rows = connection.execute(_queries.columns_of, {"schema": place, "table": name}).fetchall()
+        if not rows:
+            raise InputError(
+                f"schema {place} has no table {name}", hint="--schema and --vocab-schema name the schemas."
+            )
+        _view_table(connection, name, place, rows, None)
+    yield
+    _drop_views(connection, places)
+
+
 def _require_schema(connection: Connection, schema: str, option: str) -> None:
     """A schema that is not there and one that may not be looked into are two things."""
     row = connection.execute(_queries.schema_standing, {"schema": schema}).fetchone()
@@ -299,6 +322,7 @@ def _required(name: str) -> tuple[str, ...]:
         "death": ("person_id", "death_date"),
         "concept_ancestor": ("ancestor_concept_id", "descendant_concept_id"),
         "concept_relationship": ("concept_id_1", "concept_id_2", "relationship_id"),
+        "source_to_concept_map": ("source_code", "source_vocabulary_id", "target_concept_id"),
     }
     return fixed.get(name) or next(table.required_columns for table in CLINICAL_TABLES if table.name == name)
 
@@ -311,6 +335,7 @@ def _known(name: str) -> set[str]:
         "death": DEATH_FIELDS,
         "concept_ancestor": ("ancestor_concept_id", "descendant_concept_id", "min_levels_of_separation"),
         "concept_relationship": ("concept_id_1", "concept_id_2", "relationship_id", "invalid_reason"),
+        "source_to_concept_map": SOURCE_MAP_FIELDS,
     }
     clinical = {table.name: tuple(table.event_columns.values()) for table in CLINICAL_TABLES}
     return set((fixed | clinical)[name])

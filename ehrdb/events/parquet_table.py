@@ -15,14 +15,18 @@ _BATCH = 200_000
 
 
 def open_parquet(path: Path, time_zone: str | None) -> tuple[list[str], Iterator[bytes]]:
-    """Names of the columns, and the rows as CSV in batches; times with a zone become local times of `time_zone`."""
+    """Names of the columns, and the rows as CSV in batches.
+
+    Times with a zone become local times of `time_zone`, lists JSON.
+    """
     try:
         frame = pl.scan_parquet(path, hive_partitioning=False)
         schema = frame.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"is not readable parquet ({type(error).__name__})", file=path) from None
     local = [_local(path, name, time_zone) for name, kind in schema.items() if _has_zone(kind)]
-    return schema.names(), _batches(path, frame.with_columns(local))
+    lists = [_as_json(name) for name, kind in schema.items() if isinstance(kind, pl.List)]
+    return schema.names(), _batches(path, frame.with_columns(*local, *lists))
 
 
 def _batches(path: Path, frame: pl.LazyFrame) -> Iterator[bytes]:
@@ -43,3 +47,9 @@ def _local(path: Path, column: str, time_zone: str | None) -> pl.Expr:
     if time_zone is None:
         raise zone_error(path, column)
     return pl.col(column).dt.convert_time_zone(time_zone).dt.replace_time_zone(None)
+
+
+def _as_json(column: str) -> pl.Expr:
+    encoded = pl.struct(pl.col(column).alias("list")).struct.json_encode()
+    bare = encoded.str.strip_prefix('{"list":').str.strip_suffix("}")
+    return pl.when(pl.col(column).is_not_null()).then(bare).alias(column)

@@ -293,16 +293,8 @@ select child_id from pg_temp.relation_gone where cardinality(sources) = 1;
 
 -- name: mark_described
 -- patients whose text or labels may change with a description or a relation: their codes, and all below them
-with recursive affected (code_id) as (
-    select code_id from pg_temp.concept_changed
-    union
-    select p.child_id from affected a join ehrdb.concept_parent p on p.parent_id = a.code_id
-), marked as (
-    insert into ehrdb.changed_patient (patient_id)
-    select distinct e.patient_id from ehrdb.event e join affected using (code_id) where e.valid_to = 'infinity'
-    returning patient_id
-)
-select (select count(distinct code_id) from pg_temp.concept_changed), (select count(*) from marked);
+select (select count(distinct code_id) from pg_temp.concept_changed),
+       ehrdb.mark_coded(array(select code_id from pg_temp.concept_changed));
 
 -- name: drop_indexes
 -- of a table without events; building them at the end is faster than keeping them up to date

@@ -45,11 +45,15 @@ class Task:
 
 @dataclass(frozen=True)
 class LabelResult:
-    """How many labels a task got, and how many of them are positive."""
+    """How many labels a task got, and how many of them are positive.
+
+    `has_codes`: whether any event has one of the outcome's codes; None where it is no matter of codes.
+    """
 
     task: str
     labels: int
     positives: int
+    has_codes: bool | None = None
 
 
 @cache

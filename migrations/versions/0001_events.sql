@@ -13,7 +13,8 @@ create table ehrdb.concept (
 create index concept_by_word on ehrdb.concept
     using gin (to_tsvector('pg_catalog.simple', translate(left(description, 10000), '/_', '  ')));
 
--- `sources`: whose last load has this relation; one that no load has any more goes. Empty: added by hand, stays.
+-- `sources`: whose last load has this relation ('' is ehrdb.code_map); one that no load has any more goes. Empty: added
+-- by hand, stays.
 create table ehrdb.concept_parent (
     child_id  integer not null references ehrdb.concept on delete cascade,
     parent_id integer not null references ehrdb.concept on delete cascade,
@@ -21,6 +22,31 @@ create table ehrdb.concept_parent (
     primary key (child_id, parent_id)
 );
 create index concept_parent_by_parent on ehrdb.concept_parent (parent_id);
+
+-- Which standard code a source's code stands for, map by map. `code` is as the map has it, * at its end stands for all
+-- that begin so; of the rows of a map that fit a code, those that say most of it count. No standard code: none on
+-- purpose. `key` is how codes find the row (ehrdb.map_key), kept by a trigger.
+create table ehrdb.code_map (
+    map                  text collate "C" not null,
+    code                 text collate "C" not null,
+    standard_code        text collate "C",
+    description          text,
+    standard_description text,
+    key                  text collate "C" not null,
+    unique nulls not distinct (map, code, standard_code)
+);
+create index code_map_by_key on ehrdb.code_map (key);
+
+-- How sources begin their codes of a vocabulary, where it is not VOCABULARY/; the longest that fits counts. A site adds
+-- its own.
+create table ehrdb.vocabulary_prefix (
+    prefix     text collate "C" primary key check (prefix <> ''),
+    vocabulary text collate "C" not null
+);
+insert into ehrdb.vocabulary_prefix (prefix, vocabulary) values
+    ('ICD9/', 'ICD9CM'), ('ICD9CM//', 'ICD9CM'), ('DIAGNOSIS//ICD//9//', 'ICD9CM'), ('DIAGNOSIS//ICD9CM//', 'ICD9CM'),
+    ('ICD10/', 'ICD10CM'), ('ICD10CM//', 'ICD10CM'), ('DIAGNOSIS//ICD//10//', 'ICD10CM'),
+    ('DIAGNOSIS//ICD10CM//', 'ICD10CM'), ('LAB//', 'MIMIC lab item');
 
 create table ehrdb.custom_text (
     vocabulary  text collate "C" not null,

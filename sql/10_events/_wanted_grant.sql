@@ -4,7 +4,7 @@ with prefix (prefix) as (
 ), listed (duty, privileges, tables, columns) as (
     values
     -- What the views and functions of schema ehr read beneath. They run with the reader's rights.
-    ('analyst', 'select', 'patient event unit concept concept_parent concept_text concept_category load_report', null),
+    ('analyst', 'select', 'patient event unit concept concept_parent concept_text concept_category load_report code_map stands_for', null),
     ('analyst', 'select', 'format excluded_vocabulary visit_section aggregated_concept aggregated_code aggregated_unit aggregated_name measured_as', null),
     ('analyst', 'select', 'prompt encoder encoder_file embedding embedding_point patient_embedding refresh_run', null),
     ('analyst', 'select', 'concept_frequency clinical_concept served_embedding figure verification loaded_source', null),
@@ -14,7 +14,7 @@ with prefix (prefix) as (
      'encoder_id content_sha256 patient_id as_of attempts reason is_dead not_before worker leased_until created_at'),
     -- What texts are made of.
     ('worker', 'select', 'event unit concept concept_text concept_category format visit_section excluded_vocabulary', null),
-    ('worker', 'select', 'aggregated_concept aggregated_code aggregated_unit aggregated_name measured_as concept_parent clinical_concept', null),
+    ('worker', 'select', 'aggregated_concept aggregated_code aggregated_unit aggregated_name measured_as concept_parent clinical_concept stands_for', null),
     ('worker', 'select', 'patient', 'patient_id'),
     -- Which moments and questions count; never what a label says.
     ('worker', 'select', 'label', 'patient_id prediction_time'),

@@ -1,7 +1,7 @@
 create or replace view ehrdb.defined_text with (security_invoker = true) as
 with resolved as (
     select c.code_id, c.code, c.vocabulary,
-           coalesce(c.description, c.code) as ontology_text,
+           coalesce(mapped.text, c.description, c.code) as ontology_text,
            x.vocabulary is not null as is_excluded,
            exists (select from ehrdb.custom_text t where t.vocabulary = c.vocabulary) as has_custom_texts,
            custom.description as custom_text
@@ -10,6 +10,13 @@ with resolved as (
         on x.vocabulary = upper(replace(trim(split_part(c.code, '/', 1)), ' ', '_'))
       left join ehrdb.custom_text custom
         on custom.vocabulary = c.vocabulary and custom.code = lower(split_part(c.code, '/', 2))
+      -- What a map calls a code that has no name of its own; one of OMOP/table:value has its value at most.
+      left join lateral (
+            select coalesce(m.description, m.standard_description) as text
+              from ehrdb.mapped_code m
+             where m.code_id = c.code_id
+               and (c.description is null or c.vocabulary = 'OMOP' and c.description = substr(c.code, strpos(c.code, ':') + 1))
+             order by m.description is null, m.map, m.standard_code limit 1) mapped on true
 )
 select r.code_id,
        ehrdb.strip(case

@@ -1,4 +1,4 @@
--- New and changed concepts get their texts and categories; a foreign key takes those of deleted ones away.
+-- New and changed concepts get their standard codes, texts and categories; a foreign key takes those of deleted ones away.
 create or replace function ehrdb.keep_touched_concepts() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -6,6 +6,11 @@ set row_security = off
 as $$
 begin
     if exists (select from touched) then
+        if tg_op = 'INSERT' then
+            -- A map that changes meanwhile would miss these codes, and they the map.
+            lock table ehrdb.code_map in row exclusive mode;
+            perform ehrdb.apply_code_map(array(select t.code_id from touched t));
+        end if;
         perform ehrdb.refresh_texts(array(select t.code_id from touched t));
         perform ehrdb.refresh_categories();
     end if;

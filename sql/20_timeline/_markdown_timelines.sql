@@ -34,9 +34,11 @@ begin
           join ehrdb.concept c on c.code_id = k.code_id
           left join ehrdb.concept_text l on l.code_id = k.code_id and not (l.is_birth and $4)
           left join ehrdb.concept_category g on g.rules = $3 and g.code_id = k.code_id
-          -- Codes of MEDS (A//B) have no vocabulary; their category stands for one.
+          -- Codes of MEDS (A//B) have no vocabulary, mapped ones not their own; their category stands for one.
           left join ehrdb.visit_section s on s.rules = $3
-           and s.vocabulary = case when strpos(c.code, '//') = 0 then split_part(c.code, '/', 1)
+           and s.vocabulary = case when strpos(c.code, '//') = 0
+                                        and not exists (select from ehrdb.stands_for m where m.code_id = c.code_id)
+                                   then split_part(c.code, '/', 1)
                                    when g.category = 'medications' then 'RxNorm' when g.category = 'procedures' then 'CPT4'
                                    when g.category = 'labs' then 'LOINC' else '*' end
           left join ehrdb.visit_section rest on rest.rules = $3 and rest.vocabulary = '*'

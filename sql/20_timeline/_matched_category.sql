@@ -20,11 +20,9 @@ with recursive descendant (rules, rule, code_id) as (
 )
 select d.rules, d.code_id, d.rule from direct d
 union all
--- Codes of MEDS (A//B) are what their parents are.
-select d.rules, c.code_id, d.rule
+select d.rules, s.code_id, d.rule
   from direct d
-  join ehrdb.concept_parent cp on cp.parent_id = d.code_id
-  join ehrdb.concept c on c.code_id = cp.child_id and strpos(c.code, '//') > 0;
+  join ehrdb.stands_for s on s.standard_id = d.code_id;
 
 comment on view ehrdb.matched_category is
 'Which rules of ehrdb.category_rule a code fits; the first of them says its category. A code that fits none is in no

@@ -1,10 +1,11 @@
-create or replace function ehrdb.label_task(task text, out labels bigint, out positives bigint)
+create or replace function ehrdb.label_task(task text, out labels bigint, out positives bigint, out has_codes boolean)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
     rule jsonb;
+    codes integer[];
 begin
     select t.declaration into rule from ehrdb.task t where t.task = label_task.task;
     if rule ->> 'shape' <> 'imported' then
@@ -14,6 +15,10 @@ begin
                        'labels_' || (rule ->> 'shape'))
           using task, rule;
     end if;
+    codes := array(select ehrdb.outcome_codes(rule));
+    if rule -> 'codes' is not null or rule #> '{outcome,codes}' is not null then
+        has_codes := cardinality(codes) > 0 and exists (select from ehrdb.event e where e.code_id = any (codes));
+    end if;
     select count(*), count(*) filter (where ehrdb.is_positive(t, l.value))
       into labels, positives
       from ehrdb.label l join ehrdb.task t using (task)
@@ -22,4 +27,5 @@ end
 $$;
 
 comment on function ehrdb.label_task(text) is
-'Replaces a task''s labels by those that its rule gives now (imported ones stay); returns how many, and how many are positive.';
+'Replaces a task''s labels by those that its rule gives now (imported ones stay); returns how many, how many
+are positive, and whether any event has one of the outcome''s codes (null: no matter of codes).';

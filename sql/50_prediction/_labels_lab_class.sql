@@ -9,9 +9,11 @@ begin atomic
                coalesce(e.numeric_value::float8, case
                    when e.text_value ~ '^\s*[+-]?(\d+(_\d+)*\.?|(\d+(_\d+)*)?\.\d+(_\d+)*)([eE][+-]?\d+(_\d+)*)?\s*$'
                    then replace(e.text_value, '_', '')::float8 end) as number,
-               lower(u.unit) as unit
+               -- Codes of MEDS may end in their unit: LAB//50971//mEq/L.
+               lower(coalesce(u.unit, substring(c.code from '^.+//(.+)$'))) as unit
           from ehrdb.event latest  -- who has such a code; then all of theirs
           join ehrdb.event e on e.patient_id = latest.patient_id and e.code_id = latest.code_id
+          join ehrdb.concept c on c.code_id = e.code_id
           left join ehrdb.unit u on u.unit_id = e.unit_id
          where latest.code_id in (select ehrdb.expanded_codes(array(select jsonb_array_elements_text(rule -> 'codes'))))
            and latest.valid_to = 'infinity'
@@ -42,5 +44,6 @@ begin atomic
 end;
 
 comment on function ehrdb.labels_lab_class(jsonb) is
-'One minute before each result: its class, 0 normal to 3 severe (lab_*). Units are matched by prefix; results in
+'One minute before each result: its class, 0 normal to 3 severe (lab_*). Units are matched by prefix, those of MEDS
+by the end of the code where the event says none; results in
 other units, and texts other than normal or adequate, give no label.';
