@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
+from rich.table import Table
 
 from ehrdb.check import Load
 from ehrdb.cli.check_report import load_sections, show_sections
-from ehrdb.cli.common import Json, current_database, err, print_json
+from ehrdb.cli.common import Json, current_database, err, out, print_json
 from ehrdb.cli.label import show_labels
 from ehrdb.errors import ConfigError
 from ehrdb.events import (

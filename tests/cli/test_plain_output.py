@@ -95,6 +95,7 @@ WAYS = {
     "check meds": ["", "--html"],
     "check ehrshot": [""],
     "load omop": ["", "--source"],
+    "load map": ["", "--built-in", "--schema", "--drop"],
     "load meds": ["", "--source"],
     "load ehrshot": ["", "--source"],
     "export meds": [""],
