@@ -229,7 +229,8 @@ def test_a_code_without_a_name_takes_that_of_the_map(database: Database, tmp_pat
             Gender/M,SNOMED/1,renamed,renamed""",
         ),
     )
-    names = dict(ask(database, "select code, text from ehrdb.concept_text join ehrdb.concept using (code_id)"))
+    texts = ask(database, "select code, text from ehrdb.concept_text join ehrdb.concept using (code_id)")
+    names = {code: text for code, text in texts}  # noqa: C416  # rows are tuples of any length
     found = [names[code] for code in ("OMOP/x:I10", "L/1", "L/2", "Gender/M")]
     assert found == ["Hoher Blutdruck", "Essential hypertension", "Nothing known", "MALE"]
 
