@@ -7,3 +7,9 @@ comment on view ehr.audit is
 line, and searches in words from SQL; the patients that were named or how many a cohort had, never what was found. For
 administrators; nobody changes it. Functions called from SQL are audited by pgaudit (docs/security.md).
 Example: select at, who, what, patients from ehr.audit where 17 = any (patients) order by at;';
+
+comment on column ehr.audit.at is 'When it was asked.';
+comment on column ehr.audit.who is 'The database login that asked.';
+comment on column ehr.audit.what is 'What was asked, in a word or two; never what was found.';
+comment on column ehr.audit.patients is 'Ids of the patients that were named; null where none was.';
+comment on column ehr.audit.cohort_size is 'How many patients the cohort had; null without a cohort.';

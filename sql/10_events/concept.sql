@@ -7,3 +7,10 @@ select c.code, c.vocabulary, c.description, c.concept_id, c.standard_concept,
 comment on view ehr.concept is
 'One row per code (VOCABULARY/CODE) with its description and the codes of its direct parents.
 Example: select code, description from ehr.concept where description ilike ''%diabetes%'';';
+
+comment on column ehr.concept.code is 'VOCABULARY/CODE, unique.';
+comment on column ehr.concept.vocabulary is 'The vocabulary of the code, such as SNOMED.';
+comment on column ehr.concept.description is 'The code in words; null where the source has none.';
+comment on column ehr.concept.concept_id is 'OMOP concept id; null where the source has none.';
+comment on column ehr.concept.standard_concept is 'OMOP: S standard, C classification; null otherwise.';
+comment on column ehr.concept.parents is 'Codes of the direct parents, sorted; empty without any.';

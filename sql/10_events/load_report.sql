@@ -6,3 +6,13 @@ select r.load_id, r.loaded_at, r.source, r.source_table, r.rows_read, r.rows_loa
 comment on view ehr.load_report is
 'What became of each source table''s rows at each load: read, loaded, unmapped (no concept), rejected and why.
 Example: select * from ehr.load_report where load_id = (select max(load_id) from ehr.load_report);';
+
+comment on column ehr.load_report.load_id is 'Which load, in the order of loads.';
+comment on column ehr.load_report.loaded_at is 'When it was loaded.';
+comment on column ehr.load_report.source is 'The name of the source.';
+comment on column ehr.load_report.source_table is 'The table of the source.';
+comment on column ehr.load_report.rows_read is 'Rows that were read.';
+comment on column ehr.load_report.rows_loaded is 'Rows that became events or patients.';
+comment on column ehr.load_report.rows_unmapped is 'Rows without a concept.';
+comment on column ehr.load_report.rows_rejected is 'Rows that could not be used.';
+comment on column ehr.load_report.reasons is 'Why rows were not used: reason and number, as JSON.';

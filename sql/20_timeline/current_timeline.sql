@@ -17,3 +17,8 @@ select t.patient_id, coalesce(t.text, '') as text, sha256(convert_to(coalesce(t.
 comment on view ehr.current_timeline is
 'Each patient''s current text in the default format (list_recent), its sha-256 and the time of the last event.
 Example: select text from ehr.current_timeline where patient_id = 1;';
+
+comment on column ehr.current_timeline.patient_id is 'Whose text it is.';
+comment on column ehr.current_timeline.text is 'The record as text in the format list_recent.';
+comment on column ehr.current_timeline.text_sha256 is 'SHA-256 of the text in UTF-8.';
+comment on column ehr.current_timeline.last_event_time is 'The time of the last event.';

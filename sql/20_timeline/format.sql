@@ -14,3 +14,7 @@ comment on view ehr.format is
 'Formats that ehr.timeline knows. Category endings combine: list_recent_no_labs_no_visits. version enters the
 identity of an encoder: it changes when a format''s text does.
 Example: select name from ehr.format;';
+
+comment on column ehr.format.name is 'What ehr.timeline takes as format.';
+comment on column ehr.format.version is 'Changes when the format''s text does.';
+comment on column ehr.format.description is 'What the text holds.';

@@ -73,3 +73,28 @@ the last ten minutes; time_left: what is pending at that rate. last_run_error: t
 patients and vectors are kept, changed in the same transaction as the data; figures_verified_at: when `ehrdb repair` last
 compared them with it (null: never).
 Example: select encoder, patients, embedded, stale, pending, dead from ehr.embedding_status;';
+
+comment on column ehr.embedding_status.encoder is 'The encoder''s name (ehr.encoder).';
+comment on column ehr.embedding_status.is_serving is 'Whether questions that name no encoder use it.';
+comment on column ehr.embedding_status.digest is 'What identifies the encoder''s files and settings.';
+comment on column ehr.embedding_status.patients is 'Patients known.';
+comment on column ehr.embedding_status.embedded is 'Patients with a vector.';
+comment on column ehr.embedding_status.stale is 'Patients whose record has changed since their vector.';
+comment on column ehr.embedding_status.missing is 'Patients without a vector.';
+comment on column ehr.embedding_status.pending is 'Contents that wait to be embedded.';
+comment on column ehr.embedding_status.retrying is 'Contents that failed and will be tried again.';
+comment on column ehr.embedding_status.dead is 'Contents given up; `ehrdb retry` tries them again.';
+comment on column ehr.embedding_status.reasons is 'Kinds of error and how many contents have each, as JSON; null without errors.';
+comment on column ehr.embedding_status.oldest_pending is 'Since when the oldest pending content waits; null without any.';
+comment on column ehr.embedding_status.unchecked is 'Patients changed since anybody looked.';
+comment on column ehr.embedding_status.last_run is 'When the last refresh ended; null before the first.';
+comment on column ehr.embedding_status.last_run_embedded is 'Contents embedded by the last refresh.';
+comment on column ehr.embedding_status.last_run_failed is 'Contents that failed in the last refresh.';
+comment on column ehr.embedding_status.coverage is 'embedded / patients, from 0 to 1; null without patients.';
+comment on column ehr.embedding_status.leased is 'Contents that a worker has in hand.';
+comment on column ehr.embedding_status.oldest_pending_age is 'How long the oldest pending content has waited; null without any.';
+comment on column ehr.embedding_status.truncated is 'Vectors made of truncated texts.';
+comment on column ehr.embedding_status.per_minute is 'Contents embedded per minute in the last ten minutes; null without any.';
+comment on column ehr.embedding_status.time_left is 'How long pending contents take at per_minute; null without a rate.';
+comment on column ehr.embedding_status.last_run_error is 'The kind of error that ended the last refresh early; null if none did.';
+comment on column ehr.embedding_status.figures_verified_at is 'When `ehrdb repair` last compared the counts with the data; null: never.';

@@ -6,3 +6,8 @@ select h.target as task, e.name as encoder, h.trained_at, h.provenance
 comment on view ehr.head is
 'One row per trained head. provenance: labels, split, chosen C, library versions, encoder digest, test scores.
 Example: select task, provenance->''test'' from ehr.head;';
+
+comment on column ehr.head.task is 'The target that it predicts: a task, or one of a task''s targets.';
+comment on column ehr.head.encoder is 'The encoder whose vectors it reads (ehr.encoder).';
+comment on column ehr.head.trained_at is 'When it was trained.';
+comment on column ehr.head.provenance is 'Labels, split, settings, versions and test scores, as JSON.';

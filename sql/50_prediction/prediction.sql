@@ -8,3 +8,10 @@ comment on view ehr.prediction is
 'Probabilities as `ehrdb predict --materialize` last left them, for dashboards: task, encoder, patient, the moment up
 to which the record was known, and when the row last changed. Heads trained anew have none until the next run.
 Example: select patient_id, probability from ehr.prediction where task = ''guo_los'' order by probability desc limit 10;';
+
+comment on column ehr.prediction.task is 'The target that is predicted (ehr.head).';
+comment on column ehr.prediction.encoder is 'The encoder whose vector was read (ehr.encoder).';
+comment on column ehr.prediction.patient_id is 'Whose probability it is.';
+comment on column ehr.prediction.probability is 'From 0 to 1.';
+comment on column ehr.prediction.as_of is 'The moment up to which the record was known, inclusive.';
+comment on column ehr.prediction.predicted_at is 'When the row last changed.';

@@ -9,3 +9,11 @@ select t.task, t.task_group, t.kind, t.description, t.declaration,
 comment on view ehr.task is
 'Tasks that have been labelled: what they ask, their rule, and how many labels there are.
 Example: select task, labels, positives from ehr.task;';
+
+comment on column ehr.task.task is 'The task''s name.';
+comment on column ehr.task.task_group is 'The group of tasks it belongs to.';
+comment on column ehr.task.kind is 'What its labels are, such as binary.';
+comment on column ehr.task.description is 'What it asks, in words.';
+comment on column ehr.task.declaration is 'Its rule, as JSON.';
+comment on column ehr.task.labels is 'How many labels it has.';
+comment on column ehr.task.positives is 'How many of them are positive.';

@@ -46,3 +46,12 @@ def test_nothing_that_reads_a_table_says_it_always_gives_the_same(connection: Co
 def test_everything_that_is_not_a_trigger_is_explained(connection: Connection) -> None:
     is_unexplained = "prorettype <> 'trigger'::regtype and obj_description(oid, 'pg_proc') is null"
     assert names(connection, is_unexplained) == set()
+
+
+def test_every_column_of_a_view_is_explained(connection: Connection) -> None:
+    rows = connection.execute(
+        "select a.attrelid::regclass::text, a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid"
+        " where c.relkind = 'v' and c.relnamespace = 'ehr'::regnamespace and a.attnum > 0"
+        "   and col_description(a.attrelid, a.attnum) is null"
+    ).fetchall()
+    assert rows == []
