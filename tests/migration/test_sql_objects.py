@@ -134,7 +134,7 @@ def test_force_applies_everything(database: Database) -> None:
     [
         ("_exact_search_bound.sql", "returns integer", "returns bigint"),
         ("_served_embedding.sql", "s.content_sha256, s.embedding", "s.embedding"),
-        ("patient.sql", ", p.source", ""),
+        ("patient.sql", "p.split, p.source", "p.split, p.source::varchar as source"),
         ("_moments.sql", "patient_ids", "ids"),
     ],
 )
@@ -152,6 +152,7 @@ def test_a_users_view_on_a_column_that_goes_stops_the_upgrade_and_is_named(
 ) -> None:
     execute(database, "create view public.mine as select patient_id, source from ehr.patient")
     next_version.change("patient.sql", ", p.source", "")
+    next_version.change("patient.sql", "comment on column ehr.patient.source is", "-- gone:")
     with pytest.raises(DatabaseError, match=r"view ehr\.patient, which is needed by view public\.mine"):
         upgrade(database)
 
