@@ -118,4 +118,4 @@ def test_the_first_stop_of_the_keyboard_skips_to_the_content(browser: Browser, a
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    page.wait_for_function("document.activeElement.id === 'main'")

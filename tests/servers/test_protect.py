@@ -183,6 +183,7 @@ SUMMED = {
     "nearest_outcomes": "select array_agg(o::text) from ehr.nearest_outcomes(1, 'death', '2020-01-12 08:00', k => 5) o",
     "search_recall": "select queries from ehr.search_recall()",
     "embedding_status": "select array_agg((patients, embedded, stale, missing)::text) from ehr.embedding_status",
+    "search_concepts": "select array_agg((code, patients)::text order by code) from ehr.search_concepts('LOINC')",
     "task": "select array_agg((labels, positives)::text) from ehr.task",
     "timelines": "select array_agg(text) from ehr.timelines(array[11, 12], array['infinity', 'infinity']::timestamp[])"
     " where text <> ''",
