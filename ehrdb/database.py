@@ -26,6 +26,7 @@ from ehrdb.errors import ConfigError, DatabaseError, DatabaseUnavailable, NotAll
 from ehrdb.extras import missing_extra
 from ehrdb.queries import Queries
 
+CONNECT_SECONDS = 10
 Connection = psycopg.Connection[tuple[Any, ...]]
 _queries = Queries("ehrdb", "database.sql")
 
@@ -108,6 +109,12 @@ class Database:
         port = f":{parts['port']}" if "port" in parts else ""
         return f"postgresql://{user}{parts.get('host', '')}{port}/{parts.get('dbname', '')}"
 
+    @property
+    def _timeout(self) -> dict[str, int]:
+        """A host that does not even refuse is given up after ten seconds, unless the user says how long."""
+        is_said = "PGCONNECT_TIMEOUT" in os.environ or "connect_timeout" in conninfo_to_dict(self.url)
+        return {} if is_said else {"connect_timeout": CONNECT_SECONDS}
+
     def _pin(self, connection: Connection, *, local: bool) -> None:
         connection.execute(_queries.pin, {"local": local})
         if self.role is not None:
@@ -123,6 +130,7 @@ class Database:
                 prepare_threshold=None,
                 application_name=application_name,
                 client_encoding="UTF8",
+                **self._timeout,
             )
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(

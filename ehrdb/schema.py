@@ -202,8 +202,9 @@ def _require_not_newer(connection: Connection) -> None:
     if revision and (revision not in _revisions() or _number(version or "0") > _number(__version__)):
         raise SchemaNewer(
             f"the database is of ehrdb {version or '(unknown version)'} (tables {revision}), newer than this program, "
-            f"{__version__}",
-            hint="Update this program: pip install --upgrade ehrdb.",
+            f"{__version__}, or was made before the first release, 0.1.0",
+            hint="Update this program: pip install --upgrade ehrdb. Where that is no newer, load the records anew into an "
+            "empty database.",
         )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from threading import Event
 from typing import Annotated, Literal
 
 import typer
@@ -19,6 +18,7 @@ from ehrdb.cli.common import EncoderName, Json, current_database, err, print_jso
 from ehrdb.embedding import Engine, Queue, RefreshResult, Snapshot, refresh_all, registry
 from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import ConfigError
+from ehrdb.patience import ENDING
 from ehrdb.worker import Vitals, work
 
 
@@ -106,13 +106,13 @@ def worker(
     if metrics_port:
         # Imported here: the extra is needed for nothing else.
         from ehrdb.embedding.metrics import serve_metrics
-    stop, vitals = Event(), Vitals()
+    vitals = Vitals()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: ENDING.set())
     with current_database() as database:
         if metrics_port:
             serve_metrics(database, metrics_host, metrics_port, vitals.figures)
-        work(database, settings(), stop, poll_seconds=poll, vitals=vitals)
+        work(database, settings(), ENDING, poll_seconds=poll, vitals=vitals)
 
 
 def retry(encoder: EncoderName = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,8 @@ import pytest
 from ehrdb.config import Settings
 from ehrdb.database import Database, open_database
 from ehrdb.embedding import Queue, registry
-from ehrdb.errors import RefreshError
+from ehrdb.errors import DatabaseUnavailable, RefreshError
+from ehrdb.patience import ENDING, patiently
 from ehrdb.schema import upgrade
 from ehrdb.search import answer
 from ehrdb.testing import FakeEncoder
@@ -211,3 +213,32 @@ def test_a_port_that_is_taken_is_a_plain_error(filled: Database) -> None:
 
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1"):  # an address that no machine has
         metrics.serve_metrics(filled, "192.0.2.1", 9464)
+
+
+def test_who_is_asked_to_end_waits_for_no_database() -> None:
+    tries = []
+
+    @patiently
+    def unreachable() -> None:
+        tries.append(1)
+        raise psycopg.OperationalError("the connection is closed")
+
+    threading.Timer(0.2, ENDING.set).start()
+    try:
+        with pytest.raises(psycopg.OperationalError):
+            unreachable()
+        assert 1 <= len(tries) <= 3  # after half a second, one second, two seconds, ... up to two minutes
+        with pytest.raises(psycopg.OperationalError):
+            unreachable()
+    finally:
+        ENDING.clear()
+
+
+def test_a_host_that_never_answers_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with (
+            pytest.raises(DatabaseUnavailable, match="timeout"),
+            Database(f"host=127.0.0.1 port={port} connect_timeout=2").transaction(),
+        ):
+            pass
