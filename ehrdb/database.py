@@ -109,8 +109,7 @@ class Database:
         port = f":{parts['port']}" if "port" in parts else ""
         return f"postgresql://{user}{parts.get('host', '')}{port}/{parts.get('dbname', '')}"
 
-    @property
-    def _timeout(self) -> dict[str, int]:
+    def _patience(self) -> dict[str, Any]:
         """A host that does not even refuse is given up after ten seconds, unless the user says how long."""
         is_said = "PGCONNECT_TIMEOUT" in os.environ or "connect_timeout" in conninfo_to_dict(self.url)
         return {} if is_said else {"connect_timeout": CONNECT_SECONDS}
@@ -130,7 +129,7 @@ class Database:
                 prepare_threshold=None,
                 application_name=application_name,
                 client_encoding="UTF8",
-                **self._timeout,
+                **self._patience(),
             )
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(

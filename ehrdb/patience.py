@@ -37,4 +37,5 @@ patiently = retry(
     sleep=sleep_using_event(ENDING),
     reraise=True,
 )
-"""Runs a transaction anew while the database has a passing fault; after two minutes, or when the process is to end, the fault is raised."""
+"""Runs a transaction anew while the database has a passing fault; after two minutes, or when the process is to end, the
+fault is raised."""

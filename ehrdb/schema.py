@@ -203,8 +203,8 @@ def _require_not_newer(connection: Connection) -> None:
         raise SchemaNewer(
             f"the database is of ehrdb {version or '(unknown version)'} (tables {revision}), newer than this program, "
             f"{__version__}, or was made before the first release, 0.1.0",
-            hint="Update this program: pip install --upgrade ehrdb. Where that is no newer, load the records anew into an "
-            "empty database.",
+            hint="Update this program: pip install --upgrade ehrdb. Where that is no newer, load the records anew "
+            "into an empty database.",
         )
 
 
