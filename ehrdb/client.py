@@ -239,6 +239,24 @@ class Client:
             values = {"a": patient_a, "b": patient_b, "as_of": _moment(as_of) or "infinity"}
             return tables.fetch(connection, self._library, _queries.explain, values)
 
+    def search(
+        self,
+        text: str,
+        k: int = 10,
+        cohort: Cohort = None,
+        encoder: str | None = None,
+        *,
+        patience: timedelta = timedelta(seconds=30),
+    ) -> Frame:
+        """The k patients found by the words of a description and by its meaning together.
+
+        Columns: rank, patient_id, rank_by_words, rank_by_meaning (null: not among the first 10 k), found (words that
+        their concepts hold), similarity, as_of, is_stale. A running `ehrdb worker` reads the text.
+        """
+        with self._asked("search") as connection:
+            values = {"query": text, "k": k, "patience": patience}
+            return self._fetch(connection, _queries.search_patients, values, cohort, encoder)
+
     def search_concepts(self, words: str, max_count: int = 20) -> Frame:
         """Concepts with all of the words, or their beginnings: rank, code, description, vocabulary, patients (visible).
 

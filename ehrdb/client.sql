@@ -35,6 +35,11 @@ select rank, patient_id, similarity, as_of, is_stale
 select rank, patient_id, similarity, as_of, is_stale
   from ehr.nearest_patients(%(vector)s, %(k)s, %(cohort)s::bigint[], %(encoder)s);
 
+-- name: search_patients
+-- patients by the words and the meaning of a description
+select rank, patient_id, rank_by_words, rank_by_meaning, found, similarity, as_of, is_stale
+  from ehr.search_patients(%(query)s, %(k)s, %(cohort)s::bigint[], %(patience)s, %(encoder)s);
+
 -- name: search_concepts
 -- concepts by their words
 select rank, code, description, vocabulary, patients from ehr.search_concepts(%(words)s, %(max_count)s);

@@ -1,8 +1,9 @@
-"""Answering questions in words that SQL sessions ask (`call ehr.search_text(...)`)."""
+"""Answering questions in words that SQL sessions ask (`call ehr.search_text(...)`, `ehr.nearest_to_text(...)`)."""
 
 from __future__ import annotations
 
 from threading import Event
+from time import monotonic
 from uuid import UUID
 
 import numpy as np
@@ -19,6 +20,8 @@ from ehrdb.queries import Queries
 CHANNEL = "ehrdb_search"
 WORKER = "ehrdb worker"
 _STOP_CHECK_SECONDS = 1.0
+_HEAR_SECONDS = 0.1
+"""How often sessions that cannot notify, because their transaction is open, are listened to."""
 _queries = Queries("ehrdb.search")
 
 
@@ -34,10 +37,19 @@ def answer_searches(database: Database, load_encoder: LoadEncoder, stop: Event) 
                 listener.execute(f"listen {CHANNEL}".encode())
                 while not stop.is_set():
                     _answer_all(database, load_encoder)
-                    for _ in listener.notifies(timeout=_STOP_CHECK_SECONDS, stop_after=1):
-                        pass
+                    _wait_for_question(listener)
         except PASSING:
             stop.wait(_STOP_CHECK_SECONDS)
+
+
+def _wait_for_question(listener: Connection) -> None:
+    """Until somebody notifies, somebody speaks, or a second has passed."""
+    deadline = monotonic() + _STOP_CHECK_SECONDS
+    while monotonic() < deadline:
+        if listener.execute(_queries.hear).fetchone() == (True,):
+            return
+        if list(listener.notifies(timeout=_HEAR_SECONDS, stop_after=1)):
+            return
 
 
 def embed_query(connection: Connection, encoder: RegisteredEncoder, model: Encoder, query: str) -> Vector:

@@ -1,3 +1,7 @@
+-- name: hear
+-- whether a session has just said a question inside its transaction; it lies among the others now
+select ehrdb.hear_question();
+
 -- name: forget_requests
 -- questions of sessions that are gone
 delete from ehrdb.search_request r
@@ -19,8 +23,8 @@ update ehrdb.search_request r
 returning r.request_id, next.name, r.query;
 
 -- name: give_answer
--- a vector, or the kind of error
-update ehrdb.search_request set embedding = %(embedding)s, error = %(error)s where request_id = %(request_id)s;
+-- a vector, or the kind of error; the text is not kept for who comes late to take it
+update ehrdb.search_request set embedding = %(embedding)s, error = %(error)s, query = '' where request_id = %(request_id)s;
 
 -- name: neutral_prompt
 -- what stands in front of patients' texts

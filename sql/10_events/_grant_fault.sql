@@ -18,7 +18,7 @@ union all
 select r.role, 'should not have', p.privilege || ' on ' || c.oid::regclass
   from role r
  cross join privilege p
-  join pg_class c on c.relnamespace in (to_regnamespace('ehrdb'), to_regnamespace('ehr')) and c.relkind in ('r', 'p', 'v', 'm')
+  join pg_class c on c.relnamespace in (to_regnamespace('ehrdb'), to_regnamespace('ehr')) and c.relkind in ('r', 'p', 'v', 'm', 'S')
  where has_table_privilege(r.role, c.oid, p.privilege)
    and not exists (select from ehrdb.wanted_grant w
                     where w.role = r.role and w.kind = 'table' and w.columns is null and w.privilege = p.privilege

@@ -30,7 +30,8 @@ with prefix (prefix) as (
     ('worker', 'select insert update delete', 'refresh_run', null),
     ('worker', 'select insert', 'snapshot', null),
     ('worker', 'select update', 'turn', null),
-    ('worker', 'select update delete', 'search_request', null)
+    ('worker', 'select insert update delete', 'search_request', null),
+    ('worker', 'select update', 'speech_turn speech_1 speech_2 speech_3 speech_4 speech_5 speech_6 speech_7 speech_8', null)
 ), wanted (duty, kind, object, privilege, columns) as (
     select l.duty, 'table' as kind, 'ehrdb.' || t.name as object, p.privilege, l.columns
       from listed l,

@@ -29,8 +29,9 @@ end
 $$;
 
 comment on function ehr.protect(regclass) is
-'Row-level security in one call: from now on a reader sees a patient in every table, view and function only if the
-patient is in `visible`, a table or view of the site with a column patient_id bigint that shows each reader their own
-patients (current_user is who asks). New tables and partitions follow. Whoever owns ehrdb, and roles with BYPASSRLS,
-see everybody: refreshes and loads run as one of these. For the owner alone. Returns how many tables are protected.
+'Row-level security in one call.
+From now on a reader sees a patient in every table, view and function only if the patient is in `visible`, a table or
+view of the site with a column patient_id bigint that shows each reader their own patients (current_user is who asks).
+New tables and partitions follow. Whoever owns ehrdb, and roles with BYPASSRLS, see everybody: refreshes and loads run
+as one of these. For the owner alone. Returns how many tables are protected.
 Example: select ehr.protect(''hospital.visible_patient'');';

@@ -21,6 +21,6 @@ end
 $$;
 
 comment on function ehr.unprotect() is
-'Takes back what ehr.protect did: every reader sees every patient again. For the owner alone. Returns how many tables
-are open again.
+'Takes back what ehr.protect did: every reader sees every patient again.
+For the owner alone. Returns how many tables are open again.
 Example: select ehr.unprotect();';

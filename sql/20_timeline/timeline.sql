@@ -12,7 +12,7 @@ end
 $$;
 
 comment on function ehr.timeline(bigint, timestamp, text, interval, integer) is
-'The patient''s record as text, from events at or before as_of: what an encoder reads. EH001: unknown patient;
-EH002: unknown format (see ehr.format).
+'The patient''s record as text, from events at or before as_of: what an encoder reads.
+EH001: unknown patient; EH002: unknown format (see ehr.format).
 Example: select ehr.timeline(1);
 Example: select ehr.timeline(1, ''2020-06-30 23:59'', ''list_recent_time'', time_window => ''30 days'');';

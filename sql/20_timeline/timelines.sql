@@ -32,7 +32,7 @@ end
 $$;
 
 comment on function ehr.timelines(bigint[], timestamp[], text, interval, integer) is
-'Timelines of many patients at many moments: parallel arrays in, one row per position out. Patients without
-visible events have an empty text. time_window: only events of that long before as_of. max_chars: lines that
+'Timelines of many patients at many moments: parallel arrays in, one row per position out.
+Patients without visible events have an empty text. time_window: only events of that long before as_of. max_chars: lines that
 begin later are cut (lines_cut). EH002: unknown format; EH007: arguments that do not fit together.
 Example: select * from ehr.timelines(array[1, 1], array[''2010-01-01'', ''2020-01-01'']::timestamp[]);';

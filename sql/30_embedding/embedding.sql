@@ -21,6 +21,7 @@ end
 $$;
 
 comment on function ehr.embedding(bigint, timestamp, text) is
-'The patient''s newest embedding at or before as_of, under the encoder''s neutral prompt; a unit vector where
-the encoder normalizes. EH001: unknown patient; EH003: unknown encoder; EH004: nothing embedded by then.
+'The patient''s newest embedding at or before as_of.
+Under the encoder''s neutral prompt; a unit vector where the encoder normalizes. EH001: unknown patient; EH003:
+unknown encoder; EH004: nothing embedded by then.
 Example: select ehr.embedding(1, ''2020-01-01'');';

@@ -12,6 +12,6 @@ begin atomic
 end;
 
 comment on function ehr.request_refresh(bigint[]) is
-'Asks for these patients (null: everybody) to be checked and, where their text changed, embedded again; wakes
-running workers. Returns how many patients were marked.
+'Asks for these patients (null: everybody) to be embedded again where their text changed.
+Wakes running workers. Returns how many patients were marked.
 Example: select ehr.request_refresh(array[1, 2]);';

@@ -5,32 +5,16 @@ set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
-    for_encoder_id constant integer := ehrdb.encoder_id(encoder);
-    most_characters constant integer := 8000;
+    for_encoder_id constant integer := ehrdb.require_question(query, encoder);
     most_open constant integer := 5;
     asked uuid;
 begin
-    if coalesce(query, '') !~ '\S' then
-        raise exception using errcode = 'EH010', message = 'the query is empty', hint = 'Describe a patient in words.';
-    elsif length(query) > most_characters then
-        raise exception using errcode = 'EH010',
-            message = format('the query has %s characters, more than %s', length(query), most_characters),
-            hint = 'Describe a patient in some sentences.';
-    end if;
-    if (select n.kind <> 'model' from ehrdb.encoder n where n.encoder_id = for_encoder_id) then
-        raise exception using errcode = 'EH003', message = 'this encoder has no model that could read a text',
-            hint = 'See: select name, kind from ehr.encoder;';
-    end if;
-    if not exists (select from pg_stat_activity a
-                    where a.datname = current_database() and a.application_name = 'ehrdb worker') then
-        raise exception using errcode = 'EH008', message = 'no worker is running that could read the text',
-            hint = 'Start `ehrdb worker`, or ask from a shell: ehrdb search "...".';
-    end if;
     -- A session waits for one answer at a time: what it asked before, it has given up.
     delete from ehrdb.search_request r
      where r.asker_pid = pg_backend_pid()
         or not exists (select from pg_stat_activity a where a.pid = r.asker_pid and a.usename = r.asked_by);
-    if (select count(*) from ehrdb.search_request r where r.asked_by = session_user) >= most_open then
+    if (select count(*) from ehrdb.search_request r
+         where r.asked_by = session_user and r.embedding is null and r.error is null) >= most_open then
         raise exception using errcode = 'EH008', message = format('you are waiting for %s answers already', most_open),
             hint = 'Wait for one of them.';
     end if;

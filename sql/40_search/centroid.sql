@@ -15,6 +15,7 @@ end
 $$;
 
 comment on function ehr.centroid(bigint[], text) is
-'The mean direction of a cohort''s current embeddings, a unit vector: what its members have in common, to search by.
+'The mean direction of a cohort''s current embeddings: what its members have in common.
+A unit vector, to search by.
 EH004: nobody in the cohort has an embedding.
 Example: select * from ehr.nearest_patients(ehr.centroid(array[1, 2, 3]), 5);';

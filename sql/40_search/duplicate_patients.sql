@@ -29,7 +29,8 @@ as $$
 $$;
 
 comment on function ehr.duplicate_patients(float8, bigint[], text) is
-'Pairs of patients whose records are nearly the same: similarity at or above the threshold, most alike first, and
-whether even their texts are equal. Each patient''s ten nearest are looked at. Compares everybody with everybody up to
-20,000 patients (a minute or so there), asks the index above.
+'Pairs of patients whose records are nearly the same.
+Similarity at or above the threshold, most alike first, and whether even their texts are equal. Each patient''s ten
+nearest are looked at. Compares everybody with everybody up to 20,000 patients (a minute or so there), asks the index
+above.
 Example: select * from ehr.duplicate_patients(0.9999);';

@@ -56,8 +56,9 @@ end
 $$;
 
 comment on function ehr.match_cohort(bigint[], bigint[], integer, float8, boolean, integer, timestamp, text) is
-'Controls for a cohort: for each case up to ratio of the candidates (null: everybody else) most similar to it, each
-used once, closest pairs first (greedy, without replacement). caliper: the largest cosine distance (1 - similarity)
-accepted. same_sex and age_band (years) must agree exactly, the age taken at the last event. With as_of, records are
-compared as of then. Cases may get fewer: count them, and judge the match by ehr.cohort_balance.
+'Controls for a cohort: for each case the most similar candidates, each used once.
+Up to ratio of the candidates (null: everybody else) for each case, closest pairs first (greedy, without replacement).
+caliper: the largest cosine distance (1 - similarity) accepted. same_sex and age_band (years) must agree exactly, the
+age taken at the last event. With as_of, records are compared as of then. Cases may get fewer: count them, and judge
+the match by ehr.cohort_balance.
 Example: select * from ehr.match_cohort(array[1, 2, 3], ratio => 2, same_sex => true, age_band => 10);';

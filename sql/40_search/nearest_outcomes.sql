@@ -65,10 +65,10 @@ end
 $$;
 
 comment on function ehr.nearest_outcomes(bigint, text, timestamp, interval, integer, bigint[], text) is
-'What happened within the horizon after as_of to the k patients most similar then, beside everybody: outcome is a code
-(with its descendants) or a task (a positive label made in that time). followed: those with the outcome, or with a
-record that reaches the horizon''s end; share is of them. Counts of 1 to 10, with or without, are not shown (null): a courtesy
-for screens, as readers hold record-level access and two cohorts show what one withholds. A description, not
-a prediction: see ehr.predict. No rows: there is nobody else to look
-at. EH001, EH004: unknown patient, or no vector by then; EH005: no such outcome; EH010: as_of is not in the past.
+'What happened within the horizon after as_of to the k patients most similar then, beside everybody.
+The outcome is a code (with its descendants) or a task (a positive label made in that time). followed: those with the
+outcome, or with a record that reaches the horizon''s end; share is of them. Counts of 1 to 10, with or without, are
+not shown (null): a courtesy for screens, as readers hold record-level access and two cohorts show what one withholds.
+A description, not a prediction: see ehr.predict. No rows: there is nobody else to look at. EH001, EH004: unknown
+patient, or no vector by then; EH005: no such outcome; EH010: as_of is not in the past.
 Example: select * from ehr.nearest_outcomes(1, ''SNOMED/38341003'', ''2020-01-01'', ''2 years'', 5);';

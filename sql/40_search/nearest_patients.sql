@@ -9,10 +9,11 @@ as $$
 $$;
 
 comment on function ehr.nearest_patients(bigint, integer, bigint[], timestamp, text) is
-'The k patients most similar to this one (itself excluded), nearest first: cosine similarity, the moment up to
-which each neighbour''s vector knows the record, and whether it is stale. cohort limits the search to those
-patients; always k rows where it has them. With as_of, nobody''s later record is looked at.
-EH001: unknown patient, or nobody in the cohort is known; EH010: what is no count, cohort or moment.
+'The k patients most similar to this one, nearest first.
+Itself excluded; with cosine similarity, the moment up to which each neighbour''s vector knows the record, and whether
+it is stale. cohort limits the search to those patients; always k rows where it has them. With as_of, nobody''s later
+record is looked at. EH001: unknown patient, or nobody in the cohort is known; EH010: what is no count, cohort or
+moment.
 Example: select * from ehr.nearest_patients(1, 5);
 Example: select * from ehr.nearest_patients(1, 5, array(select patient_id from ehr.patient where sex = ''F''));';
 
@@ -26,6 +27,6 @@ as $$
 $$;
 
 comment on function ehr.nearest_patients(public.vector, integer, bigint[], text) is
-'The k patients most similar to a vector of the same encoder, nearest first. EH010: a vector that is null, zero, or of
-other dimensions.
+'The k patients most similar to a vector of the same encoder, nearest first.
+EH010: a vector that is null, zero, or of other dimensions.
 Example: select * from ehr.nearest_patients(ehr.embedding(1), 5);';

@@ -21,6 +21,6 @@ as $$
 $$;
 
 comment on function ehr.outlying_patients(integer, bigint[], text) is
-'The k members of a cohort (null: everybody) least like the cohort as a whole: farthest from its centroid, with the
-similarity to it. Unusual patients, or broken records.
+'The k members of a cohort (null: everybody) least like the cohort as a whole.
+Farthest from its centroid, with the similarity to it. Unusual patients, or broken records.
 Example: select * from ehr.outlying_patients(5);';

@@ -37,6 +37,7 @@ as $$
 $$;
 
 comment on function ehr.search_concepts(text, integer) is
-'Concepts of whose description, or text in timelines, each of the words begins a word; best first: a code itself, then
-short texts. patients: how many whom you may see have it. Nothing where no concept matches; EH010 for no words.
+'Concepts by their words, best first.
+Of the description, or the text in timelines, each of the words begins a word: a code itself first, then short texts.
+patients: how many whom you may see have it. Nothing where no concept matches; EH010 for no words.
 Example: select code, description, patients from ehr.search_concepts(''heart fail'');';

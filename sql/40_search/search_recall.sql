@@ -28,6 +28,7 @@ as $$
 $$;
 
 comment on function ehr.search_recall(integer, integer, text) is
-'How complete searches among all patients are: for a fixed sample of patients, the share of the true k nearest that
-ehr.nearest_patients finds (recall@k, mean and worst). 1 where no index is asked (is_indexed false): those are exact.
+'How complete searches among all patients are.
+For a fixed sample of patients, the share of the true k nearest that ehr.nearest_patients finds (recall@k, mean and
+worst). 1 where no index is asked (is_indexed false): those are exact.
 Example: select * from ehr.search_recall(10, 100);';

@@ -16,7 +16,7 @@ end
 $$;
 
 comment on function ehr.model_card(text, text) is
-'Where a head comes from and how well it does: task and rule, encoder and its digest, prompt, counts of labels,
-the loads and the labels that it saw, how patients were split, chosen regularization, scores on the test patients,
-library versions. EH005: unknown task; EH006: no head.
+'Where a head comes from and how well it does.
+Task and rule, encoder and its digest, prompt, counts of labels, the loads and the labels that it saw, how patients
+were split, chosen regularization, scores on the test patients, library versions. EH005: unknown task; EH006: no head.
 Example: select jsonb_pretty(ehr.model_card(''guo_los''));';

@@ -21,6 +21,6 @@ end
 $$;
 
 comment on function ehr.predict(text, bigint, timestamp, text) is
-'Probability of the task''s outcome for one patient, from the newest embedding at or before as_of. EH001: unknown
-patient; EH004: nothing embedded by then; EH005: unknown task; EH006: no head trained for this encoder.
+'Probability of the task''s outcome for one patient, from the newest embedding at or before as_of.
+EH001: unknown patient; EH004: nothing embedded by then; EH005: unknown task; EH006: no head trained for this encoder.
 Example: select ehr.predict(''guo_readmission'', 1);';

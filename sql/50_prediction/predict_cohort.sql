@@ -36,8 +36,8 @@ begin atomic
 end;
 
 comment on function ehr.predict_cohort(text[], bigint[], timestamp, text) is
-'Probabilities of many tasks'' outcomes for every embedded member of a cohort (null: all patients), in one pass over
-the vectors, with the moment up to which the record was known and whether it changed since.
+'Probabilities of many tasks'' outcomes for every embedded member of a cohort (null: all patients).
+In one pass over the vectors, with the moment up to which the record was known and whether it changed since.
 EH001: nobody in the cohort is known; EH005, EH006: unknown task, no head; EH010: a cohort with a null, no moment.
 Example: select * from ehr.predict_cohort(array[''guo_los'', ''guo_icu'']) where probability > 0.5;';
 
@@ -51,6 +51,6 @@ begin atomic
 end;
 
 comment on function ehr.predict_cohort(text, bigint[], timestamp, text) is
-'Probability of the task''s outcome for every embedded member of a cohort (null: all patients), in one pass,
-with the moment up to which the record was known and whether it changed since.
+'Probability of the task''s outcome for every embedded member of a cohort (null: all patients).
+In one pass, with the moment up to which the record was known and whether it changed since.
 Example: select * from ehr.predict_cohort(''guo_readmission'') order by probability desc limit 10;';

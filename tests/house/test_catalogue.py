@@ -7,7 +7,14 @@ from ehrdb.database import Connection
 PINNED = "search_path=pg_catalog, pg_temp"
 # A procedure with a setting could not commit: every name and operator of it is qualified.
 UNPINNED = {"ehr.search_text"}
-CHANGES_SOMETHING = {"ehr.protect", "ehr.request_refresh", "ehr.search_text", "ehr.unprotect"}
+CHANGES_SOMETHING = {
+    "ehr.nearest_to_text",
+    "ehr.protect",
+    "ehr.request_refresh",
+    "ehr.search_patients",
+    "ehr.search_text",
+    "ehr.unprotect",
+}
 OURS = "from pg_proc where pronamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)"
 
 
@@ -46,6 +53,12 @@ def test_nothing_that_reads_a_table_says_it_always_gives_the_same(connection: Co
 def test_everything_that_is_not_a_trigger_is_explained(connection: Connection) -> None:
     is_unexplained = "prorettype <> 'trigger'::regtype and obj_description(oid, 'pg_proc') is null"
     assert names(connection, is_unexplained) == set()
+
+
+def test_the_first_line_of_an_explanation_is_a_short_sentence(connection: Connection) -> None:
+    is_public = "pronamespace = 'ehr'::regnamespace"
+    is_long = "split_part(obj_description(oid, 'pg_proc'), E'\n', 1) !~ '^.{10,105}[.]$'"
+    assert names(connection, f"{is_public} and {is_long}") == set()
 
 
 def test_every_column_of_a_view_is_explained(connection: Connection) -> None:

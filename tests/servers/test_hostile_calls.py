@@ -64,6 +64,7 @@ MAY_BE_EMPTY = {
     "nearest_patients",
     "predict_cohort",
     "search_concepts",
+    "patients_by_words",
     "outlying_patients",
 }
 # Columns that are null where the documentation says so.

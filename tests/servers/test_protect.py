@@ -137,6 +137,7 @@ ASKED = {
     "nearest_patients as of": "select patient_id from ehr.nearest_patients(1, 9, as_of => '2020-01-12 08:00')",
     "nearest_patients of a vector": "select patient_id from ehr.nearest_patients(ehr.embedding(1), 30)",
     "nearest_patients among both": "select patient_id from ehr.nearest_patients(1, 30, array[2, 3, 12, 13])",
+    "patients_by_words": "select patient_id from ehr.patients_by_words('text snomed', 30)",
     "predict_cohort": "select patient_id from ehr.predict_cohort('death')",
     "predict_cohort of tasks": "select patient_id from ehr.predict_cohort(array['death'])",
     "predict_cohort as of": "select patient_id from ehr.predict_cohort('death', as_of => '2020-01-12 08:00')",

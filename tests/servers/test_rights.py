@@ -399,5 +399,5 @@ def test_what_lends_the_owners_rights_is_for_readers_alone(server_url: str, fill
             "select oid::regprocedure::text, has_function_privilege('public', oid, 'execute') from pg_proc"
             " where prosecdef and pronamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)"
         ).fetchall()
-    assert len(rows) == 4
+    assert len(rows) == 5
     assert [name for name, is_open in rows if is_open] == []
