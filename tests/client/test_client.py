@@ -1,7 +1,9 @@
-"""`import ehrdb`: every question as a method, cohorts as people have them, errors that say what to do next."""
+"""`import os
+import ehrdb`: every question as a method, cohorts as people have them, errors that say what to do next."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -192,20 +194,21 @@ def test_what_sql_reports_of_rows_is_not_quoted(db: Client) -> None:
 
 
 def test_a_role_sees_what_it_may_and_is_named_in_the_audit(filled: Database, server_url: str) -> None:
+    ward = f"ehrdb_ward_{os.getpid()}"
     with ExitStack() as roles:
-        roles.enter_context(created_role(server_url, "ehrdb_test_ward", "in role ehr_analyst"))
+        roles.enter_context(created_role(server_url, ward, "in role ehr_analyst"))
         owner = Client(filled, Settings(), "rows", ExitStack())
         login = owner.sql("select session_user::text as login")[0]["login"]
-        run(server_url, f"grant ehrdb_test_ward to {login}")
-        owner.sql("create view public.visible as select 2::bigint as patient_id where current_user = 'ehrdb_test_ward'")
+        run(server_url, f"grant {ward} to {login}")
+        owner.sql(f"create view public.visible as select 2::bigint as patient_id where current_user = '{ward}'")
         owner.sql("grant select on public.visible to ehr_analyst")
         owner.sql("select ehr.protect('public.visible')")
-        with ehrdb.connect(filled.url, "ehrdb_test_ward", frames="rows") as db:
+        with ehrdb.connect(filled.url, ward, frames="rows") as db:
             assert [row["patient_id"] for row in db.predict("sepsis")] == [2]
             with pytest.raises(NotFound):
                 db.timeline(1)
         noted = owner.sql("select what, patients from ehr.audit order by at")
-        assert noted[-1] == {"what": "timeline as ehrdb_test_ward", "patients": [1]}
+        assert noted[-1] == {"what": f"timeline as {ward}", "patients": [1]}
         owner.sql("select ehr.unprotect()")
         owner.sql("drop view public.visible")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -24,7 +25,7 @@ FEW = 1500
 @pytest.fixture(scope="module")
 def filled(server_url: str, owner_url: str, template: str) -> Iterator[Database]:
     """Many patients, all with vectors; statistics as after a load."""
-    with created_database(server_url, owner_url, "ehrdb_growth", template) as database:
+    with created_database(server_url, owner_url, f"ehrdb_growth_{os.getpid()}", template) as database:
         with database.transaction() as connection:
             fill(connection)
             encoder = add_encoder(connection)

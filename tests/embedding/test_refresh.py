@@ -343,6 +343,7 @@ def test_who_shares_a_text_with_a_patient_who_changes_or_goes_is_embedded_all_th
         encoder = add_encoder(connection)
         connection.execute("select ehrdb.plan_refresh()")
         connection.execute("select ehrdb.purge_patients(array[1])")
+    assert ask(database, "select count(*) from ehrdb.embedding_job where patient_id <> 1") == 1  # for both who are left
     run(database, encoder)
     with database.transaction() as connection:
         connection.execute("truncate ehrdb.embedding, ehrdb.embedding_job, ehrdb.patient_embedding")

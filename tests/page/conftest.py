@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -14,7 +15,7 @@ from ehrdb.testing import FakeEncoder
 from tests.conftest import created_role, run
 from tests.records import Record, add_encoder, add_head, day, write, write_patients
 
-ALICE, BOB = "ehrdb_page_alice", "ehrdb_page_bob"
+ALICE, BOB = (f"ehrdb_{name}_{os.getpid()}" for name in ("alice", "bob"))
 HOSTILE = "<script>document.title='owned'</script> \u202eesrever\u2066 '\"><img src=x onerror=alert(1)>"
 
 
@@ -48,8 +49,8 @@ def _fill(database: Database) -> None:
         connection.execute("create schema site")
         connection.execute("grant usage on schema site to ehr_analyst")
         connection.execute(
-            "create view site.visible as select n::bigint as patient_id from generate_series(1, 20) n"
-            " where (n <= 10) = (current_user = 'ehrdb_page_alice')"
+            b"create view site.visible as select n::bigint as patient_id from generate_series(1, 20) n"
+            + f" where (n <= 10) = (current_user = '{ALICE}')".encode()
         )
         connection.execute("grant select on site.visible to ehr_analyst")
         connection.execute("select ehr.protect('site.visible')")
