@@ -13,7 +13,7 @@ install: .venv/installed ## Create .venv with everything: the worker, the export
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ehrdb needs Python 3.11 or later")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  -e '.[demo,export,meds,baselines,formats,metrics,ray,report,page,dev]'
+	  -e '.[demo,export,meds,baselines,formats,metrics,ray,report,page,mcp,dev]'
 	touch $@
 
 demo: install ## The whole story on synthetic patients, in an embedded database under .ehrdb

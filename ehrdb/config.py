@@ -36,6 +36,8 @@ class Settings(BaseSettings):
         threads: threads of one ONNX Runtime session; 0 lets it use every core.
         endpoints: addresses of servers that texts may be sent to for embedding, comma-separated; none by default.
         endpoint_key: what to show to them.
+        mcp_role: the role as which assistants ask (`ehrdb mcp`); unset: they may not.
+        mcp_texts: whether assistants may be told what records say, not ids and figures alone.
     """
 
     model_config = SettingsConfigDict(env_prefix="EHRDB_", env_ignore_empty=True, extra="ignore")
@@ -47,6 +49,8 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0)
     endpoints: str = ""
     endpoint_key: SecretStr | None = None
+    mcp_role: str | None = None
+    mcp_texts: bool = False
 
     @property
     def encoder_dir(self) -> Path:

@@ -19,6 +19,7 @@ EXTRAS = {
     "prometheus_client": "metrics",
     "starlette": "page",
     "uvicorn": "page",
+    "mcp": "mcp",
     "onnx": "minilm",
     "safetensors": "minilm",
     "torch": "export",

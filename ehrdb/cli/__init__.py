@@ -45,6 +45,7 @@ COMMANDS = {
         "serve:serve",
         "Serve the page: records as of any day, who is alike, what is probable.",
     ),
+    "mcp": ("mcp:mcp", "Answer an assistant by the Model Context Protocol, over standard input and output."),
     "predict": ("predict:predict", "Show how probable a task's outcome is for a patient, or keep everybody's."),
 }
 

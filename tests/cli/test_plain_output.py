@@ -125,7 +125,7 @@ WAYS = {
     "serve": ["--role", "--role x --host"],
     "predict": [" 1", "t 1 --encoder"],
 }
-ALONE = {"demo", "upgrade", "status", "doctor", "psql", "worker", "repair"}
+ALONE = {"demo", "upgrade", "status", "doctor", "psql", "worker", "repair", "mcp"}
 
 
 def test_every_command_is_tried_below() -> None:

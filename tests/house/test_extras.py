@@ -21,6 +21,7 @@ OPTIONAL: dict[str, list[str]] = PROJECT["optional-dependencies"]
 
 # Without their extra these cannot be imported; everything else can.
 NEEDS_AN_EXTRA = {
+    "ehrdb.assistant": "mcp",
     "ehrdb.embedding.metrics": "prometheus_client",
     "ehrdb.embedding.vector_files": "polars",
     "ehrdb.embedding.vectors": "polars",

@@ -23,7 +23,7 @@ FLOORS = (
     {"prediction"},
     {"evaluation"},
     {"client"},
-    {"page"},
+    {"assistant", "page"},
     {"check", "worker", "doctor", "testing", "demo"},
     {"cli"},
     {"__main__"},

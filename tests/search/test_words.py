@@ -111,7 +111,7 @@ def test_what_was_said_is_wiped_and_the_text_kept_no_longer_than_it_is_read(fill
     with answered(filled), psycopg.connect(filled.url) as connection:
         connection.execute(NEAREST, ["heart failure " * 30])
         said = connection.execute(
-            "select sum(last_value) from (select last_value from ehrdb.speech_1 union all select last_value from ehrdb.speech_5) s"
+            "select s1.last_value + s5.last_value from ehrdb.speech_1 s1, ehrdb.speech_5 s5"
         ).fetchone()
         assert said == (0,)
         assert open_questions(filled) == [("",)]  # until this transaction ends
@@ -178,11 +178,11 @@ def test_a_reader_neither_hears_others_nor_speaks_for_the_worker(
             connection.rollback()
 
 
-def words(database: Database, query: str, *arguments: object) -> list[tuple[object, ...]]:
-    places = ", ".join(["%s"] * (1 + len(arguments)))
+def words(database: Database, query: str, k: int = 10, cohort: list[int] | None = None) -> list[tuple[object, ...]]:
     with database.transaction() as connection:
-        question = f"select rank, patient_id, found from ehr.patients_by_words({places})"
-        return connection.execute(question.encode(), [query, *arguments]).fetchall()
+        return connection.execute(
+            "select rank, patient_id, found from ehr.patients_by_words(%s, %s, %s)", [query, k, cohort]
+        ).fetchall()
 
 
 def test_words_of_one_concept_count_more_than_words_of_two(filled: Database) -> None:

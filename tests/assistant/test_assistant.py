@@ -1,0 +1,136 @@
+"""An assistant over standard input and output, by the SDK's own client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import mcp
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from ehrdb.assistant import MOST_ROWS, make_server
+from ehrdb.config import Settings
+from ehrdb.database import Database
+from ehrdb.embedding import refresh
+from ehrdb.errors import ConfigError, NotAllowed
+from ehrdb.testing import FakeEncoder
+from tests.conftest import created_role, run
+from tests.records import Record, add_encoder, add_head, day, write, write_patients
+
+ROLE = "ehrdb_test_assistant"
+SECRET = "SITE/secret-finding"
+
+
+@pytest.fixture
+def filled(database: Database, server_url: str) -> Iterator[Database]:
+    """Twelve embedded patients of whom the assistant's role sees ten; a head."""
+    with ExitStack() as roles:
+        roles.enter_context(created_role(server_url, ROLE, "in role ehr_analyst"))
+        run(server_url, f"grant {ROLE} to {conninfo_to_dict(database.url)['user']}")
+        with database.transaction() as connection:
+            write_patients(connection, 12)
+            write(connection, [Record(p, day(25), SECRET, text="said in secret") for p in (1, 2)])
+            connection.execute(
+                "insert into ehrdb.task values ('sepsis', 'site', 'binary', '', '{\"shape\": \"imported\"}')"
+            )
+            encoder = add_encoder(connection)
+            add_head(connection, "sepsis", encoder)
+        refresh(database, encoder, FakeEncoder)
+        with database.transaction() as connection:
+            connection.execute("create view public.visible as select n::bigint as patient_id"
+                               " from generate_series(1, 10) n")  # fmt: skip
+            connection.execute("grant select on public.visible to ehr_analyst")
+            connection.execute("select ehr.protect('public.visible')")
+        yield database
+        with database.transaction() as connection:
+            connection.execute("select ehr.unprotect()")
+            connection.execute("drop view public.visible")
+
+
+def asked(database: Database, questions: Callable[[Any], Awaitable[None]], **settings: str) -> None:
+    """A session with `ehrdb mcp` as an assistant has it."""
+    environment = {**os.environ, "EHRDB_DATABASE_URL": database.url, "EHRDB_MCP_ROLE": ROLE, **settings}
+    command = mcp.StdioServerParameters(command=sys.executable, args=["-m", "ehrdb", "mcp"], env=environment)
+
+    async def session() -> None:
+        async with mcp.Client(command) as client:
+            await questions(client)
+
+    asyncio.run(session())
+
+
+async def answer(client: Any, tool: str, **arguments: Any) -> Any:
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, result.content
+    found = result.structured_content
+    return found["result"] if set(found) == {"result"} else found
+
+
+async def refusal(client: Any, tool: str, **arguments: Any) -> str:
+    result = await client.call_tool(tool, arguments)
+    assert result.is_error
+    return str(result.content[0].text)
+
+
+def test_an_assistant_asks_under_its_role_and_is_told_ids_and_figures_alone(filled: Database) -> None:
+    async def questions(client: Any) -> None:
+        tools = (await client.list_tools()).tools
+        assert all(tool.annotations.read_only_hint and tool.description for tool in tools)
+        status = await answer(client, "status")
+        assert (status["tasks"][0]["task"], status["texts_allowed"]) == ("sepsis", False)
+        near = await answer(client, "nearest", patient_id=1, k=50)
+        assert {row["patient_id"] for row in near} == set(range(2, 11))
+        assert len(await answer(client, "predict", task="sepsis", patient_ids=[1, 2, 12])) == 2
+        assert await answer(client, "patients_with_code", code=SECRET) == [{"patient_id": 1}, {"patient_id": 2}]
+        explained = await answer(client, "explain", patient_a=1, patient_b=2)
+        assert (explained["counts"]["shared"], explained["concepts"]) == (1, None)
+        told = await answer(client, "timeline", patient_id=1)
+        assert told["text"] is None
+        assert "secret" not in json.dumps([status, near, explained, told])
+
+    asked(filled, questions)
+
+
+def test_texts_are_told_where_the_administrator_allows_them(filled: Database) -> None:
+    async def questions(client: Any) -> None:
+        assert SECRET in (await answer(client, "timeline", patient_id=1))["text"]
+        assert (await answer(client, "explain", patient_a=1, patient_b=2))["concepts"][0]["code"] == SECRET
+
+    asked(filled, questions, EHRDB_MCP_TEXTS="true")
+
+
+def test_what_cannot_be_answered_is_said_with_what_to_do(filled: Database) -> None:
+    async def questions(client: Any) -> None:
+        assert "12" in await refusal(client, "timeline", patient_id=12)  # hidden is unknown
+        assert "ehrdb worker" in await refusal(client, "find_patients", description="heart failure")
+        assert str(MOST_ROWS) in await refusal(client, "nearest", patient_id=1, k=1000)
+        assert "2020-06-30" in await refusal(client, "nearest", patient_id=1, as_of="yesterday")
+        assert "ehr.task" in await refusal(client, "predict", task="luck", patient_ids=[1])
+
+    asked(filled, questions)
+
+
+def test_whose_ids_were_answered_is_in_the_audit(filled: Database) -> None:
+    async def questions(client: Any) -> None:
+        await answer(client, "nearest", patient_id=3, k=2)
+
+    asked(filled, questions)
+    with filled.transaction() as connection:
+        noted = connection.execute("select what, patients from ehr.audit order by at").fetchall()
+    assert noted[0] == (f"nearest as {ROLE}", [3])
+    assert noted[1][0] == f"mcp: nearest answered as {ROLE}"
+    assert len(noted[1][1]) == 2
+
+
+def test_it_is_off_unless_a_role_is_named_that_the_login_may_take(filled: Database) -> None:
+    with pytest.raises(ConfigError, match="assistants are off") as caught:
+        make_server(filled, Settings(mcp_role=None))
+    assert "EHRDB_MCP_ROLE" in (caught.value.hint or "")
+    with pytest.raises(NotAllowed):
+        make_server(filled, Settings(mcp_role="nobody_of_this_name"))
