@@ -90,7 +90,7 @@ def _stage(connection: Connection, directory: Path, options: EhrshotOptions) -> 
     connection.execute(_queries.stage_patients)
     yield TableReport("ehrshot", rows_read=rows, rows_loaded=rows)
     yield from _stage_reports(tables)
-    yield from report_unread(folder)
+    yield from report_unread(folder.unread)
 
 
 def _number_events(tables: _Tables) -> int:

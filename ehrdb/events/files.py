@@ -29,6 +29,7 @@ _queries = Queries("ehrdb.events", "files.sql")
 ROWS_PER_PART = 1 << 40
 """Rows of a table's second part are numbered from here, and so on: a number says which part and which row."""
 _DELIMITERS = "\t,;|"
+_SKIP = "Correct the row, or add --skip-bad-rows: such rows are left out and counted."
 _CONVERT = "Convert it: iconv -f LATIN1 -t UTF-8."
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -36,6 +37,11 @@ _MARKS = (
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_OTHER_KINDS = (
+    (b"\x1f\x8b", "gzip", "Name it .csv.gz."),
+    (b"PAR1", "parquet", "Name it .parquet."),
+    (b"PK\x03\x04", "a zip archive or a workbook", "Unpack it, or save it as CSV."),
 )
 _READING = (OSError, EOFError, zlib.error, csv.Error)
 
@@ -78,9 +84,9 @@ def copy_table(
     rows = 0
     for number, part in enumerate(parts):
         if len(parts) == 1 or part.path.stat().st_size:
-            target = _Target(connection, part, name, required, chosen, number * ROWS_PER_PART)
+            target = _Target(connection, part, name, required, chosen, number * ROWS_PER_PART, left_out is not None)
             copy = _copy_parquet if part.path.name.lower().endswith(".parquet") else _copy_text
-            rows += copy(target, left_out if chosen.skip_bad_rows else None)
+            rows += copy(target, left_out)
     return rows
 
 
@@ -108,20 +114,25 @@ class _Target:
     required: tuple[str, ...]
     rules: FileRules
     first_row: int
+    may_skip: bool
 
     @property
     def path(self) -> Path:
         return self.part.path
 
     def columns(self, header: list[str]) -> list[str]:
-        """Lower-case names; an unnamed index column is called `unnamed`."""
-        columns = [name.strip().lower() or "unnamed" for name in header]
+        """Lower-case names; an unnamed column, as of an index, is called by its place."""
+        names = [name.strip().lower() for name in header]
+        columns = [name or f"unnamed {place}" for place, name in enumerate(names, start=1)]
         if not any(header):
             raise InputError("is empty", file=self.path, hint="The first line names the columns.")
         # The line itself is not shown: where it is no header, it is a patient's.
         missing = [name for name in self.required if name not in {*columns, *self.part.constants}]
         if missing and len(missing) == len(self.required):
             expected = ", ".join(self.required)
+            if all(any(name in column for column in columns) for name in missing):
+                hint = "Write it again, with commas, tabs, semicolons or bars between unquoted or double-quoted names."
+                raise InputError("has a header whose names cannot be told apart", file=self.path, row=1, hint=hint)
             raise InputError("has no header", file=self.path, row=1, hint=f"The first line must name: {expected}.")
         if missing:
             raise InputError("is missing", file=self.path, column=missing[0], hint="See the first line of the file.")
@@ -174,7 +185,7 @@ class _Target:
                     for chunk in chunks:
                         copy.write(chunk)
             except psycopg.errors.DataError as error:
-                raise _input_error(self.path, error) from None
+                raise _input_error(self.path, error, _SKIP if self.may_skip else None) from None
             except UnicodeDecodeError:
                 raise InputError("is not valid text", file=self.path, hint=_CONVERT) from None
             except _READING as error:
@@ -196,7 +207,7 @@ def _copy_text(target: _Target, left_out: list[RaggedRow] | None) -> int:
             quote = '"' if quoted else UNUSED_QUOTE
             copied = target.copy(columns, records.check(chunks), delimiter, quote)
     except _UnevenRows:
-        if left_out is None:
+        if left_out is None or not target.rules.skip_bad_rows:
             raise
         copied, records = _copy_even_rows(target, layout, quoted, left_out)
     return _all_rows(path, copied, records)
@@ -288,10 +299,18 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
             start = buffered.peek(4)[:4]
         except _READING as error:
             raise _unreadable(path, error) from None
+        _require_text(path, start)
         encoding = next((name for mark, name in _MARKS if start.startswith(mark)), None)
         if encoding == "utf-8":
             buffered.read(len(codecs.BOM_UTF8))
         yield buffered if encoding in (None, "utf-8") else stream_of(as_utf8(buffered, encoding))
+
+
+def _require_text(path: Path, start: bytes) -> None:
+    """What programs put in front of files that are no text."""
+    for mark, kind, hint in _OTHER_KINDS:
+        if start.startswith(mark):
+            raise InputError(f"is {kind}, as its name does not say", file=path, hint=hint)
 
 
 def _copy_parquet(target: _Target, _: list[RaggedRow] | None) -> int:
@@ -304,15 +323,18 @@ def _copy_parquet(target: _Target, _: list[RaggedRow] | None) -> int:
     return target.copy(columns, batches)
 
 
-def _input_error(path: Path, error: psycopg.Error) -> InputError:
+def _input_error(path: Path, error: psycopg.Error, uneven: str | None) -> InputError:
     """What COPY found, without the row's contents: its context line quotes them."""
     line = re.search(r", line (\d+)", error.diag.context or "")
     row = int(line[1]) + 1 if line else None
     found = (error.diag.message_primary or "").replace('"', "")
     if isinstance(error, psycopg.errors.BadCopyFileFormat):
         if found.startswith("missing data"):
-            return _UnevenRows("has too few fields", file=path, row=row, column=found.rsplit(" ", 1)[-1])
+            return _UnevenRows("has too few fields", file=path, row=row, column=found.rsplit(" ", 1)[-1], hint=uneven)
         if "newline" in found or "carriage return" in found:
-            return InputError("ends its lines in different ways", file=path, row=row)
-        return _UnevenRows("has too many fields or an unclosed quote", file=path, row=row)
+            hint = "Give all lines one end: tr -d '\\r' < FILE > CLEAN makes it the newline."
+            return InputError("ends its lines in different ways", file=path, row=row, hint=hint)
+        return _UnevenRows("has too many fields or an unclosed quote", file=path, row=row, hint=uneven)
+    if "0x00" in found:
+        return InputError("holds a zero byte", file=path, row=row, hint=r"Remove it: tr -d '\000' < FILE > CLEAN.")
     return InputError("is not valid UTF-8 text", file=path, row=row, hint=_CONVERT)

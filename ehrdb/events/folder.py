@@ -13,6 +13,9 @@ from ehrdb import __version__
 from ehrdb.errors import InputError
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+_OTHER_DATA = re.compile(
+    r"\.(txt|dat|psv|jsonl?|ndjson|zip|bz2|xz|zst|7z|tar|tgz|xlsx?|feather|arrow|avro|orc|sas7bdat|xpt|dta|rds)$"
+)
 _NUMBER = r"(?:[-_. ]*(?:part|chunk|shard|of)?[-_. ]*\d+)+"
 _OF = re.compile(r"of[-_. ]*(\d+)$")
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -46,6 +49,8 @@ class SourceFolder:
         entries = [path for paths in found.values() for path in paths]
         if len(found) > 1 or len(found.get("file", ())) > 1 or len(found.get("folder", ())) > 1:
             raise InputError(f"both {entries[0].name} and {entries[1].name} hold table {table}", file=self.directory)
+        if not entries:
+            self._refuse_other_kinds(table)
         self._left -= set(entries)
         parts = self._parts_below(entries[0]) if "folder" in found else [Part(path) for path in entries]
         _check_parts(self.directory, table, parts)
@@ -70,6 +75,13 @@ class SourceFolder:
     def unread(self) -> list[str]:
         """Names of what stands in the folder and belongs to no table that was taken."""
         return sorted(str(path.relative_to(self.directory)) for path in [*self._left, *self._unread])
+
+    def _refuse_other_kinds(self, table: str) -> None:
+        """A table that is there, but not in a form that can be read, is not absent."""
+        for path in sorted(self._left):
+            if path.name.lower().split(".")[0] == table and _OTHER_DATA.search(path.name.lower()):
+                endings = ", ".join(SUFFIXES)
+                raise InputError(f"is table {table} in a form that is not read", file=path, hint=f"Expected {endings}.")
 
     def _parts_below(self, folder: Path) -> list[Part]:
         files = [path for path in sorted(folder.rglob("*")) if path.is_file()]

@@ -37,6 +37,9 @@ _SPLIT_NAMES = {
 _VOCABULARIES = {"loinc": "LOINC", "snomed": "SNOMED", "rxnorm": "RxNorm"}
 _METADATA = ("metadata/codes.parquet", "metadata/subject_splits.parquet", "metadata/dataset.json")
 _END_COLUMNS = ("end", "end_time", "time_end", "end_datetime")
+_VISIT_NAMES = {"visit_occurrence_id", "hadm_id", "encounter_id", "visit_id", "stay_id", "admission_id"}
+_UNIT_NAMES = {"units", "unit_source_value", "unit_concept_id", "valueuom", "uom"}
+"""Columns that may be what an option should name."""
 _KNOWN = {"subject_id", "time", "code", "numeric_value", "text_value"}
 _EVENT_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
     "subject_id": pl.Int64,
@@ -130,7 +133,7 @@ def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Ite
     connection.execute(_queries.mark_encounters)
     connection.execute(_queries.remarks)
     number_events(connection)
-    yield TableReport("data", rows_read=rows, rows_loaded=rows)
+    yield TableReport("data", rows_read=rows, rows_loaded=rows, reasons=_unused(files, options))
     yield from _stage_codes(connection, directory / "metadata" / "codes.parquet")
     _stage_splits(connection, directory / "metadata" / "subject_splits.parquet")
     connection.execute(_queries.stage_patients)
@@ -141,6 +144,21 @@ def _meant(options: MedsOptions) -> set[str]:
     """Columns whose meaning ehrdb knows."""
     named = {options.unit_column, options.visit_column or "visit_id", options.end_column or "end"}
     return {*_KNOWN, *named}
+
+
+def _unused(files: list[Path], options: MedsOptions) -> dict[str, int]:
+    """Columns that are kept but not understood, where they may be what an option should name."""
+    present = {name.lower(): name for file in files for name in _schema(file)}
+    found = {}
+    if options.visit_column is None and "visit_id" not in present:
+        found["--visit-column"] = _VISIT_NAMES & set(present)
+    if options.unit_column not in present:
+        found["--unit-column"] = _UNIT_NAMES & set(present)
+    return {
+        f"column {present[name]} is not used: see {option}": 0
+        for option, names in found.items()
+        for name in sorted(names)
+    }
 
 
 def _is_data(path: Path) -> bool:
@@ -194,15 +212,19 @@ def _check_columns(file: Path, schema: pl.Schema) -> None:
     if not schema["subject_id"].is_integer():
         raise InputError("does not hold whole numbers", file=file, column="subject_id")
     time = schema["time"]
-    if not isinstance(time, pl.Datetime) or time.time_zone is not None:
+    if time != pl.Null and (not isinstance(time, pl.Datetime) or time.time_zone is not None):
         raise InputError(
             "does not hold timestamps without time zone",
             file=file,
             column="time",
             hint="MEDS times are local; drop the zone when you write the file.",
         )
-    if "numeric_value" in schema and not schema["numeric_value"].is_numeric():
+    number = schema.get("numeric_value", pl.Null())
+    if number != pl.Null and not number.is_numeric():
         raise InputError("does not hold numbers", file=file, column="numeric_value")
+    for name in ("code", "text_value"):
+        if name in schema and schema[name].is_nested():
+            raise InputError("does not hold texts", file=file, column=name)
 
 
 def _check_rows(file: Path, batch: pl.DataFrame, first_row: int) -> None:
@@ -213,7 +235,11 @@ def _check_rows(file: Path, batch: pl.DataFrame, first_row: int) -> None:
         ("code", code.is_null() | (code == ""), "is empty"),
         ("code", code.str.len_bytes() > LONGEST_CODE, f"is longer than {LONGEST_CODE} bytes"),
         ("code", code.str.contains("\x00", literal=True), "holds a zero byte"),
-        ("time", ~time.is_between(datetime(1, 1, 1), datetime(9999, 12, 31)), "is outside the years 1 to 9999"),
+        (
+            "time",
+            ~time.cast(pl.Datetime("us")).is_between(datetime(1, 1, 1), datetime(9999, 12, 31)),
+            "is outside the years 1 to 9999",
+        ),
     )
     for column, broken, problem in rules:
         found = batch.select(broken.fill_null(False)).to_series()
@@ -233,10 +259,12 @@ def _as_staged(file: Path, batch: pl.DataFrame, options: MedsOptions, first_row:
     end_column = options.end_column or next((name for name in _END_COLUMNS if name in batch.columns), None)
     named = {options.unit_column, visit_column, end_column}
     others = [name for name in batch.columns if name not in _KNOWN | named]
+    bare = [pl.col(name).bin.encode("hex") for name in others if batch.schema[name] == pl.Binary]  # JSON has no bytes
+    batch = batch.with_columns(bare)
     return batch.select(
         pl.col("subject_id").cast(pl.Int64),
         pl.int_range(first_row, first_row + pl.len()),
-        pl.col("time").dt.to_string("%Y-%m-%d %H:%M:%S%.6f").fill_null("-infinity"),
+        pl.col("time").cast(pl.Datetime("us")).dt.to_string("%Y-%m-%d %H:%M:%S%.6f").fill_null("-infinity"),
         pl.col("code").cast(pl.String),
         pl.col("numeric_value").cast(pl.Float32),
         pl.col("text_value").cast(pl.String),
@@ -252,8 +280,12 @@ def _column(batch: pl.DataFrame, name: str | None) -> pl.Expr:
 
 
 def _id_column(batch: pl.DataFrame, name: str) -> pl.Expr:
-    """Ids as text, 11 and 11.0 alike."""
-    return _column(batch, name).str.replace(r"^\s*([+-]?\d+)\.0+\s*$", "$1")
+    """Ids as text, 11 and 11.0 alike; NaN is none."""
+    if name in batch.columns and batch.schema[name].is_float():
+        number = pl.col(name).fill_nan(None)
+        whole = number.cast(pl.Int64, strict=False)
+        return pl.when(whole == number).then(whole.cast(pl.String)).otherwise(number.cast(pl.String))
+    return _column(batch, name).str.replace(r"^\s*([+-]?\d+)(\.0*)?\s*$", "$1").replace(["", "NaN", "nan"], None)
 
 
 def _end_column(file: Path, batch: pl.DataFrame, name: str | None) -> pl.Expr:
@@ -329,7 +361,9 @@ def _listed(file: Path, frame: pl.DataFrame, name: str) -> pl.Expr:
     if isinstance(kind, pl.List) and kind.inner in (pl.String, pl.Null):
         return pl.col(name).cast(pl.List(pl.String))
     _require_text(file, name, kind)
-    return pl.concat_list(pl.col(name).cast(pl.String))
+    text = pl.col(name).cast(pl.String)
+    is_list = text.str.contains(r"^\s*\[.*\]\s*$")  # a list that was written as text
+    return pl.when(is_list).then(text.str.extract_all(r"[^\[\]'\",\s][^\[\]'\",]*")).otherwise(pl.concat_list(text))
 
 
 def _require_text(file: Path, column: str, kind: pl.DataType) -> None:
@@ -343,8 +377,10 @@ def _stage_splits(connection: Connection, file: Path) -> None:
         return
     splits = _read_metadata(file, "subject_id", "split")
     found_table(connection, "subject_splits", ("subject_id", "split"))
+    if not splits.schema["subject_id"].is_integer():
+        raise InputError("does not hold whole numbers", file=file, column="subject_id")
     _refuse(file, splits, "subject_id", pl.col("subject_id").is_null() | pl.col("subject_id").is_duplicated())
-    name = pl.col("split").cast(pl.String).str.to_lowercase()
+    name = pl.col("split").cast(pl.String).str.to_lowercase().str.replace_all(r"[ -]", "_")
     unknown = splits.filter(name.is_not_null() & ~name.is_in(list(_SPLIT_NAMES)))
     if len(unknown):
         raise InputError(

@@ -4,7 +4,8 @@ copy pg_temp.event_staging (patient_id, row, time, code, numeric_value, text_val
 from stdin (format csv);
 
 -- name: mark_visits
--- admissions are visits that last until the next discharge of the same visit
+-- admissions are visits that last until the next discharge of the same visit; without a visit's id its end is unknown
+-- where another admission comes first
 with boundary as materialized (
     select e.patient_id, e.row, e.time, e.visit_id, kind.visit_class, starts_with(e.code, kind.admission) as is_start
       from pg_temp.event_staging e
@@ -19,11 +20,17 @@ with boundary as materialized (
        and (s.visit_id is null or d.visit_id = s.visit_id)
      where s.is_start
      group by s.row, s.visit_class
+), ended as materialized (
+    select v.row, v.visit_class, case when not exists (
+               select from boundary s join boundary other using (patient_id, visit_class)
+                where s.row = v.row and s.visit_id is null and other.is_start
+                  and other.time > s.time and other.time < v.end_time) then v.end_time end as end_time
+      from visit v
 )
 update pg_temp.event_staging e
-   set visit_class = visit.visit_class, end_time = coalesce(visit.end_time, e.end_time)
-  from visit
- where e.row = visit.row;
+   set visit_class = ended.visit_class, end_time = coalesce(ended.end_time, e.end_time)
+  from ended
+ where e.row = ended.row;
 
 -- name: mark_encounters
 -- visits as OMOP has them, each one row with its end; their names are those of EHRSHOT
@@ -37,6 +44,9 @@ update pg_temp.event_staging
 insert into pg_temp.load_remark (source_table, remark, rows)
 select 'data', 'no event is a visit: see --admission, --discharge and --end-column', 0
  where not exists (select from pg_temp.event_staging where visit_class is not null)
+union all
+select 'data', 'admission without a discharge', count(*) from pg_temp.event_staging
+ where visit_class is not null and end_time is null having count(*) > 0
 union all
 select 'data', 'ends before it starts', count(*) from pg_temp.event_staging where end_time < time having count(*) > 0
 union all

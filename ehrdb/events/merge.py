@@ -11,7 +11,6 @@ from psycopg.errors import LockNotAvailable
 
 from ehrdb.database import Connection, Database, require_whole
 from ehrdb.errors import DatabaseError, InputError
-from ehrdb.events.folder import SourceFolder
 from ehrdb.events.units import describe_units
 from ehrdb.queries import Queries
 
@@ -196,10 +195,11 @@ def number_events(connection: Connection) -> None:
     connection.execute(_queries.number_events)
 
 
-def report_unread(folder: SourceFolder) -> Iterator[TableReport]:
-    """What stands in a folder and no table was read from."""
-    if folder.unread:
-        yield TableReport(NOT_READ, reasons=dict.fromkeys(folder.unread, 1))
+def report_unread(names: Iterable[str]) -> Iterator[TableReport]:
+    """What stands in a folder or schema and was not read."""
+    reasons = dict.fromkeys(names, 1)
+    if reasons:
+        yield TableReport(NOT_READ, reasons=reasons)
 
 
 def check_problems(connection: Connection, hint: str = "Correct the file; nothing was written.") -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -70,8 +71,8 @@ class OmopOptions(LoadOptions):
 
 
 # Programs write these words where they have nothing. NA may be a code (sodium), or a name.
-NULL_WORDS = ("NULL", "null", "\\N")
-NULL_WORDS_BUT_OF_CODES = (*NULL_WORDS, "NA", "N/A", "<NA>", "NaT", "None")
+NULL_WORDS = ("NULL", "Null", "null", "(null)", "\\N", "<NA>", "NaT", "NaN", "nan", " ")
+NULL_WORDS_BUT_OF_CODES = (*NULL_WORDS, "NA", "N/A", "n/a", "None")
 CODE_COLUMNS = ("concept_name", "vocabulary_id", "concept_code", "standard_concept", "source_value")
 PERSON_FIELDS = (
     "person_id",
@@ -202,6 +203,7 @@ def load_omop_schema(
         tables = _view_schema(connection, schema, vocabulary_schema or schema, chosen.time_zone)
         yield from _stage(connection, {name: [place] for name, place in tables.items()}, chosen)
         _drop_views(connection, tables)
+        yield from _unread_tables(connection, (schema, vocabulary_schema or schema))
 
     return run(database, source, stage, chosen)
 
@@ -218,7 +220,7 @@ def _stage_directory(connection: Connection, directory: Path, options: OmopOptio
             cursor.executemany(_queries.left_out, [(name, ragged.row, ragged.problem) for ragged in left_out])
     places = {name: [str(part.path) for part in parts] for name, parts in tables.items()}
     yield from _stage(connection, places, options)
-    yield from report_unread(folder)
+    yield from report_unread(folder.unread)
 
 
 def _view_schema(connection: Connection, schema: str, vocabulary_schema: str, time_zone: str | None) -> dict[str, str]:
@@ -236,6 +238,16 @@ def _view_schema(connection: Connection, schema: str, vocabulary_schema: str, ti
         if name not in found:
             raise InputError(f"schema {place} has no table {name}", hint=f"{option} names the schema.")
     return found
+
+
+def _unread_tables(connection: Connection, schemas: tuple[str, str]) -> Iterator[TableReport]:
+    read = ["person", "concept", *OPTIONAL_TABLES]
+    names = [
+        f"{schema}.{name}"
+        for schema in dict.fromkeys(schemas)
+        for (name,) in connection.execute(_queries.unread_tables, {"schema": schema, "read": read})
+    ]
+    yield from report_unread(names)
 
 
 @contextmanager
@@ -284,7 +296,11 @@ def _view_table(
             )
         if has_zone and time_zone is None:
             raise zone_error(f"{schema}.{table}", column)
-    missing = [column for column in _required(name) if column not in {row[1].lower() for row in wanted}]
+    found = [column.lower() for _, column, _, _ in wanted]
+    for column in found:
+        if found.count(column) > 1:
+            raise InputError("is there twice, in two letter cases", file=f"{schema}.{table}", column=column)
+    missing = [column for column in _required(name) if column not in found]
     if missing:
         raise InputError("is missing", file=f"{schema}.{table}", column=missing[0])
     columns = sql.SQL(", ").join(
@@ -345,41 +361,69 @@ def _stage(connection: Connection, places: dict[str, list[str]], options: OmopOp
     for name in places:
         found_table(connection, name, _known(name) & set(columns_of(connection, name)))
     connection.execute(_queries.omop_tables)
-    _read(connection, "person", _queries.read_person, {name: name for name in PERSON_FIELDS})
-    _read(connection, "concept", _queries.read_concept, {name: name for name in CONCEPT_FIELDS})
+    read = partial(_read, connection, options.time_zone)
+    read("person", _queries.read_person, {name: name for name in PERSON_FIELDS})
+    read("concept", _queries.read_concept, {name: name for name in CONCEPT_FIELDS})
     if "death" in places:
-        _read(connection, "death", _queries.read_death, {name: name for name in DEATH_FIELDS})
+        read("death", _queries.read_death, {name: name for name in DEATH_FIELDS})
     for number, table in enumerate(CLINICAL_TABLES):
         if table.name in places:
-            _read(connection, table.name, _queries.read_events, table.event_columns, number)
+            read(table.name, _queries.read_events, table.event_columns, number)
     connection.execute(_queries.tell_apart)
     connection.execute(_queries.index_tables)
     _check(connection, places, options)
     return _map(connection, places, options)
 
 
-def _read(connection: Connection, table: str, statement: bytes, columns: dict[str, str], number: int = 0) -> None:
-    """Run a statement over raw_<table> with the columns it needs, absent ones as null; `words` counts null words."""
+def _read(
+    connection: Connection,
+    time_zone: str | None,
+    table: str,
+    statement: bytes,
+    columns: dict[str, str],
+    number: int = 0,
+) -> None:
+    """Run a statement over raw_<table> with the columns it needs, absent ones as null; `words` counts null words.
+
+    In the statement the name of a column stands for what the source calls it, as text.
+    """
     present = set(columns_of(connection, table))
+    times = [column for column in columns.values() if column in present and column.endswith("_datetime")]
+    if times and time_zone is None:
+        zoned = sql.SQL(" + ").join(map(_has_zone, times))
+        query = sql.SQL(_queries.remark_zones.decode())
+        raw_table = sql.Identifier(f"raw_{table}")
+        connection.execute(query.format(table=sql.Literal(table), zoned=zoned, raw=raw_table))
     words = sql.SQL(" + ").join(_is_word(c) for c in columns.values() if c in present)
     raw = sql.SQL("(select row, {} as words, {} from {})").format(
         words,
         sql.SQL(", ").join(
-            sql.SQL("{} as {}").format(_value(column, present), sql.Identifier(name))
+            sql.SQL("{} as {}").format(_value(column, present, time_zone), sql.Identifier(name))
             for name, column in columns.items()
         ),
         sql.Identifier(f"raw_{table}"),
     )
     template = sql.SQL(statement.decode())
-    connection.execute(template.format(raw=raw, number=sql.Literal(number), table=sql.Literal(table)))
+    names = {name: sql.Literal(column) for name, column in columns.items()}
+    connection.execute(template.format(raw=raw, number=sql.Literal(number), table=sql.Literal(table), **names))
 
 
-def _value(column: str, present: set[str]) -> sql.Composable:
+def _value(column: str, present: set[str], time_zone: str | None) -> sql.Composable:
     """A column of a raw table, or null where it is not there, or holds nothing or a word for nothing."""
     if column not in present:
         return sql.SQL("null::text")
+    value: sql.Composable = sql.Identifier(column)
+    if time_zone is not None and column.endswith("_datetime"):
+        value = sql.SQL("ehrdb.to_local_time({}, {})").format(value, sql.Literal(time_zone))
     return sql.SQL("case when {} in ({}) then null else {} end").format(
-        sql.Identifier(column), _words("", column), sql.Identifier(column)
+        sql.Identifier(column), _words("", column), value
+    )
+
+
+def _has_zone(column: str) -> sql.Composable:
+    """1 where a text says its offset from UTC, else 0."""
+    return sql.SQL(r"(octet_length({0}) > 16 and {0} ~ '(Z|UTC|:.*[+-]\d\d(:?\d\d)?)\s*$')::integer").format(
+        sql.Identifier(column)
     )
 
 
@@ -426,5 +470,9 @@ def _map(connection: Connection, places: dict[str, list[str]], options: OmopOpti
             break
     connection.execute(_queries.stage_concepts)
     connection.execute(_queries.remarks)
-    for row in connection.execute(_queries.reports):
-        yield TableReport(*row)
+    if "visit_occurrence" in places:
+        connection.execute(_queries.remarks_of_visits)
+    reports = {row[0]: TableReport(*row) for row in connection.execute(_queries.reports)}
+    patients_tables = {"person", "death", *(table.name for table in CLINICAL_TABLES)} & set(places)
+    empty = {name: TableReport(name) for name in patients_tables}
+    yield from (report for _, report in sorted((empty | reports).items()))

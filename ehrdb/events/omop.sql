@@ -8,6 +8,13 @@ select c.relname, a.attname, a.atttypid = 'timestamptz'::regtype, has_column_pri
  where n.nspname = %(schema)s and lower(c.relname) = %(table)s and c.relkind in ('r', 'p', 'v', 'm', 'f')
  order by c.relname, a.attnum;
 
+-- name: unread_tables
+-- what else stands in a schema; parts of a table are read with it
+select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+ where n.nspname = %(schema)s and c.relkind in ('r', 'p', 'v', 'm', 'f') and lower(c.relname) <> all (%(read)s)
+   and not exists (select from pg_inherits i where i.inhrelid = c.oid)
+ order by c.relname;
+
 -- name: time_zone
 -- whether a time zone is known by this name
 select from pg_timezone_names where name = %(name)s;
@@ -29,7 +36,7 @@ create temp table omop_death (row bigint, faults text[], person_id bigint, time 
 create temp table omop_event (
     table_number integer, source_table text, row bigint, faults text[], words integer, key bigint, person_id bigint,
     concept_id bigint, source_concept_id bigint, source_value text, time timestamp, end_time timestamp,
-    visit_id text, numeric_value real, number text, operator_concept_id bigint, value_as_string text,
+    visit_id text, numeric_value real, number text, operator_concept_id bigint, source_sign text, value_as_string text,
     value_as_concept_id bigint, value_source_value text, qualifier_concept_id bigint, qualifier_source_value text,
     unit_concept_id bigint, unit text, care_site_id text
 ) on commit drop;
@@ -40,20 +47,24 @@ insert into pg_temp.omop_person
 select row, array_remove(array[
            case when cast_person_id is null then 'person_id' end,
            case when birth_datetime is not null and cast_birth_datetime is null then 'birth_datetime' end,
-           case when cast_birth_datetime is null and cast_birth_date is null then 'year_of_birth' end], null),
+           case when cast_birth_datetime is null and cast_birth_date is null
+                then case when year is null then 'year_of_birth' when month is null or month not between 1 and 12
+                          then 'month_of_birth' else 'day_of_birth' end end], null),
        cast_person_id, coalesce(cast_birth_datetime, cast_birth_date), ehrdb.to_bigint(gender_concept_id),
        ehrdb.to_bigint(race_concept_id), ehrdb.to_bigint(ethnicity_concept_id)
   from (select r.*, ehrdb.to_bigint(person_id) as cast_person_id, ehrdb.to_time(birth_datetime) as cast_birth_datetime,
-               ehrdb.to_time(concat_ws('-', lpad(split_part(year_of_birth, '.', 1), 4, '0'),
-                                       lpad(split_part(coalesce(month_of_birth, '1'), '.', 1), 2, '0'),
-                                       lpad(split_part(coalesce(day_of_birth, '1'), '.', 1), 2, '0'))) as cast_birth_date
-          from {raw} r offset 0) r;
+               ehrdb.to_time(lpad(year::text, greatest(length(year::text), 4), '0') || '-' || month || '-' || day)
+                   as cast_birth_date
+          from (select r.*, ehrdb.to_bigint(year_of_birth) as year, ehrdb.to_bigint(coalesce(month_of_birth, '1')) as month,
+                       ehrdb.to_bigint(coalesce(day_of_birth, '1')) as day
+                  from {raw} r offset 0) r offset 0) r;
 
 -- name: read_concept
--- VOCABULARY/CODE by concept id; concept 0 means none
+-- VOCABULARY/CODE by concept id; concept 0 means none. A concept without a code is known by its id
 insert into pg_temp.omop_code
 select row, case when cast_concept_id is null then array['concept_id'] else array[]::text[] end, cast_concept_id,
-       vocabulary_id, vocabulary_id || '/' || concept_code, concept_name, standard_concept
+       btrim(vocabulary_id), coalesce(btrim(vocabulary_id) || '/' || btrim(concept_code), 'OMOP/concept:' || cast_concept_id),
+       concept_name, standard_concept
   from (select r.*, ehrdb.to_bigint(concept_id) as cast_concept_id from {raw} r offset 0) r
  where cast_concept_id is distinct from 0;
 
@@ -71,19 +82,21 @@ select row, array_remove(array[case when cast_person_id is null then 'person_id'
 -- a clinical table in the one shape that all events have
 insert into pg_temp.omop_event
 select {number}, {table}, row, array_remove(array[
-           case when cast_key is null then {table} || '_id' end,
+           case when cast_key is null then {key} end,
            case when cast_person_id is null then 'person_id' end,
-           case when concept_id is not null and cast_concept_id is null then 'concept_id' end,
-           case when start_datetime is not null and cast_start_datetime is null then 'start datetime' end,
-           case when cast_start_datetime is null and cast_start_date is null then 'start date' end,
-           case when end_datetime is not null and cast_end_datetime is null then 'end datetime' end,
-           case when end_date is not null and cast_end_date is null then 'end date' end,
+           case when concept_id is not null and cast_concept_id is null then {concept_id} end,
+           case when start_datetime is not null and cast_start_datetime is null then {start_datetime} end,
+           case when cast_start_datetime is null and cast_start_date is null then {start_date} end,
+           case when end_datetime is not null and cast_end_datetime is null then {end_datetime} end,
+           case when end_date is not null and cast_end_date is null then {end_date} end,
            case when value_as_number is not null and cast_value is null then 'value_as_number' end], null),
        words, cast_key, cast_person_id, cast_concept_id, ehrdb.to_bigint(source_concept_id), source_value,
        coalesce(cast_start_datetime, cast_start_date), coalesce(cast_end_datetime, cast_end_date),
        -- 11 and 11.0 are one visit.
        coalesce(ehrdb.to_bigint(visit_id)::text, visit_id), cast_value, btrim(value_as_number),
-       ehrdb.to_bigint(operator_concept_id), coalesce(value_as_string, value_as_datetime),
+       ehrdb.to_bigint(operator_concept_id),
+       case when value_source_value ~ '^\s*[<>=≤≥]' then ehrdb.source_sign(value_source_value, cast_value) end,
+       coalesce(value_as_string, value_as_datetime),
        ehrdb.to_bigint(value_as_concept_id), value_source_value, ehrdb.to_bigint(qualifier_concept_id),
        qualifier_source_value, ehrdb.to_bigint(unit_concept_id), unit_source_value,
        coalesce(ehrdb.to_bigint(care_site_id)::text, care_site_id)
@@ -128,7 +141,7 @@ with faulty (source_table, row, faults) as (
     union all select 'death', row, person_id from pg_temp.omop_death
 )
 select f.source_table, f.row, name,
-       'is ' || case when name like '%_id' then 'not a whole number' when name like '%number' then 'not a number'
+       'is ' || case when name like '%\_id' then 'not a whole number' when name like '%number' then 'not a number'
                     else 'missing or impossible' end
   from faulty f cross join unnest(f.faults) name where cardinality(f.faults) > 0
 union all
@@ -160,11 +173,12 @@ delete from pg_temp.omop_death d where not exists (select from pg_temp.omop_pers
 insert into pg_temp.event_staging (patient_id, row, time, end_time, code, numeric_value, text_value, unit, visit_id,
                                    visit_class, source_table, extra)
 select e.person_id, row_number() over (order by e.table_number, e.key),
-       -- A day's end does not lie behind the end that the source knows, and a visit lasts a minute at least.
+       -- A day's end does not lie behind the end that the source knows, and a visit lasts a minute where its day has one.
        case when moment.is_day and e.end_time >= e.time
-            then least(moment.time, moment.end_time - case when starts_with(e.source_table, 'visit_') then interval '1 minute'
-                                                           else interval '0' end)
-            else moment.time end,
+            then greatest(e.time, least(e.time + interval '23:59', moment.end_time
+                     - case when starts_with(e.source_table, 'visit_') then interval '1 minute' else interval '0' end))
+            when moment.is_day then e.time + interval '23:59'
+            else e.time end,
        moment.end_time,
        coalesce(
            case %(first)s when 'standard' then standard.code when 'source' then source.code else local.code end,
@@ -182,15 +196,21 @@ select e.person_id, row_number() over (order by e.table_number, e.key),
                   or exists (select from ehrdb.icu_care_site s where s.code = 'CARE_SITE/' || e.care_site_id))
                 then 'icu' end,
        e.source_table,
-       case when num_nonnulls(e.numeric_value, e.value_as_string, value.name, e.value_source_value, qualifier.text) > 1
+       case when operator.sign is not null
+              or num_nonnulls(e.numeric_value, e.value_as_string, value.name, e.value_source_value, qualifier.text) > 1
             then nullif(jsonb_strip_nulls(jsonb_build_object(
                 'value_as_string', case when e.numeric_value is not null
                     and not coalesce(ehrdb.to_value(e.value_as_string) = e.numeric_value, false)
                     then e.value_as_string end,
                 'value_as_concept', case when coalesce(written.text, e.numeric_value::text) is distinct from value.name
                     then value.name end,
+                'operator', case when operator.sign is not null and not coalesce(starts_with(written.text, operator.sign), false)
+                    then btrim(operator.sign) end,
                 'value_source_value', case when coalesce(
                         lower(btrim(e.value_source_value)) <> lower(coalesce(written.text, ''))
+                    and coalesce(operator.sign, '') || btrim(e.value_source_value) <> coalesce(written.text, '')
+                    and not (coalesce(operator.sign, '=') = coalesce(e.source_sign, '')
+                             and e.value_source_value ~ '^[<>=≤≥ ]+[-+\d.,eE]+\s*$')
                     and replace(e.value_source_value, ' ', '') <> coalesce(written.text, '')
                     and not coalesce(ehrdb.to_value(e.value_source_value) = e.numeric_value, false), false)
                     then e.value_source_value end,
@@ -205,23 +225,23 @@ select e.person_id, row_number() over (order by e.table_number, e.key),
  cross join lateral (select 'OMOP/' || e.source_table || ':' || e.source_value as code) local
  cross join lateral (select coalesce(qualification.name, e.qualifier_source_value) as text) qualifier
  cross join lateral (
+       -- An end without a time, on the day of the start, is not before the start.
        select %(end_of_day)s and e.time = date_trunc('day', e.time) as is_day,
-              case when %(end_of_day)s and e.time = date_trunc('day', e.time) then e.time + interval '23:59'
-                   else e.time end as time,
-              case when %(end_of_day)s and e.end_time = date_trunc('day', e.end_time) then e.end_time + interval '23:59'
-                   else e.end_time end as end_time) moment
+              case when e.end_time <> date_trunc('day', e.end_time) then e.end_time
+                   else greatest(e.end_time + case when %(end_of_day)s then interval '23:59' else interval '0' end,
+                                 case when date_trunc('day', e.time) = e.end_time then e.time end) end as end_time) moment
  cross join lateral (
-       select case when e.numeric_value is null then null
-                   when e.operator_concept_id = 4171756 then '<' when e.operator_concept_id = 4172704 then '>'
+       select case when e.operator_concept_id = 4171756 then '<' when e.operator_concept_id = 4172704 then '>'
                    when e.operator_concept_id = 4171754 then '<=' when e.operator_concept_id = 4171755 then '>='
                    when e.operator_concept_id = 4172703 then null
                    when operation.name is not null then operation.name || ' '
-                   when ehrdb.to_value(substring(e.value_source_value, '^\s*[<>≤≥]=?(.*)$')) = e.numeric_value
-                        then substring(e.value_source_value, '^\s*([<>≤≥]=?)') end as sign) operator
+                   else nullif(e.source_sign, '=') end as sign) operator
+ cross join lateral (select coalesce(e.value_as_string, value.name, e.value_source_value, qualifier.text) as text) worded
  cross join lateral (
-       select case when e.numeric_value is null
-                   then coalesce(e.value_as_string, value.name, e.value_source_value, qualifier.text)
-                   else operator.sign || e.number end as text) written;
+       -- An operator without a number belongs to the number that a text begins with.
+       select case when e.numeric_value is not null then operator.sign || e.number
+                   when operator.sign is not null and worded.text ~ '^\s*[-+]?\.?\d' then operator.sign || btrim(worded.text)
+                   else worded.text end as text) written;
 
 -- name: stage_persons
 -- birth first, demographics at the end of that day
@@ -317,7 +337,8 @@ select source_table, remark, count(*)
   from pg_temp.event_staging s
  cross join lateral (values ('ends before it starts', s.end_time < s.time),
                             ('has further values, kept aside', s.extra is not null),
-                            ('shares its code with another concept', strpos(s.code, '#') > 0)
+                            ('shares its code with another concept', strpos(s.code, '#') > 0 and exists (
+                                select from pg_temp.omop_code c where c.code = s.code and s.code ~ ('#' || c.concept_id || '$')))
                     ) as rule (remark, applies)
  where rule.applies group by source_table, remark
 union all
@@ -326,10 +347,31 @@ select e.source_table, rule.remark, sum(rule.times)
  cross join lateral (values ('words that stand for nothing (NULL, NA)', e.words),
                             ('value concept is not in concept', (e.value_as_concept_id <> 0 and not exists (
                                 select from pg_temp.omop_code c where c.concept_id = e.value_as_concept_id))::integer),
+                            ('operator concept is not in concept', (e.operator_concept_id not in (0, 4171754, 4171755, 4171756, 4172703, 4172704)
+                                and not exists (select from pg_temp.omop_code c where c.concept_id = e.operator_concept_id))::integer),
+                            ('qualifier concept is not in concept', (e.qualifier_concept_id <> 0 and not exists (
+                                select from pg_temp.omop_code c where c.concept_id = e.qualifier_concept_id))::integer),
                             ('unit concept is not in concept', (e.unit_concept_id <> 0 and not exists (
                                 select from pg_temp.omop_code c where c.concept_id = e.unit_concept_id))::integer)
                     ) as rule (remark, times)
  where rule.times > 0 group by e.source_table, rule.remark;
+
+-- name: remarks_of_visits
+-- events that name a visit which is not there, or not this patient's
+insert into pg_temp.load_remark (source_table, remark, rows)
+select e.source_table, case when v.key is null then 'names a visit that is not there' else 'names a visit of another patient' end,
+       count(*)
+  from pg_temp.omop_event e
+  left join (select key, key::text as visit_id, person_id from pg_temp.omop_event where source_table = 'visit_occurrence') v
+    using (visit_id)
+ where e.visit_id is not null and v.person_id is distinct from e.person_id
+ group by 1, 2;
+
+-- name: remark_zones
+-- times whose zone was not applied
+insert into pg_temp.load_remark (source_table, remark, rows)
+select {table}, 'times with a zone, taken as local (see --time-zone)', sum(rows)
+  from (select ({zoned})::bigint as rows from {raw}) r having sum(rows) > 0;
 
 -- name: reports
 -- what became of each table's rows; a person is one row, whatever facts it becomes

@@ -437,8 +437,9 @@ select section, figure, coalesce(count, 0)::bigint
                where not exists (select from ehrdb.concept c where c.code = u.code and c.description is not null)
     union all select 42, 'codes used', 'events without a description', sum(u.events) from pg_temp.code_used u
                where not exists (select from ehrdb.concept c where c.code = u.code and c.description is not null)
-    union all select 43, 'codes used', 'told apart by their concept id', count(*) from pg_temp.code_used
-               where strpos(code, '#') > 0
+    union all select 43, 'codes used', 'told apart by their concept id', count(*)
+                from pg_temp.code_used u join ehrdb.concept c using (code)
+               where strpos(u.code, '#') > 0 and u.code ~ ('#' || c.concept_id || '$')
        ) as f (place, section, figure, count)
  order by place, figure;
 

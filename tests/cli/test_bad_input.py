@@ -74,7 +74,10 @@ BAD_INPUT: dict[str, tuple[Spoil, list[str]]] = {
     "too few fields": (append("Condition_Occurrence.csv", "2,1\n"), ["row 3", "too few fields"]),
     "too many fields": (append("person.csv", "3,8507,1950,9\n"), ["row 4", "too many fields"]),
     "non-numeric id": (append("Condition_Occurrence.csv", "x,1,100,2020-01-05\n"), ["row 3", "whole number"]),
-    "impossible date": (append("Condition_Occurrence.csv", "2,1,100,2020-02-30\n"), ["row 3", "start date"]),
+    "impossible date": (
+        append("Condition_Occurrence.csv", "2,1,100,2020-02-30\n"),
+        ["row 3, column condition_start_date"],
+    ),
     "duplicate key": (append("Condition_Occurrence.csv", "1,1,100,2020-01-05\n"), ["row 3", "stands twice"]),
     "unknown person": (append("Condition_Occurrence.csv", "2,77,100,2020-01-05\n"), ["row 3", "not in person (77)"]),
     "empty folder": (lambda folder: list(map(Path.unlink, folder.iterdir())), ["person.csv"]),
@@ -103,7 +106,7 @@ def test_bad_rows_can_be_skipped_and_are_counted(ehrdb: Command, folder: Path) -
     result = ehrdb("load", "omop", str(folder), "--skip-bad-rows")
     assert result.returncode == 0
     assert "person_id is not in person: 1" in result.stdout
-    assert "start date is missing or impossible: 1" in result.stdout
+    assert "condition_start_date is missing or impossible: 1" in result.stdout
 
 
 def test_ragged_rows_can_be_skipped_and_empty_surplus_is_dropped(ehrdb: Command, folder: Path) -> None:

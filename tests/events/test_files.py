@@ -217,6 +217,40 @@ def test_a_file_without_header_is_refused_without_showing_its_first_row(connecti
     assert "HIV" not in f"{caught.value} {caught.value.hint}"
 
 
+def test_a_header_of_another_delimiter_is_told_from_none(connection: Connection, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has a header whose names cannot be told apart"):
+        read(connection, written(tmp_path / "t.csv", "a^b\n1^x\n"))
+
+
+def test_columns_without_a_name_are_no_matter_and_two_of_a_name_are(connection: Connection, tmp_path: Path) -> None:
+    assert read(connection, written(tmp_path / "t.csv", ",a,\n0,1,\n")) == [("0", "1", "")]
+    with pytest.raises(InputError, match="row 1, column a: stands twice in the header"):
+        read(connection, written(tmp_path / "t.csv", "a,A\n0,1\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (gzip.compress(b"a\n1\n"), "is gzip"),
+        (b"PAR1....", "is parquet"),
+        (b"PK\x03\x04..", "is a zip archive"),
+        (b"a\n1\n\x00\n", "row 3: holds a zero byte"),
+    ],
+)
+def test_what_is_no_text_is_told_as_what_it_is(
+    connection: Connection, tmp_path: Path, content: bytes, problem: str
+) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(InputError, match=problem):
+        read(connection, tmp_path / "t.csv")
+
+
+def test_a_ragged_row_is_refused_with_the_option_that_leaves_it_out(connection: Connection, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="row 3, column b: has too few fields") as caught:
+        read(connection, written(tmp_path / "t.csv", "a,b\n1,x\n2\n"), left_out=[])
+    assert "--skip-bad-rows" in str(caught.value.hint)
+
+
 # --- which files ------------------------------------------------------------------------------------------------------
 
 

@@ -263,6 +263,22 @@ def test_materialized_views_and_views_are_read(hospital: Database) -> None:
     assert events(hospital) == before
 
 
+def test_tables_of_a_schema_that_were_not_read_are_named(hospital: Database) -> None:
+    with hospital.transaction() as connection:
+        connection.execute("create table cdm.measurement_2 (measurement_id integer)")
+        connection.execute("create table cdm.part (check (measurement_id < 0)) inherits (cdm.measurement)")
+    result = load_omop_schema(hospital, "cdm", "vocab")
+    (report,) = [report for report in result.tables if report.source_table == "not read"]
+    assert report.reasons == {"cdm.measurement_2": 1}
+
+
+def test_a_column_in_two_letter_cases_is_refused(hospital: Database) -> None:
+    with hospital.transaction() as connection:
+        connection.execute('alter table cdm.measurement add "PERSON_ID" integer')
+    with pytest.raises(InputError, match=r"cdm\.measurement, column person_id: is there twice, in two letter cases"):
+        load_omop_schema(hospital, "cdm", "vocab")
+
+
 # --- times with a zone ------------------------------------------------------------------------------------------------
 
 

@@ -45,6 +45,7 @@ def events(database: Database) -> list[tuple[object, ...]]:
         ({"time": [datetime(2020, 1, 1, tzinfo=UTC)]}, "column time: does not hold timestamps without time zone"),
         ({"time": [date(2020, 1, 1)]}, "column time: does not hold timestamps"),
         ({"numeric_value": ["high"]}, "column numeric_value: does not hold numbers"),
+        ({"text_value": [["a"]]}, "column text_value: does not hold texts"),
     ],
 )
 def test_what_cannot_be_an_event_is_refused(
@@ -207,6 +208,7 @@ def test_a_code_described_once_for_each_modifier_is_one_code(database: Database,
     [
         ({"description": ["A"], "parent_codes": ["P/1"]}, ("A//1", "A", ["P/1"])),
         ({"description": [["A", "B"]], "parent_codes": [["P/1"]]}, ("A//1", "A; B", ["P/1"])),
+        ({"description": ["A"], "parent_codes": ["['P/1', \"P/2\"]"]}, ("A//1", "A", ["P/1", "P/2"])),
         ({"description": pl.Series(["A"], dtype=pl.Categorical), "parent_codes": [None]}, ("A//1", "A", [])),
         ({"description": [None], "parent_codes": pl.Series([[None]], dtype=pl.List(pl.String))}, ("A//1", None, [])),
     ],
@@ -263,6 +265,50 @@ def test_visits_made_from_omop_are_visits(
         assert visits == [("11", "inpatient", datetime(2020, 1, 9)), ("12", "outpatient", None)]
         row = connection.execute("select visit_id from ehr.event where code = 'LAB//1'").fetchone()
         assert row == ("11",)
+
+
+def test_an_admission_is_not_ended_by_the_discharge_of_the_next(database: Database, tmp_path: Path) -> None:
+    codes = ["HOSPITAL_ADMISSION", "HOSPITAL_ADMISSION", "HOSPITAL_DISCHARGE"]
+    days = [datetime(2020, 1, day) for day in (1, 7, 9)]
+    (report, *_) = load_meds(
+        database, put(tmp_path, pl.DataFrame({"subject_id": 1, "time": days, "code": codes}))
+    ).tables
+    assert report.reasons["admission without a discharge"] == 1
+    with database.transaction() as connection:
+        ends = connection.execute("select end_time from ehr.visit order by start_time").fetchall()
+    assert ends == [(None,), (days[2],)]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "option"),
+    [
+        ("hadm_id", 11, "--visit-column"),
+        ("visit_occurrence_id", 11, "--visit-column"),
+        ("units", "mg", "--unit-column"),
+    ],
+)
+def test_a_column_that_an_option_should_name_is_named(
+    database: Database, tmp_path: Path, column: str, value: object, option: str
+) -> None:
+    (report, *_) = load_meds(database, put(tmp_path, pl.DataFrame({**GOOD, column: [value]}))).tables
+    assert f"column {column} is not used: see {option}" in report.reasons
+
+
+def test_visit_ids_that_are_not_a_number_are_none(database: Database, tmp_path: Path) -> None:
+    frame = pl.DataFrame({"subject_id": 1, "time": datetime(2020, 1, 1), "code": "A", "visit_id": [1e15, float("nan"), 0.5]})
+    load_meds(database, put(tmp_path, frame))
+    with database.transaction() as connection:
+        found = connection.execute("select visit_id from ehr.event order by ordinal").fetchall()
+    assert found == [("1000000000000000",), (None,), ("0.5",)]
+
+
+def test_columns_without_any_value_and_of_bytes_are_read(database: Database, tmp_path: Path) -> None:
+    load_meds(
+        database, put(tmp_path, pl.DataFrame({**GOOD, "time": [None], "numeric_value": [None], "hash": [b"\x0a"]}))
+    )
+    with database.transaction() as connection:
+        row = connection.execute("select numeric_value, isfinite(time), extra from ehrdb.event").fetchone()
+    assert row == (None, False, {"hash": "0a"})
 
 
 def test_data_without_any_visit_say_so(database: Database, tmp_path: Path) -> None:

@@ -79,6 +79,9 @@ def remarks(result: LoadResult, table: str) -> dict[str, int]:
         ("4171755", "", ">=5"),
         ("0", "< 5.0", "<5"),
         ("", ">=5", ">=5"),
+        ("", "< 5.0 mg/L", "<5"),
+        ("", "=<5", "<=5"),
+        ("0", '"≥ 5,0 (H)"', ">=5"),
         ("200", "", "Positive 5"),
     ],
 )
@@ -96,6 +99,40 @@ def test_a_number_without_an_operator_or_equal_to_it_is_a_number(
 ) -> None:
     load_omop(database, cdm(tmp_path, measurement=f"1,1,100,2020-02-01,{operator},5,,,5.0,,"))
     assert values(database) == [(5.0, None, None)]
+
+
+@pytest.mark.parametrize(
+    ("row", "text", "extra"),
+    [
+        ("4171756,,5,,,,", "<5", None),
+        ("4171756,,,,5,,", "<5", None),
+        ("4171756,,,,<5,,", "<5", None),
+        ("4171756,,,200,,,", "Positive", {"operator": "<"}),
+        ("4171756,,,,,,", None, {"operator": "<"}),
+    ],
+)
+def test_an_operator_without_a_number_is_not_lost(
+    database: Database, tmp_path: Path, row: str, text: str | None, extra: object
+) -> None:
+    load_omop(database, cdm(tmp_path, measurement=f"1,1,100,2020-02-01,{row}"))
+    assert values(database) == [(None, text, extra)]
+
+
+@pytest.mark.parametrize("source", ["3+", "1:40", "5-10", "~5", "<50"])
+def test_a_source_that_says_something_else_than_its_number_is_kept_aside(
+    database: Database, tmp_path: Path, source: str
+) -> None:
+    load_omop(database, cdm(tmp_path, measurement=f"1,1,100,2020-02-01,,5,,,{source},,"))
+    assert values(database) == [(5.0, None, {"value_source_value": source})]
+
+
+def test_concepts_of_operators_and_qualifiers_that_are_not_there_are_counted(
+    database: Database, tmp_path: Path
+) -> None:
+    folder = cdm(tmp_path, measurement="1,1,100,2020-02-01,99,5,,,,,", observation="1,1,100,2020-02-01,,99,")
+    result = load_omop(database, folder)
+    assert remarks(result, "measurement") == {"operator concept is not in concept": 1}
+    assert remarks(result, "observation") == {"qualifier concept is not in concept": 1}
 
 
 def test_of_several_values_the_first_in_order_is_shown_and_the_rest_kept_and_counted(
@@ -144,9 +181,9 @@ def test_units_known_by_concept_alone_are_written_in_ucum(database: Database, tm
 
 def test_words_for_nothing_are_nothing_and_counted(database: Database, tmp_path: Path) -> None:
     measurement = """
-        1,1,100,2020-02-01,NA,5,NULL,NULL,NULL,NULL,NULL
+        1,1,100,2020-02-01,NA,5,NULL,(null),nan,Null,<NA>
         2,1,100,2020-02-02,,,\\N,500,\\N,\\N,\\N
-        3,1,100,2020-02-03,,NA,NA,,,NA,NA""".replace("\\\\", "\\")
+        3,1,100,2020-02-03,,NaN,n/a,,,NA,NA""".replace("\\\\", "\\")
     visit = "1,1,9201,2020-01-01,NULL,NaT,NULL"
     result = load_omop(database, cdm(tmp_path, measurement=measurement, visit_occurrence=visit))
     assert values(database) == [(5.0, None, None), (None, "Not applicable", None), (None, None, None)]
@@ -167,14 +204,54 @@ def test_a_code_of_several_concepts_names_each_and_is_counted(database: Database
     assert remarks(result, "observation") == {"shares its code with another concept": 2}
 
 
-def test_ids_read_alike_with_and_without_a_decimal_point(database: Database, tmp_path: Path) -> None:
+def test_a_concept_without_a_code_keeps_its_name(database: Database, tmp_path: Path) -> None:
+    concepts = CONCEPTS + "600,Local finding,SITE,,\n601,Padded, SITE , 77 ,"
+    load_omop(database, cdm(tmp_path, concept=concepts, observation="1,1,600,2005-05-05,,,\n2,1,601,2012-05-05,,,"))
+    found = rows(
+        database, "select code, description from ehr.event where source_table = 'observation' order by ordinal"
+    )
+    assert found == [("OMOP/concept:600", "Local finding"), ("SITE/77", "Padded")]
+
+
+@pytest.mark.parametrize("written", ["1000000.0", "1000000.", "1e+06", "1.0E6", " 1000000 ", "01000000"])
+def test_ids_read_alike_however_a_program_writes_them(database: Database, tmp_path: Path, written: str) -> None:
     folder = cdm(
         tmp_path,
-        visit_occurrence="11,1,9201.0,2020-01-01,,2020-01-05,",
-        condition_occurrence="1.0,1.0,100.0,2020-01-02,11.0",
+        visit_occurrence="1000000,1,9201.0,2020-01-01,,2020-01-05,",
+        condition_occurrence=f"1.0,1.0,1E2,2020-01-02,{written}",
     )
-    load_omop(database, folder)
-    assert rows(database, "select distinct visit_id from ehr.event where visit_id is not null") == [("11",)]
+    result = load_omop(database, folder)
+    assert rows(database, "select distinct visit_id from ehr.event where visit_id is not null") == [("1000000",)]
+    assert remarks(result, "condition_occurrence") == {}
+
+
+@pytest.mark.parametrize("written", ["1.5", "1e-6", "1,000", "0x10", "1e30"])
+def test_what_is_no_whole_number_is_no_id(database: Database, tmp_path: Path, written: str) -> None:
+    with pytest.raises(InputError, match=r"row 2, column condition_occurrence_id: is not a whole number"):
+        load_omop(database, cdm(tmp_path, condition_occurrence=f'"{written}",1,100,2020-01-02,'))
+
+
+def test_visits_that_are_not_there_or_somebody_elses_are_counted(database: Database, tmp_path: Path) -> None:
+    folder = cdm(
+        tmp_path,
+        visit_occurrence="11,1,9201,2020-01-01,,2020-01-05,",
+        condition_occurrence="1,1,100,2020-01-02,11\n2,1,100,2020-01-02,12\n3,2,100,2020-01-02,11\n4,1,100,2020-01-02,",
+    )
+    assert remarks(load_omop(database, folder), "condition_occurrence") == {
+        "names a visit of another patient": 1,
+        "names a visit that is not there": 1,
+    }
+
+
+@pytest.mark.parametrize(("month", "day", "column"), [("13", "1", "month"), ("2", "30", "day"), ("x", "1", "month")])
+def test_a_birth_that_cannot_be_names_its_column(
+    database: Database, tmp_path: Path, month: str, day: str, column: str
+) -> None:
+    header = "person_id,gender_concept_id,year_of_birth,month_of_birth,day_of_birth"
+    cdm(tmp_path)
+    (tmp_path / "person.csv").write_text(f"{header}\n1,8507,1950.0,2.0,3\n2,8507,1950,{month},{day}\n")
+    with pytest.raises(InputError, match=f"row 3, column {column}_of_birth: is missing or impossible"):
+        load_omop(database, tmp_path)
 
 
 # --- times ------------------------------------------------------------------------------------------------------------
@@ -188,7 +265,9 @@ def test_no_rule_of_ours_inverts_a_visit_and_inverted_ones_are_counted(database:
         4,1,9201,2020-04-01,2020-04-01 10:00:00,,
         5,2,9201,2020-05-01,,2020-05-01,
         6,2,9201,2020-07-01,2020-07-01 12:00:00,2020-07-01,2020-07-01 00:00:00
-        7,2,9201,2020-08-02,,2020-08-01,2020-08-01 10:00:00"""
+        7,2,9201,2020-08-02,,2020-08-01,2020-08-01 10:00:00
+        8,2,9201,2020-09-01,,2020-09-01,2020-09-01 00:00:30
+        9,2,9201,2020-10-01,2020-10-01 23:59:30,2020-10-01,"""
     result = load_omop(database, cdm(tmp_path, visit_occurrence=visits))
     found = rows(database, "select visit_id, start_time::text, end_time::text from ehr.visit order by visit_id")
     assert found == [
@@ -199,8 +278,51 @@ def test_no_rule_of_ours_inverts_a_visit_and_inverted_ones_are_counted(database:
         ("5", "2020-05-01 23:58:00", "2020-05-01 23:59:00"),
         ("6", "2020-07-01 12:00:00", "2020-07-01 23:59:00"),
         ("7", "2020-08-02 23:59:00", "2020-08-01 10:00:00"),
+        ("8", "2020-09-01 00:00:00", "2020-09-01 00:00:30"),
+        ("9", "2020-10-01 23:59:30", "2020-10-01 23:59:30"),
     ]
     assert remarks(result, "visit_occurrence") == {"ends before it starts": 2}
+    as_is = load_omop(database, tmp_path, OmopOptions(date_only="as_is"))
+    assert remarks(as_is, "visit_occurrence") == {"ends before it starts": 2}
+
+
+@pytest.mark.parametrize(
+    ("date", "written", "time"),
+    [
+        ("1937-12-1", "", "1937-12-01 23:59:00"),
+        ("2020/1/2", "", "2020-01-02 23:59:00"),
+        ("20200102", "", "2020-01-02 23:59:00"),
+        ("2020-01-02", "2020-01-02 8:05:00", "2020-01-02 08:05:00"),
+        ("2020-01-02", "2020-01-02T08:05:00.123456789", "2020-01-02 08:05:00.123457"),
+        ("2020-01-02", "2020-01-02 08:05:00 UTC", "2020-01-02 08:05:00"),
+        ("2020-01-02", "2020-01-02 08:05:00+02", "2020-01-02 08:05:00"),
+    ],
+)
+def test_dates_are_read_as_programs_write_them(
+    database: Database, tmp_path: Path, date: str, written: str, time: str
+) -> None:
+    load_omop(database, cdm(tmp_path, visit_occurrence=f"1,1,9201,{date},{written},,"))
+    assert rows(database, "select start_time::text from ehr.visit") == [(time,)]
+
+
+@pytest.mark.parametrize("date", ["01/02/2020", "2-JAN-2020", "43832", "2020-01", "2020112", "0000-00-00", "today"])
+def test_dates_with_two_readings_or_none_are_refused(database: Database, tmp_path: Path, date: str) -> None:
+    with pytest.raises(InputError, match=r"row 2, column visit_start_date: is missing or impossible"):
+        load_omop(database, cdm(tmp_path, visit_occurrence=f"1,1,9201,{date},,,"))
+
+
+def test_a_zone_in_a_text_is_counted_or_applied_where_the_clock_is_known(database: Database, tmp_path: Path) -> None:
+    visits = """
+        1,1,9201,2020-01-01,2020-01-01 02:30:00Z,2020-01-01,2020-01-01 08:30:00.5 -0130
+        2,1,9201,2020-01-02,2020-01-02 02:30:00,,"""
+    result = load_omop(database, cdm(tmp_path, visit_occurrence=visits))
+    assert remarks(result, "visit_occurrence") == {"times with a zone, taken as local (see --time-zone)": 2}
+    result = load_omop(database, tmp_path, OmopOptions(time_zone="America/New_York"))
+    assert remarks(result, "visit_occurrence") == {}
+    assert rows(database, "select start_time::text, end_time::text from ehr.visit order by 1") == [
+        ("2019-12-31 21:30:00", "2020-01-01 05:00:00.5"),
+        ("2020-01-02 02:30:00", None),
+    ]
 
 
 def test_a_patient_dies_once_at_the_last_recorded_death(database: Database, tmp_path: Path) -> None:
@@ -215,9 +337,23 @@ def test_a_patient_dies_once_at_the_last_recorded_death(database: Database, tmp_
 
 
 def test_what_stands_in_the_folder_and_was_not_read_is_named(database: Database, tmp_path: Path) -> None:
-    for name in ("drug_era.csv", "measurement.xlsx", "_SUCCESS"):
+    for name in ("drug_era.csv", "plan.xlsx", "_SUCCESS"):
         (tmp_path / name).write_text("x\n")
-    assert remarks(load_omop(database, cdm(tmp_path)), "not read") == {"drug_era.csv": 1, "measurement.xlsx": 1}
+    assert remarks(load_omop(database, cdm(tmp_path)), "not read") == {"drug_era.csv": 1, "plan.xlsx": 1}
+
+
+@pytest.mark.parametrize("name", ["Measurement.txt", "measurement.csv.zst", "measurement.json"])
+def test_a_table_in_a_form_that_is_not_read_is_not_absent(database: Database, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("x\n")
+    with pytest.raises(InputError, match=f"{name}: is table measurement in a form that is not read"):
+        load_omop(database, cdm(tmp_path))
+    cdm(tmp_path, measurement="1,1,100,2020-02-01,,5,,,,,")
+    assert remarks(load_omop(database, tmp_path), "not read") == {name: 1}
+
+
+def test_an_empty_table_is_reported_an_absent_one_is_not(database: Database, tmp_path: Path) -> None:
+    tables = {report.source_table: report.rows_read for report in load_omop(database, cdm(tmp_path, death="")).tables}
+    assert (tables["death"], "measurement" in tables) == (0, False)
 
 
 @pytest.mark.parametrize(
