@@ -144,7 +144,8 @@ class _Target:
     def create(self, columns: list[str], rows_before: int) -> None:
         """The table where it is not there yet, ready to count this part's rows."""
         table = sql.Identifier("pg_temp", f"raw_{self.name}")
-        names = [*columns, *self.part.constants]
+        constants = {name: value for name, value in self.part.constants.items() if name not in columns}
+        names = [*columns, *constants]
         present = set(columns_of(self.connection, self.name))
         if present and present != {"row", *names}:
             odd = min(present.symmetric_difference({"row", *names}))
@@ -160,7 +161,7 @@ class _Target:
         self.connection.execute(sql.SQL("alter sequence {} restart with {}").format(self._counter, first))
         defaults: list[tuple[str, sql.Composable]] = [
             ("row", sql.SQL("nextval({})").format(sql.Literal(f"pg_temp.raw_{self.name}_row"))),
-            *((column, sql.Literal(value)) for column, value in self.part.constants.items()),
+            *((column, sql.Literal(value)) for column, value in constants.items()),
         ]
         for column, value in defaults:
             self.connection.execute(
@@ -326,7 +327,7 @@ def _copy_parquet(target: _Target, _: list[RaggedRow] | None) -> int:
 def _input_error(path: Path, error: psycopg.Error, uneven: str | None) -> InputError:
     """What COPY found, without the row's contents: its context line quotes them."""
     line = re.search(r", line (\d+)", error.diag.context or "")
-    row = int(line[1]) + 1 if line else None
+    row = int(line[1]) + (0 if path.name.lower().endswith(".parquet") else 1) if line else None
     found = (error.diag.message_primary or "").replace('"', "")
     if isinstance(error, psycopg.errors.BadCopyFileFormat):
         if found.startswith("missing data"):

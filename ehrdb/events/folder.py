@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -84,8 +85,11 @@ class SourceFolder:
                 raise InputError(f"is table {table} in a form that is not read", file=path, hint=f"Expected {endings}.")
 
     def _parts_below(self, folder: Path) -> list[Part]:
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        shown = [path for path in files if not any(map(_is_hidden, [path, *path.relative_to(folder).parents[:-1]]))]
+        shown = [
+            path
+            for path in files_below(folder)
+            if not any(map(_is_hidden, [path, *path.relative_to(folder).parents[:-1]]))
+        ]
         parts = [Part(path, _constants(path.relative_to(folder))) for path in shown if _suffix(path)]
         self._unread += [path for path in shown if not _suffix(path)]
         if not parts:
@@ -95,12 +99,23 @@ class SourceFolder:
         return parts
 
 
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder, in order. Links to folders are followed, each folder is entered once."""
+    found: list[Path] = []
+    entered: set[str] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        found += (Path(root, name) for name in names)
+        folders[:] = [name for name in folders if os.path.realpath(Path(root, name)) not in entered]
+        entered |= {os.path.realpath(Path(root, name)) for name in folders}
+    return sorted(found)
+
+
 def digest_files(directory: Path, *settings: object) -> bytes:
     """SHA-256 of a folder's data files, by name and content, and of the settings that they are read with."""
     if not directory.is_dir():
         raise InputError("is not a directory", file=directory, hint="Name the folder that holds the files.")
     digest = hashlib.sha256(repr((__version__, settings)).encode())
-    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+    for path in files_below(directory):
         digest.update(f"{path.relative_to(directory)}\n".encode() + (_content(path) if _suffix(path) else b""))
     return digest.digest()
 

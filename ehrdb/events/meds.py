@@ -16,8 +16,17 @@ import polars as pl
 from ehrdb import __version__
 from ehrdb.database import Connection, Database
 from ehrdb.errors import ConfigError, InputError
-from ehrdb.events.folder import digest_files
-from ehrdb.events.merge import NOT_READ, LoadOptions, LoadResult, Run, TableReport, found_table, load, number_events
+from ehrdb.events.folder import digest_files, files_below
+from ehrdb.events.merge import (
+    LoadOptions,
+    LoadResult,
+    Run,
+    TableReport,
+    found_table,
+    load,
+    number_events,
+    report_unread,
+)
 from ehrdb.extras import missing_extra
 from ehrdb.parquet import is_time
 from ehrdb.private import make_private
@@ -116,7 +125,7 @@ def export_meds(database: Database, directory: Path, *, visit_column: str = "vis
 
 
 def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Iterator[TableReport]:
-    files = sorted(path for path in (directory / "data").rglob("*") if _is_data(path.relative_to(directory)))
+    files = [path for path in files_below(directory / "data") if _is_data(path.relative_to(directory))]
     if not files:
         raise InputError("has no data/**/*.parquet", file=directory, hint="Name the root of a MEDS data set.")
     _require_columns(files, options)
@@ -178,10 +187,8 @@ def _require_columns(files: list[Path], options: MedsOptions) -> None:
 
 def _not_read(directory: Path) -> Iterator[TableReport]:
     """What stands in the folders and is no part of a MEDS data set."""
-    shown = [path for path in sorted(directory.rglob("*")) if path.is_file()]
-    names = [str(path.relative_to(directory)) for path in shown if not _is_known(path.relative_to(directory))]
-    if names:
-        yield TableReport(NOT_READ, reasons=dict.fromkeys(names, 1))
+    names = (path.relative_to(directory) for path in files_below(directory))
+    yield from report_unread(str(name) for name in names if not _is_known(name))
 
 
 def _is_known(path: Path) -> bool:

@@ -12,21 +12,22 @@ from ehrdb.errors import InputError
 from ehrdb.events.times import zone_error
 
 _BATCH = 200_000
+_NOT_IN_CSV = (pl.Binary, pl.Duration)
 
 
 def open_parquet(path: Path, time_zone: str | None) -> tuple[list[str], Iterator[bytes]]:
     """Names of the columns, and the rows as CSV in batches.
 
-    Times with a zone become local times of `time_zone`, lists JSON.
+    Times with a zone become local times of `time_zone`, lists and structures JSON; bytes are text.
     """
     try:
-        frame = pl.scan_parquet(path, hive_partitioning=False)
+        frame = pl.scan_parquet(path, hive_partitioning=False, glob=False)
         schema = frame.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"is not readable parquet ({type(error).__name__})", file=path) from None
     local = [_local(path, name, time_zone) for name, kind in schema.items() if _has_zone(kind)]
-    lists = [_as_json(name) for name, kind in schema.items() if isinstance(kind, pl.List)]
-    return schema.names(), _batches(path, frame.with_columns(*local, *lists))
+    plain = [_as_text(name, kind) for name, kind in schema.items() if kind.is_nested() or kind in _NOT_IN_CSV]
+    return schema.names(), _batches(path, frame.with_columns(*local, *plain))
 
 
 def _batches(path: Path, frame: pl.LazyFrame) -> Iterator[bytes]:
@@ -49,7 +50,11 @@ def _local(path: Path, column: str, time_zone: str | None) -> pl.Expr:
     return pl.col(column).dt.convert_time_zone(time_zone).dt.replace_time_zone(None)
 
 
-def _as_json(column: str) -> pl.Expr:
-    encoded = pl.struct(pl.col(column).alias("list")).struct.json_encode()
-    bare = encoded.str.strip_prefix('{"list":').str.strip_suffix("}")
+def _as_text(column: str, kind: pl.DataType) -> pl.Expr:
+    if kind == pl.Binary:
+        return pl.col(column).cast(pl.String)
+    if kind == pl.Duration:
+        return pl.col(column).dt.to_string("iso")
+    encoded = pl.struct(pl.col(column).alias("value")).struct.json_encode()
+    bare = encoded.str.strip_prefix('{"value":').str.strip_suffix("}")
     return pl.when(pl.col(column).is_not_null()).then(bare).alias(column)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+from datetime import time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +233,7 @@ def test_columns_without_a_name_are_no_matter_and_two_of_a_name_are(connection: 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (gzip.compress(b"a\n1\n"), "is gzip"),
+        (gzip.compress(b"a\n1\n", mtime=0), "is gzip"),
         (b"PAR1....", "is parquet"),
         (b"PK\x03\x04..", "is a zip archive"),
         (b"a\n1\n\x00\n", "row 3: holds a zero byte"),
@@ -335,6 +337,37 @@ def test_parquet_times_with_a_zone_need_to_be_told_whose_clock(connection: Conne
         read(connection, tmp_path)
     assert "--time-zone" in str(caught.value.hint)
     assert read(connection, tmp_path, FileRules(time_zone="America/New_York")) == [("2020-01-01 00:30:00",)]
+
+
+def test_parquet_columns_of_any_kind_are_read(connection: Connection, tmp_path: Path) -> None:
+    columns = {
+        "a": [b"x"],
+        "b": [{"c": [1]}],
+        "c": [timedelta(days=1)],
+        "d": pl.Series([[1, 2]], dtype=pl.Array(int, 2)),
+    }
+    pl.DataFrame({**columns, "e": [Decimal("1.50")], "f": [time(8)]}).write_parquet(tmp_path / "t.parquet")
+    assert read(connection, tmp_path) == [("x", '{"c":[1]}', "P1D", "[1,2]", "1.50", "08:00:00.000000000")]
+
+
+def test_links_are_followed_once(connection: Connection, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    written(elsewhere / "x.csv", "a\n1\n")
+    written(tmp_path / "source" / "t" / "y.csv", "a\n2\n")
+    (tmp_path / "source" / "t" / "linked").symlink_to(elsewhere)
+    (elsewhere / "again").symlink_to(elsewhere)
+    assert read(connection, tmp_path / "source") == [("1",), ("2",)]
+
+
+def test_a_column_of_the_file_comes_before_one_of_its_folder(connection: Connection, tmp_path: Path) -> None:
+    written(tmp_path / "t" / "b=9" / "x.csv", "a,b\n1,2\n")
+    assert read(connection, tmp_path) == [("1", "2")]
+
+
+def test_names_of_files_are_no_patterns(connection: Connection, tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    pl.DataFrame({"a": ["1"]}).write_parquet(tmp_path / "t" / "[a]*.parquet")
+    assert read(connection, tmp_path) == [("1",)]
 
 
 @pytest.mark.parametrize("form", ["utf16", "cr-only", "upper-gz", "upper-parquet"])

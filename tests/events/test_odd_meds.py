@@ -295,7 +295,9 @@ def test_a_column_that_an_option_should_name_is_named(
 
 
 def test_visit_ids_that_are_not_a_number_are_none(database: Database, tmp_path: Path) -> None:
-    frame = pl.DataFrame({"subject_id": 1, "time": datetime(2020, 1, 1), "code": "A", "visit_id": [1e15, float("nan"), 0.5]})
+    frame = pl.DataFrame(
+        {"subject_id": 1, "time": datetime(2020, 1, 1), "code": "A", "visit_id": [1e15, float("nan"), 0.5]}
+    )
     load_meds(database, put(tmp_path, frame))
     with database.transaction() as connection:
         found = connection.execute("select visit_id from ehr.event order by ordinal").fetchall()
@@ -329,6 +331,15 @@ def test_a_subject_dies_at_the_last_recorded_death(database: Database, tmp_path:
     assert report.reasons["has another death"] == 1
     with database.transaction() as connection:
         assert connection.execute("select death_time from ehr.patient").fetchone() == (days[1],)
+
+
+def test_links_to_shards_are_followed(database: Database, tmp_path: Path) -> None:
+    put(tmp_path, pl.DataFrame(GOOD), "elsewhere/0.parquet")
+    (tmp_path / "meds" / "data").mkdir(parents=True)
+    (tmp_path / "meds" / "data" / "train").symlink_to(tmp_path / "elsewhere")
+    assert load_meds(database, tmp_path / "meds").new == 1
+    put(tmp_path, pl.DataFrame({**GOOD, "code": ["B//1"]}), "elsewhere/0.parquet")
+    assert load_meds(database, tmp_path / "meds").changed == 1
 
 
 def test_files_that_are_no_part_of_the_data_set_are_named(database: Database, tmp_path: Path) -> None:
