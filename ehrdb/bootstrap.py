@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
 
 from ehrdb.database import Connection
-from ehrdb.errors import DatabaseError
+from ehrdb.errors import ConfigError, DatabaseError
 from ehrdb.queries import Queries
 
 MINIMUM_SERVER = 150_000
-ROLE = "ehr_analyst"
+LONGEST_NAME = 63
 _queries = Queries("ehrdb", "bootstrap.sql")
 
 
@@ -57,11 +58,23 @@ def bootstrap_sql(owner: str, database: str, schema: str = "public", roles: str 
     `schema` is where the extension vector is to live, if it is not there yet. The names of the three roles begin with
     `roles`: databases of one server that are not to share readers need different ones.
     """
+    require_roles(roles)
+    for name in (owner, database, schema):
+        if not (name and name.isprintable() and len(name.encode()) <= LONGEST_NAME):
+            raise ConfigError(f"{name!r:.80} is no name in PostgreSQL", hint="1 to 63 bytes that can be printed.")
     known = {"owner": owner, **{duty: f"{roles}_{duty}" for duty in ("analyst", "worker", "admin")}}
     names: dict[str, sql.Composable] = {name: sql.Identifier(value) for name, value in known.items()}
     names |= {f"{name}_name": sql.Literal(value) for name, value in known.items()}
     names |= {"database": sql.Identifier(database), "schema": sql.Identifier(schema)}
     return sql.SQL(_queries.bootstrap.decode()).format(**names).as_string() + "\n"
+
+
+def require_roles(prefix: str) -> None:
+    """Raise ConfigError for what the roles' names cannot begin with."""
+    if not re.fullmatch("[a-z_][a-z0-9_]{0,49}", prefix):
+        raise ConfigError(
+            f"the names of roles cannot begin with {prefix!r:.80}", hint="a to z, 0 to 9 and _, at most 50: ward7"
+        )
 
 
 def require_server(connection: Connection) -> None:

@@ -196,7 +196,7 @@ class Client:
 
         format: a name of ehr.format, or json, yaml or xml. days: only events of so many days before the moment.
         """
-        window = None if days is None else timedelta(days=days)
+        window = _window(days)
         with self._asked("timeline", [patient_id]) as connection:
             return read_timeline(
                 connection, patient_id, _moment(as_of), format, time_window=window, max_chars=max_chars
@@ -404,6 +404,7 @@ class Client:
             name = registry.find(connection, self._named(encoder)).name
             values: dict[str, Any] = {"encoder": name, "task": task, "code": code, "sample": sample}
             values["cohort"] = cohorts.resolve(connection, cohort)
+            _require_colour(connection, task, code)
             rows = connection.execute(_queries.map_points, values, binary=True).fetchall()
         if len(rows) < 3:
             raise NotFound(f"only {len(rows)} patients have a vector of {name}", hint="Run `ehrdb refresh`.")
@@ -498,6 +499,24 @@ def _moment(as_of: Moment) -> datetime | None:
             raise ConfigError("as_of has a time zone; records have local times", hint="as_of.replace(tzinfo=None)")
         return as_of
     return None if as_of is None else datetime.combine(as_of, time())
+
+
+def _require_colour(connection: Connection, task: str | None, code: str | None) -> None:
+    """Raises NotFound for a task or a code that is not there: everybody would have one colour."""
+    row = connection.execute(_queries.known_colours, {"task": task, "code": code}).fetchone()
+    is_task, is_code = row or (False, False)
+    if task is not None and not is_task:
+        raise NotFound(f"unknown task {task}", hint="See: select task from ehr.task;")
+    if code is not None and not is_code:
+        raise NotFound(f"unknown code {code}", hint="See: select code, description from ehr.concept;")
+
+
+def _window(days: float | None) -> timedelta | None:
+    """Raises ConfigError for what is no number of days that a calendar could hold."""
+    try:
+        return None if days is None else timedelta(days=days)
+    except (OverflowError, ValueError):
+        raise ConfigError("days is no span of time", hint="A number of days, such as 365.") from None
 
 
 def _refuse_moment(as_of: Moment, what: str) -> None:

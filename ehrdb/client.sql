@@ -59,6 +59,11 @@ select case_id, control_id, similarity
 select covariate, mean_cohort, mean_controls, standardized_difference
   from ehr.cohort_balance(%(cohort)s, %(controls)s::bigint[], %(as_of)s);
 
+-- name: known_colours
+-- whether there is such a task, such a code
+select exists (select from ehrdb.task where task = %(task)s),
+       exists (select from ehrdb.expanded_codes(array[%(code)s::text]));
+
 -- name: map_points
 -- current vectors of a fixed sample, and what to colour them by
 select s.patient_id, s.embedding,

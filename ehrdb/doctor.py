@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from ehrdb.bootstrap import MINIMUM_SERVER, ROLE, Standing, faults, standing
+from ehrdb.bootstrap import MINIMUM_SERVER, Standing, faults, standing
 from ehrdb.config import Settings, settings_file
 from ehrdb.database import Connection, is_pooled, open_database, require_whole
 from ehrdb.embedding import registry
@@ -78,7 +78,8 @@ def _database(settings: Settings, connection: Connection) -> Findings:
         return
     readable = connection.execute(_queries.may_read).fetchone()
     if readable is None or not all(readable):
-        yield Finding("reading", "fault", f"{found.role} may not read ehrdb", "superuser", _membership(found.role))
+        advice = _membership(connection, found.role)
+        yield Finding("reading", "fault", f"{found.role} may not read ehrdb", "superuser", advice)
         return
     for check, run in {
         "schema": lambda: _schema(connection),
@@ -305,14 +306,16 @@ def _guarded(check: str, connection: Connection, run: Callable[[], Findings]) ->
     except EhrdbError as error:
         return [Finding(check, "fault", error.message, "you", error.hint or "")]
     except psycopg.errors.InsufficientPrivilege:
-        return [Finding(check, "warning", "this role may not look", "superuser", _membership(connection.info.user))]
+        advice = _membership(connection, connection.info.user)
+        return [Finding(check, "warning", "this role may not look", "superuser", advice)]
     except psycopg.Error as error:
         found = f"the database reports {type(error).__name__} ({error.diag.sqlstate or 'no SQLSTATE'})"
         return [Finding(check, "fault", found, "owner", "ehrdb upgrade --force")]
 
 
-def _membership(role: str) -> str:
-    return _sql("grant {} to {};", ROLE, role)
+def _membership(connection: Connection, role: str) -> str:
+    row = connection.execute(_queries.reading_role).fetchone()
+    return _sql("grant {} to {};", row[0] if row else "ehr_analyst", role)
 
 
 def _sql(statement: str, *names: str) -> str:

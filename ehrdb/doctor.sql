@@ -22,6 +22,17 @@ select has_schema_privilege(s.oid, 'usage'),
          where c.relnamespace = s.oid and c.relname in ('schema_state', 'patient', 'event', 'concept'))
   from (select max(oid) as oid from pg_namespace where nspname = 'ehrdb') s;
 
+-- name: reading_role
+-- the role for analysts under its configured name, as anybody can tell from the catalogue
+select r.rolname
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+ cross join aclexplode(c.relacl) a
+  join pg_roles r on r.oid = a.grantee
+ where n.nspname = 'ehr' and c.relname = 'patient' and r.rolname like '%\_analyst'
+ order by 1
+ limit 1;
+
 -- name: roles
 -- the three roles: is each there, and is the one that administers a member of the owner (where that is no superuser)
 select s.roles || '_' || d.duty, r.oid is not null,

@@ -20,7 +20,7 @@ from sqlalchemy import Connection as SqlalchemyConnection
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from ehrdb import __version__
-from ehrdb.bootstrap import create_extension, require_server
+from ehrdb.bootstrap import create_extension, require_roles, require_server
 from ehrdb.database import Connection, Database, driver_connection, extension_schema
 from ehrdb.errors import SchemaBusy, SchemaNewer, SchemaOutdated
 from ehrdb.queries import Queries
@@ -58,6 +58,8 @@ def upgrade(
     or where users' own objects need what would be dropped; SchemaNewer on a database of a newer ehrdb; SchemaBusy where
     patience ends.
     """
+    if roles is not None:
+        require_roles(roles)
     retrying = Retrying(
         retry=retry_if_exception_type(SchemaBusy), wait=wait_fixed(2), stop=stop_after_delay(patience), reraise=True
     )

@@ -34,6 +34,26 @@ begin
 end
 $$;
 
+-- Where the roles are called otherwise than before, the former ones have nothing here any more.
+do $$
+declare
+    former constant text := (select s.roles from ehrdb.schema_state s where s.roles <> current_setting('ehrdb.roles'));
+    each_role text;
+begin
+    for each_role in
+        select r.rolname from pg_roles r where r.rolname in (former || '_analyst', former || '_worker')
+    loop
+        execute format('revoke all on all tables in schema ehr, ehrdb from %I', each_role);
+        execute format('revoke all on all routines in schema ehr, ehrdb from %I', each_role);
+        execute format('revoke all on schema ehr, ehrdb from %I', each_role);
+    end loop;
+    if exists (select from pg_roles where rolname = former || '_admin') then
+        raise notice 'if no other database needs it: revoke % from %;',
+            (select n.nspowner::regrole from pg_namespace n where n.nspname = 'ehrdb'), quote_ident(former || '_admin');
+    end if;
+end
+$$;
+
 do $$
 declare
     each_fault record;

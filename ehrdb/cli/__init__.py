@@ -112,6 +112,7 @@ def _settings(
 def main() -> None:
     """Run the command line; every error that is ours ends in one message and a truthful exit status."""
     try:
+        _require_text()
         sys.exit(app(standalone_mode=False))
     except typer.Abort:
         sys.exit("Aborted.")
@@ -128,6 +129,16 @@ def main() -> None:
         _fail(*explained)
 
 
+def _require_text() -> None:
+    """What is no UTF-8 is neither a name in a database nor to be printed."""
+    words = {f"argument {place}": word for place, word in enumerate(sys.argv)}
+    for name, word in (words | {k: v for k, v in os.environ.items() if k.startswith("EHRDB_")}).items():
+        if not word.isascii() and any("\ud800" <= letter <= "\udfff" for letter in word):
+            from ehrdb.errors import ConfigError
+
+            raise ConfigError(f"{name} is not UTF-8", hint="Give files, names and settings in UTF-8.")
+
+
 def _where_to_look(error: Any) -> str | None:
     context = getattr(error, "ctx", None)
     return f"See: {context.command_path} --help" if context else None
@@ -135,14 +146,12 @@ def _where_to_look(error: Any) -> str | None:
 
 def _fail(message: str, hint: str | None) -> None:
     """To standard error for people, and with `--json` to standard output for programs."""
-    import json
-
     from rich.text import Text
 
-    from ehrdb.cli.common import err
+    from ehrdb.cli.common import err, print_json
 
     if "--json" in sys.argv:
-        typer.echo(json.dumps({"error": message, "hint": hint}, ensure_ascii=False))
+        print_json({"error": message, "hint": hint})
     err.print(Text("error:", "bold red"), message, soft_wrap=True)
     if hint:
         err.print(Text("hint: ", "dim"), hint, soft_wrap=True)

@@ -51,9 +51,18 @@ AsOf = Annotated[
     datetime | None,
     typer.Option("--as-of", help="Use only what was known at this moment (inclusive). Default: everything."),
 ]
+
+
+def not_empty(value: str | None) -> str | None:
+    """The value; an empty one, of a variable that is not set, say, is not taken for none."""
+    if value is not None and not value.strip():
+        raise typer.BadParameter("is empty: leave the option out, or say which")
+    return value
+
+
 EncoderName = Annotated[
     str | None,
-    typer.Option("--encoder", help="Encoder to use. Default: EHRDB_ENCODER, else the serving one."),
+    typer.Option("--encoder", help="Encoder to use. Default: EHRDB_ENCODER, else the serving one.", callback=not_empty),
 ]
 
 
@@ -96,8 +105,12 @@ def require_folder(*files: Path | None) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON: data classes as objects, times as ISO 8601, durations in seconds."""
-    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+    """Print a value as JSON: data classes as objects, times as ISO 8601, durations in seconds.
+
+    Nothing in it is obeyed by a terminal: JSON has escapes for that.
+    """
+    text = json.dumps(value, default=_plain, ensure_ascii=False, indent=2)
+    typer.echo(_OBEYED.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
 
 
 def _plain(value: Any) -> Any:

@@ -36,7 +36,10 @@ def upgrade(
         bool, typer.Option("--dry-run", help="Only say what would be done, and what a superuser must do before.")
     ] = False,
     patience: Annotated[
-        float, typer.Option(help="Seconds to try again while other sessions are in the way; they never queue behind.")
+        float,
+        typer.Option(
+            help="Seconds to try again while other sessions are in the way; they never queue behind.", min=0, max=86400
+        ),
     ] = 60,
 ) -> None:
     """Bring the database's ehrdb schema to this version: tables, views and functions, in one transaction.
@@ -46,8 +49,11 @@ def upgrade(
 
     Example: `ehrdb upgrade --dry-run`
     """
+    from ehrdb.bootstrap import require_roles
     from ehrdb.schema import upgrade as upgrade_schema
 
+    if roles is not None:
+        require_roles(roles)
     with open_database(settings()) as database:
         if dry_run:
             _foretell(database)

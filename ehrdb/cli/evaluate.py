@@ -59,7 +59,7 @@ PatientFile = Annotated[
 ]
 Probabilities = Annotated[Path | None, typer.Option(help="Write the test probabilities here (parquet).")]
 ReportFile = Annotated[Path | None, typer.Option("--report", help="Write one self-contained HTML file here.")]
-Workers = Annotated[int, typer.Option(help="Processes; the numbers do not depend on it.", min=1)]
+Workers = Annotated[int, typer.Option(help="Processes; the numbers do not depend on it.", min=1, max=256)]
 
 
 def evaluate(

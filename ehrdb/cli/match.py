@@ -57,9 +57,9 @@ def match(
 
     Example: `ehrdb match "select patient_id from ehr.label where task = 'new_lupus' and value = 1" --ratio 4`
     """
-    if cohort_table and cohort_definition_id is None:
+    if (cohort_table is None) != (cohort_definition_id is None):
         raise ConfigError("--cohort-table needs --cohort-definition-id", hint="It tells this cohort from the others.")
-    if cohort_table and "." not in cohort_table:
+    if cohort_table is not None and cohort_table.count(".") != 1:
         raise ConfigError("--cohort-table needs a schema", hint=f"For example: --cohort-table results.{cohort_table}")
     require_folder(to)
     with current_client() as db:

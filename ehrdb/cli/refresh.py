@@ -34,7 +34,9 @@ def refresh(
     once: Annotated[
         bool, typer.Option("--once", help="What refresh does anyway: embed what changed, then end.")
     ] = False,
-    workers: Annotated[int, typer.Option(help="Embed in so many processes, each with its own model.", min=1)] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Embed in so many processes, each with its own model.", min=1, max=256)
+    ] = 1,
     engine: Annotated[
         Literal["process", "ray"], typer.Option(help="Where workers run: on this machine, or on a Ray cluster.")
     ] = "process",
@@ -87,7 +89,7 @@ def _told_when_interrupted(report: progress_bar) -> Iterator[None]:
 
 
 def worker(
-    poll: Annotated[int, typer.Option(help="Look for changes at least every so many seconds.", min=1)] = 60,
+    poll: Annotated[int, typer.Option(help="Look for changes at least every so many seconds.", min=1, max=86400)] = 60,
     metrics_port: Annotated[
         int | None, typer.Option(help="Serve Prometheus metrics at this port, under /metrics.", min=1, max=65535)
     ] = None,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_address
 from typing import Annotated
 
 import typer
 
-from ehrdb.cli.common import current_database, err, settings
+from ehrdb.cli.common import current_database, err, not_empty, settings
 from ehrdb.errors import ConfigError
 
 
@@ -17,11 +18,17 @@ def serve(
     ),
     port: Annotated[int, typer.Option(help="Port.", min=1, max=65535)] = 8480,
     role: Annotated[
-        str | None, typer.Option(help="Everybody who has the key that is printed asks as this role; this machine only.")
+        str | None,
+        typer.Option(
+            help="Everybody who has the key that is printed asks as this role; this machine only.", callback=not_empty
+        ),
     ] = None,
     user_header: Annotated[
         str | None,
-        typer.Option(help="The header in which your proxy names the user (a role); only the proxy may reach this."),
+        typer.Option(
+            help="The header in which your proxy names the user (a role); only the proxy may reach this.",
+            callback=not_empty,
+        ),
     ] = None,
     name: Annotated[
         list[str] | None,
@@ -41,6 +48,7 @@ def serve(
         raise ConfigError("--role and --user-header exclude each other", hint="One way in.")
     if role and not _is_this_machine(host):
         raise ConfigError("--role is for this machine alone", hint="Leave out --host, or let people sign in.")
+    _require_free(host, port)
     import uvicorn
 
     from ehrdb.page.app import make_app
@@ -58,6 +66,17 @@ def serve(
         err.print(f"http://{host}:{port}/  (Ctrl-C ends it)")
         app = make_app(database, settings(), door, hosts=names, is_https=bool(name))
         uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False)
+
+
+def _require_free(host: str, port: int) -> None:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        socket.create_server(address, family=family).close()
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(
+            f"the page cannot be served at {host}:{port}: {getattr(error, 'strerror', None) or type(error).__name__}",
+            hint="Choose another --port, or an address of this machine as --host.",
+        ) from None
 
 
 def _is_this_machine(host: str) -> bool:

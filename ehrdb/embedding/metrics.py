@@ -75,8 +75,8 @@ def serve_metrics(database: Database, host: str, port: int, vitals: Vitals = dic
     registry.register(StatusCollector(database, vitals))
     try:
         start_http_server(port, addr=host, registry=registry)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise ConfigError(
-            f"metrics cannot be served at {host}:{port}: {error.strerror or type(error).__name__}",
+            f"metrics cannot be served at {host}:{port}: {getattr(error, 'strerror', None) or type(error).__name__}",
             hint="Choose another --metrics-port, or an address of this machine as --metrics-host.",
         ) from None

@@ -1,15 +1,19 @@
-"""The command line, run as a user runs it: one process a command, one database of the test's own."""
+"""The command line, run as a user runs it: one process a command, or all in this one; a database of the test's own."""
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from ehrdb.cli import main
 from ehrdb.database import Database
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -36,3 +40,46 @@ def command(environment: dict[str, str]) -> Command:
         )
 
     return run
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Here:
+    """Runs commands in this process, as they are too many for one each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str) -> Outcome:
+        self._monkeypatch.setattr(sys, "argv", ["ehrdb", *arguments])
+        self._monkeypatch.setattr(sys, "stdin", io.StringIO())
+        try:
+            main()
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        captured = self._capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+
+@pytest.fixture
+def here(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Here]:
+    """The command line in this process, on the test's database, in a folder of its own."""
+    for name in [name for name in os.environ if name.startswith("EHRDB_")]:
+        monkeypatch.delenv(name)
+    for name, value in {"DATABASE_URL": database.url, "HOME": str(tmp_path / "home")}.items():
+        monkeypatch.setenv(f"EHRDB_{name}", value)
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.chdir(tmp_path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield Here(monkeypatch, capsys)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import signal
 import stat
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from rich.table import Table
 
-from ehrdb.cli import COMMANDS, main
 from ehrdb.cli.common import PlainConsole, visible
 from ehrdb.database import Database
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, Here
 from tests.records import add_encoder, write_patients
 
 HOSTILE = (
@@ -44,107 +38,6 @@ def test_a_string_is_printed_as_it_is(text: str) -> None:
 def test_what_a_terminal_would_obey_is_shown() -> None:
     assert visible("a\x1b[2Jb\u202ec\x9b") == "a\\x1b[2Jb\\u202ec\\x9b"
     assert visible("two\nlines\tمريض") == "two\nlines\tمريض"
-
-
-class Outcome(NamedTuple):
-    """How a command ended."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-
-class Here:
-    """Runs commands in this process, as they are too many for one each."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: str) -> Outcome:
-        self._monkeypatch.setattr(sys, "argv", ["ehrdb", *arguments])
-        try:
-            main()
-            status = 0
-        except SystemExit as end:
-            status = int(end.code or 0)
-        captured = self._capsys.readouterr()
-        return Outcome(status, captured.out, captured.err)
-
-
-@pytest.fixture
-def here(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Here]:
-    """The command line in this process, on the test's database, in a folder of its own."""
-    for name in [name for name in os.environ if name.startswith("EHRDB_")]:
-        monkeypatch.delenv(name)
-    for name, value in {"DATABASE_URL": database.url, "HOME": str(tmp_path / "home")}.items():
-        monkeypatch.setenv(f"EHRDB_{name}", value)
-    monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.chdir(tmp_path)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield Here(monkeypatch, capsys)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-
-
-# Every command with each of its arguments hostile. Those that ask or serve for ever are left out, as is the demo.
-WAYS = {
-    "sql bootstrap": ["--owner", "--schema"],
-    "check omop": ["", "--source", "--schema"],
-    "check meds": ["", "--html"],
-    "check ehrshot": [""],
-    "load omop": ["", "--source"],
-    "load map": ["", "--built-in", "--schema", "--drop"],
-    "load meds": ["", "--source"],
-    "load ehrshot": ["", "--source"],
-    "export meds": [""],
-    "export labels": ["out "],
-    "export predictions": ["out.parquet ", "out.parquet t --encoder"],
-    "purge": ["--yes "],
-    "encoder export": [""],
-    "encoder verify": [""],
-    "encoder activate": [""],
-    "encoder drop": ["--yes "],
-    "encoder concatenate": ["a b ", "n a "],
-    "refresh": ["--encoder", "--as-of 2020-01-01 --cohort", "--as-of"],
-    "retry": ["--encoder"],
-    "index check": ["--encoder"],
-    "index rebuild": ["--encoder"],
-    "task add": [""],
-    "task show": [""],
-    "task remove": ["--yes "],
-    "label": [""],
-    "train": [""],
-    "evaluate": ["--task", "--embeddings", "--encoder"],
-    "timeline": ["", "1 --format", "1 --as-of"],
-    "nearest": ["", "1 --encoder", "1 --cohort"],
-    "search": ["text --encoder"],
-    "match": ["", "x --candidates"],
-    "map": ["out.html --task", "out.html --code", "--encoder"],
-    "serve": ["--role", "--role x --host"],
-    "predict": [" 1", "t 1 --encoder"],
-}
-ALONE = {"demo", "upgrade", "status", "doctor", "psql", "worker", "repair", "mcp"}
-
-
-def test_every_command_is_tried_below() -> None:
-    assert {way.split()[0] for way in WAYS} | ALONE == set(COMMANDS)
-
-
-def test_a_hostile_argument_ends_in_a_message_and_a_true_exit_status(database: Database, here: Here) -> None:
-    with database.transaction() as connection:
-        write_patients(connection, 3)
-        add_encoder(connection)
-    for way, befores in WAYS.items():
-        for before in befores:
-            for text in ("[/x]", "\x1b[2J\u202e[bold]"):
-                tried = [*way.split(), *before.split(), text] if before != " 1" else [*way.split(), text, "1"]
-                result = here(*tried)
-                assert "\x1b[2J" not in result.stdout + result.stderr, tried
-                if way not in ("sql bootstrap", "export meds"):  # these take any name
-                    assert result.status == 2, (tried, result)
-                    assert result.stderr, tried
 
 
 def test_hostile_data_is_shown_as_it_is(database: Database, here: Here) -> None:

@@ -243,6 +243,15 @@ def test_roles_may_have_names_of_their_own(server_url: str, database: Database) 
             ).fetchone()
             assert row == (True, True)
             assert connection.execute("select * from ehrdb.grant_fault").fetchall() == []
+            former = (
+                "select count(*) from pg_class c where c.relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)"
+                "   and c.relkind in ('r', 'p', 'v') and (has_any_column_privilege('ehr_analyst', c.oid, 'select')"
+                "                                         or has_any_column_privilege('ehr_worker', c.oid, 'select'))"
+            )
+            assert connection.execute(former.encode()).fetchone() == (0,)
+        with login(server_url, database, "") as stranger:
+            (found,) = [f for f in examine(Settings(database_url=stranger.url)) if f.check == "reading"]
+        assert found.advice.startswith('grant "ward7_analyst" to ')
     finally:
         for role in roles:
             run(same_database(server_url, database), f"drop owned by {role}")
