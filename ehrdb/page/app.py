@@ -33,7 +33,8 @@ from ehrdb.errors import (
     NotFound,
     WorkerUnavailable,
 )
-from ehrdb.page import views
+from ehrdb.page import cohort, models, views
+from ehrdb.page import outcomes as after
 from ehrdb.page.doors import ROLE, Door
 from ehrdb.page.limit import Limit
 
@@ -78,6 +79,10 @@ class Page:
             Route("/find", self._guarded(self.find), methods=["GET", "POST"]),
             Route("/patients/{patient_id:int}", self._guarded(self.patient)),
             Route("/patients/{a:int}/and/{b:int}", self._guarded(self.compare)),
+            Route("/patients/{patient_id:int}/outcomes", self._guarded(self.outcomes), methods=["POST"]),
+            Route("/cohort", self._guarded(self.cohort), methods=["GET", "POST"]),
+            Route("/models", self._guarded(self.models)),
+            Route("/models/{task}", self._guarded(self.model)),
             Mount("/static", StaticFiles(packages=[("ehrdb.page", "static")])),
         ]
 
@@ -107,27 +112,50 @@ class Page:
     async def find(self, request: Request, db: Client) -> Response:
         """A patient by id, by words, by a code."""
         if request.method == "GET":
-            return _page(request, "find", kind=None, asked="", found=None)
+            return _page(request, "find", kind=None, asked="", code="", found=None)
         form = await _form(request)
-        kind, asked = form.get("kind", ""), form.get("asked", "").strip()
+        kind, asked, code = form.get("kind", ""), form.get("asked", "").strip(), form.get("code", "").strip()
         if kind == "id":
             return RedirectResponse(f"/patients/{_whole(asked, 'a patient id')}", 303)
         if kind not in FINDERS or not asked:
             raise ConfigError("there is nothing to look for", hint="Write an id, a few words, or a code.")
-        return _page(request, "find", kind=kind, asked=asked, found=await run_in_threadpool(FINDERS[kind], db, asked))
+        found = await run_in_threadpool(FINDERS[kind], db, asked, code)
+        return _page(request, "find", kind=kind, asked=asked, code=code, found=found)
 
     async def patient(self, request: Request, db: Client) -> Response:
         """One patient as of a moment."""
         ask, before = request.query_params, request.query_params.get("before")
-        shown = await run_in_threadpool(
-            views.patient,
-            db,
-            _patient(request, "patient_id"),
-            _moment(ask.get("as_of")),
+        wanted = views.Filter(
             ask.get("category") or None,
+            _moment(ask.get("since"), is_end=False),
             _whole(before, "a place in the record") if before else None,
         )
+        as_of = _moment(ask.get("as_of"))
+        shown = await run_in_threadpool(views.patient, db, _patient(request, "patient_id"), as_of, wanted)
         return _page(request, "patient", **shown)
+
+    async def outcomes(self, request: Request, db: Client) -> Response:
+        """What happened to the patients most like one."""
+        form, patient_id = await _form(request), _patient(request, "patient_id")
+        as_of, outcome = _moment(form.get("as_of")), form.get("outcome", "").strip()
+        shown = await run_in_threadpool(after.outcomes, db, patient_id, as_of, outcome)
+        return _page(request, "outcomes", id=patient_id, as_of=as_of, outcome=outcome, **shown)
+
+    async def cohort(self, request: Request, db: Client) -> Response:
+        """A group of patients: by risk, beside controls, as a map."""
+        if request.method == "GET":
+            tasks = await run_in_threadpool(cohort.tasks, db)
+            return _page(request, "cohort", asked=cohort.Wanted(), tasks=tasks, size=None)
+        wanted = cohort.wanted(await _form(request))
+        return _page(request, "cohort", **await run_in_threadpool(cohort.cohort, db, wanted))
+
+    async def models(self, request: Request, db: Client) -> Response:
+        """Encoders and heads."""
+        return _page(request, "models", **await run_in_threadpool(models.models, db))
+
+    async def model(self, request: Request, db: Client) -> Response:
+        """What is known of a task's head."""
+        return _page(request, "model", **await run_in_threadpool(models.model, db, request.path_params["task"]))
 
     async def compare(self, request: Request, db: Client) -> Response:
         """Two patients side by side."""
@@ -158,8 +186,8 @@ class Page:
         return RedirectResponse("/sign-in", 303)
 
 
-FINDERS: dict[str, Callable[[Client, str], Any]] = {
-    "words": lambda db, asked: db.nearest(asked, 20, by_worker=True),
+FINDERS: dict[str, Callable[[Client, str, str], Any]] = {
+    "words": views.by_words,
     "concept": views.concepts,
     "code": views.bearers,
 }
@@ -240,7 +268,7 @@ async def _form(request: Request) -> dict[str, str]:
     """What a form sent, if it was ours. Raises NotAllowed, ConfigError."""
     if int(request.headers.get("content-length") or LONGEST_FORM + 1) > LONGEST_FORM:
         raise ConfigError("that is too long", hint="At most 8,000 characters.")
-    async with request.form(max_files=0, max_fields=10) as sent:
+    async with request.form(max_files=0, max_fields=20) as sent:
         form = {name: value for name, value in sent.items() if isinstance(value, str)}
     known = request.session.get("token", "")
     if not known or not secrets.compare_digest(form.get("token", "").encode(), known.encode()):
@@ -255,7 +283,7 @@ def _patient(request: Request, name: str) -> int:
     return found
 
 
-def _moment(text: str | None) -> datetime | None:
+def _moment(text: str | None, *, is_end: bool = True) -> datetime | None:
     if not text:
         return None
     try:
@@ -264,8 +292,8 @@ def _moment(text: str | None) -> datetime | None:
         raise ConfigError("that is no moment", hint="Write it as 2020-06-30 or 2020-06-30T23:59.") from None
     if found.tzinfo is not None:
         raise ConfigError("records have local times", hint="Leave out the time zone.")
-    # A day without an hour means that day to its end, as people say it.
-    return found.replace(hour=23, minute=59, second=59) if len(text) == len("2020-06-30") else found
+    # As of a day without an hour means that day to its end, as people say it.
+    return found.replace(hour=23, minute=59, second=59) if is_end and len(text) == len("2020-06-30") else found
 
 
 def _whole(text: str, what: str) -> int:

@@ -18,6 +18,7 @@ select e.time, case when e.end_time <= %(as_of)s then e.end_time end as end_time
   from ehr.event e
  where e.patient_id = %(patient_id)s and (e.time is null or e.time <= %(as_of)s)
    and (%(category)s::text is null or e.source_table = %(category)s)
+   and (%(since)s::timestamp is null or e.time >= %(since)s)
    and (%(before)s::integer is null or e.ordinal < %(before)s)
  order by e.ordinal desc
  limit %(limit)s;
@@ -55,11 +56,16 @@ select code, unit, left(max(description), 80) as description, max(times) as time
  limit 12;
 
 -- name: reasons
--- the rarest concepts that each neighbour shares with the patient
-select n.patient_id, array(select left(coalesce(e.description, e.code), 80)
-                             from ehr.explain_similarity(%(patient_id)s, n.patient_id, %(as_of)s) e
-                            where e.relation = 'shared' order by e.weight desc limit 3) as shared
-  from unnest(%(neighbours)s::bigint[]) as n (patient_id);
+-- the rarest concepts that each neighbour shares with the patient, and how many are related or only one's
+select n.patient_id, r.shared, r.shared_count, r.related_count, r.differing_count
+  from unnest(%(neighbours)s::bigint[]) as n (patient_id)
+ cross join lateral (
+    select (array_agg(left(coalesce(e.description, e.code), 80) order by e.weight desc)
+               filter (where e.relation = 'shared'))[:3] as shared,
+           count(*) filter (where e.relation = 'shared') as shared_count,
+           count(*) filter (where e.relation = 'related') as related_count,
+           count(*) filter (where e.relation in ('only_a', 'only_b')) as differing_count
+      from ehr.explain_similarity(%(patient_id)s, n.patient_id, %(as_of)s) e) r;
 
 -- name: heads
 -- what the serving encoder can say, and from what it learned it
@@ -69,9 +75,183 @@ select h.task, h.trained_at, t.description, t.labels, t.positives, h.provenance
  order by h.task;
 
 -- name: bearers
--- patients whose record holds a code
-select distinct e.patient_id from ehr.event e where e.code = %(code)s order by e.patient_id limit 100;
+-- patients whose record holds a code or one below it
+select distinct e.patient_id
+  from ehrdb.event e
+ where e.code_id in (select * from ehrdb.expanded_codes(array[%(code)s])) and e.valid_to = 'infinity'
+ order by e.patient_id;
 
 -- name: members
 -- the first patients there are
 select p.patient_id from ehr.patient p order by p.patient_id limit 20;
+
+-- name: strip
+-- how the events lie over time: equal periods from the first after birth to the last known, each with its end
+with known as (
+    select e.time from ehr.event e join ehr.patient p using (patient_id)
+     where e.patient_id = %(patient_id)s and e.time <= %(as_of)s and e.time > coalesce(p.birth_time, '-infinity')
+), bounds as (
+    select min(k.time) as first, max(k.time) as last from known k
+), counted as (
+    select width_bucket(extract(epoch from k.time), extract(epoch from b.first), extract(epoch from b.last) + 1, %(periods)s) as n,
+           count(*) as events
+      from known k cross join bounds b
+     group by 1
+)
+select coalesce(c.events, 0) as events, b.first + (b.last - b.first) * n / %(periods)s as until
+  from generate_series(1, %(periods)s) n cross join bounds b left join counted c using (n)
+ where b.last > b.first
+ order by n;
+
+-- name: is_outcome
+-- whether it is a task or a code
+select exists (select from ehr.task t where t.task = %(outcome)s)
+       or exists (select from ehr.concept c where c.code = %(outcome)s) as is_outcome;
+
+-- name: outcome_times
+-- when the nearest, and a fixed sample of others, first had the outcome after the moment, and how far their records reach
+with near as materialized (
+    select n.patient_id from ehr.nearest_patients(%(patient_id)s, %(near)s, null, %(as_of)s) n
+), other as materialized (
+    select p.patient_id from ehr.patient p
+     where p.patient_id <> %(patient_id)s
+       and exists (select from ehr.event e where e.patient_id = p.patient_id and e.time <= %(as_of)s)
+     order by hashint8(p.patient_id), p.patient_id limit %(others)s
+), who as (
+    select 'nearest' as group_name, n.patient_id from near n
+    union all
+    select 'others' as group_name, o.patient_id from other o
+), meant as materialized (
+    select array(select x from ehrdb.expanded_codes(array[%(outcome)s]) x) as codes,
+           exists (select from ehr.task t where t.task = %(outcome)s) as is_task
+)
+select w.group_name, w.patient_id,
+       case when m.is_task
+            then (select min(l.prediction_time) from ehr.label l
+                   where l.task = %(outcome)s and l.patient_id = w.patient_id and l.value > 0
+                     and l.prediction_time > %(as_of)s)
+            else (select min(e.time) from ehrdb.event e
+                   where e.patient_id = w.patient_id and e.code_id = any (m.codes) and e.time > %(as_of)s) end as at,
+       (select max(e.time) from ehrdb.event e where e.patient_id = w.patient_id) as last
+  from who w cross join meant m;
+
+-- name: encoders
+-- every encoder, and how far its vectors have come
+select e.name, e.is_serving, e.kind, e.dimension, e.max_tokens, e.precision, e.format, e.digest, e.created_at, s.embedded,
+       s.patients, s.truncated
+  from ehr.encoder e left join ehr.embedding_status s on s.encoder = e.name
+ order by e.is_serving desc, e.name;
+
+-- name: all_heads
+-- every head
+select h.task, h.encoder, h.trained_at, h.provenance, n.is_serving
+  from ehr.head h join ehr.encoder n on n.name = h.encoder
+ order by n.is_serving desc, h.encoder, h.task;
+
+-- name: card
+-- where a head comes from
+select ehr.model_card(%(task)s) as card;
+
+-- name: test_predictions
+-- what the serving head says of test patients' labels, as of each prediction time; a fixed sample where there are many
+select p.patient_id, ehrdb.is_positive(t, l.value)::integer as label, extract(year from l.prediction_time)::integer as year,
+       p.sex, extract(year from age(l.prediction_time, p.birth_time))::integer as age,
+       ehrdb.head_probability(h.weights, h.intercept, h.calibration_slope, h.calibration_shift,
+                              e.embedding::public.vector) as probability
+  from ehrdb.head h
+  join ehrdb.task t on t.task = h.task and h.target = h.task
+  join ehrdb.encoder n on n.encoder_id = h.encoder_id and n.is_serving
+  join ehrdb.label l on l.task = t.task
+  join ehrdb.patient p on p.patient_id = l.patient_id
+  join ehrdb.embedding_point o on o.encoder_id = h.encoder_id and o.prompt_id = h.prompt_id
+   and o.patient_id = l.patient_id and o.as_of = l.prediction_time
+  join ehrdb.embedding e on e.encoder_id = o.encoder_id and e.content_sha256 = o.content_sha256
+ where h.target = %(task)s and coalesce(p.split, ehrdb.split_of(p.patient_id)) = 'test'
+ order by hashint8(p.patient_id), p.patient_id, l.prediction_time
+ limit %(limit)s;
+
+-- name: is_code
+-- whether there is such a concept
+select exists (select from ehr.concept c where c.code = %(code)s) as is_code;
+
+-- name: cohort_members
+-- who is meant, in a fixed order that is nobody's: those with a code or its descendants, of a sex, born in these years
+select p.patient_id
+  from ehrdb.patient p
+ where (%(ids)s::bigint[] is null or p.patient_id in (select unnest(%(ids)s::bigint[])))
+   and (%(code)s::text is null or p.patient_id in (
+           select e.patient_id from ehrdb.event e
+            where e.code_id in (select * from ehrdb.expanded_codes(array[%(code)s])) and e.valid_to = 'infinity'))
+   and (%(sex)s::text is null or upper(left(p.sex, 1)) = %(sex)s)
+   and (%(born_from)s::integer is null or extract(year from p.birth_time) >= %(born_from)s)
+   and (%(born_to)s::integer is null or extract(year from p.birth_time) <= %(born_to)s)
+ order by hashint8(p.patient_id), p.patient_id
+ limit %(limit)s;
+
+-- name: others
+-- embedded patients outside the cohort, a fixed sample
+select p.patient_id
+  from ehrdb.patient_embedding p
+  join ehr.encoder n on n.is_serving
+ where p.encoder_id = ehrdb.encoder_id(n.name) and p.patient_id not in (select unnest(%(ids)s::bigint[]))
+ order by hashint8(p.patient_id), p.patient_id
+ limit %(limit)s;
+
+-- name: balance
+-- how alike two groups are
+select covariate, mean_cohort, mean_controls, standardized_difference
+  from ehr.cohort_balance(%(cohort)s, %(controls)s, concepts => 15);
+
+-- name: dots
+-- members' current vectors, and what colours them
+select s.patient_id, s.embedding,
+       case %(colour)s
+            when 'task' then (select case when bool_or(l.value > 0) then 'positive' else 'negative' end
+                                from ehr.label l where l.task = %(task)s and l.patient_id = s.patient_id)
+            when 'code' then case when exists (
+                select from ehrdb.event e
+                 where e.patient_id = s.patient_id
+                   and e.code_id in (select * from ehrdb.expanded_codes(array[%(code)s]))) then 'has it' else 'has it not' end
+            when 'age' then 'born ' || (extract(decade from p.birth_time) * 10)::integer::text || 's'
+            when 'source' then p.source
+            else p.sex end
+  from ehrdb.patient_embedding s
+  join ehrdb.patient p using (patient_id)
+ where s.encoder_id = ehrdb.encoder_id(null) and s.patient_id in (select unnest(%(ids)s::bigint[]))
+ order by hashint8(s.patient_id), s.patient_id;
+
+-- name: loads
+-- the last loads, oldest first
+select l.* from (
+    select r.load_id, min(r.loaded_at) as at, max(r.source) as source, sum(r.rows_loaded)::bigint as rows,
+           0 as failed, null::text as error
+      from ehr.load_report r group by r.load_id order by r.load_id desc limit 20) l
+ order by l.load_id;
+
+-- name: refreshes
+-- the last refreshes that did something, oldest first
+select r.* from (
+    select r.run_id, r.started_at as at, r.embedded::bigint as embedded, r.failed::bigint as failed, r.error
+      from ehrdb.refresh_run r where r.embedded > 0 or r.failed > 0 or r.error is not null
+     order by r.run_id desc limit 20) r
+ order by r.run_id;
+
+-- name: related_concepts
+-- a concept, what is above it and below it (one step), with how many visible patients have each
+with asked as (
+    select c.code_id from ehrdb.concept c where c.code = %(code)s
+), kin as (
+    select 'itself' as relation, a.code_id from asked a
+    union all
+    select 'broader' as relation, p.parent_id from asked a join ehrdb.concept_parent p on p.child_id = a.code_id
+    union all
+    select 'narrower' as relation, p.child_id from asked a join ehrdb.concept_parent p on p.parent_id = a.code_id
+     where p.child_id not in (select s.code_id from ehrdb.stands_for s where s.standard_id = a.code_id)
+    union all
+    select 'stands for it' as relation, s.code_id from asked a join ehrdb.stands_for s on s.standard_id = a.code_id
+)
+select k.relation, c.code, coalesce(c.description, c.code) as description,
+       (select count(*) from ehrdb.event e where e.code_id = c.code_id and e.valid_to = 'infinity') as patients
+  from kin k join ehrdb.concept c using (code_id)
+ order by array_position(array['itself', 'broader', 'narrower', 'stands for it'], k.relation), patients desc, c.code
+ limit 60;

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
@@ -12,11 +12,13 @@ from ehrdb import tables
 from ehrdb.client import Client
 from ehrdb.errors import EhrdbError, NotFound
 from ehrdb.failure import translated
+from ehrdb.page.charts import bars
 from ehrdb.page.sparkline import sparkline
 from ehrdb.queries import Queries
 
 EVENTS_A_PAGE = 200
 TEXT_CHARACTERS = 12_000
+PERIODS, STRIP_HEIGHT = 24, 40
 _queries = Queries("ehrdb.page")
 Rows = list[dict[str, Any]]
 
@@ -39,30 +41,48 @@ def section(ask: Callable[[], Any]) -> Section:
 
 def home(db: Client) -> dict[str, Any]:
     """What is loaded, how fresh it is, what is wrong."""
-    found = db.status()
-    return {"status": found, "heads": _rows(db, _queries.heads), "members": _rows(db, _queries.members)}
+    loads, refreshes = rows_of(db, _queries.loads), rows_of(db, _queries.refreshes)
+    return {
+        "status": db.status(),
+        "heads": rows_of(db, _queries.heads),
+        "members": rows_of(db, _queries.members),
+        "loads": loads,
+        "load_bars": bars([row["rows"] for row in loads]),
+        "refreshes": refreshes,
+        "refresh_bars": bars([row["embedded"] + row["failed"] for row in refreshes]),
+    }
 
 
-def patient(
-    db: Client, patient_id: int, as_of: datetime | None, category: str | None, before: int | None
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Filter:
+    """Which of a record's events are listed: of a category, from a day, before an event; None for all."""
+
+    category: str | None = None
+    since: datetime | None = None
+    before: int | None = None
+
+
+def patient(db: Client, patient_id: int, as_of: datetime | None, wanted: Filter) -> dict[str, Any]:
     """One patient as of a moment. Raises NotFound for who is unknown or hidden."""
     values: dict[str, Any] = {"patient_id": patient_id, "as_of": as_of or "infinity"}
-    who = _rows(db, _queries.patient, values)
+    who = rows_of(db, _queries.patient, values)
     db.note("page", [patient_id])
     if not who:
         raise NotFound(f"there is no patient {patient_id}, or none that you may see", hint="Look under Find.")
-    limits = {"category": category, "before": before, "limit": EVENTS_A_PAGE + 1}
-    events = _rows(db, _queries.events, values | limits)
+    limits = {**asdict(wanted), "limit": EVENTS_A_PAGE + 1}
+    strip = rows_of(db, _queries.strip, values | {"periods": PERIODS})
+    events = rows_of(db, _queries.events, values | limits)
     return {
         "patient": who[0],
         "as_of": as_of,
-        "category": category,
-        "before": before,
+        "later": {days: as_of + timedelta(days=days) for days in (30, 365)} if as_of else {},
+        "wanted": wanted,
+        "strip": list(zip(strip, bars([row["events"] for row in strip], STRIP_HEIGHT), strict=True)),
+        "tasks": [row["task"] for row in rows_of(db, _queries.heads)],
         "older": events[EVENTS_A_PAGE - 1]["ordinal"] if len(events) > EVENTS_A_PAGE else None,
-        "categories": _rows(db, _queries.categories, values),
+        "categories": rows_of(db, _queries.categories, values),
         "visits": _by_visit(db, events[:EVENTS_A_PAGE], values),
-        "measurements": [_drawn(row) for row in _rows(db, _queries.measurements, values)],
+        "measurements": [_drawn(row) for row in rows_of(db, _queries.measurements, values)],
         "neighbours": section(lambda: _neighbours(db, patient_id, values)),
         "risks": section(lambda: _risks(db, patient_id, as_of)),
         "text": section(lambda: _text(db, patient_id, as_of)),
@@ -77,22 +97,35 @@ def compare(db: Client, patient_a: int, patient_b: int, as_of: datetime | None) 
     return {"a": patient_a, "b": patient_b, "as_of": as_of, "kinds": kinds}
 
 
-def concepts(db: Client, words: str) -> Rows:
+def by_words(db: Client, words: str, code: str) -> Rows:
+    """Patients by a description; where a code is named, among those who have it or one below it."""
+    rows: Rows = db.search(words, 20, holders(db, code) if code else None)
+    db.note("page: found by words", [row["patient_id"] for row in rows])
+    return rows
+
+
+def concepts(db: Client, words: str, code: str) -> Rows:
     """Concepts that hold all of the words, and how many patients have them."""
     rows: Rows = db.search_concepts(words, 50)
     return rows
 
 
-def bearers(db: Client, code: str) -> list[int]:
-    """Patients whose record holds the code; the first hundred."""
-    db.note("page: patients with a code")
-    return [row["patient_id"] for row in _rows(db, _queries.bearers, {"code": code})]
+def bearers(db: Client, asked: str, code: str) -> dict[str, Any]:
+    """Patients whose record holds the code, or one below it; the first hundred. And the concepts around it."""
+    found = holders(db, asked)[:100]
+    db.note("page: patients with a code", found)
+    return {"patients": found, "kin": rows_of(db, _queries.related_concepts, {"code": asked})}
+
+
+def holders(db: Client, code: str) -> list[int]:
+    """Everybody who has a code or one below it, lowest ids first."""
+    return [row["patient_id"] for row in rows_of(db, _queries.bearers, {"code": code})]
 
 
 def _by_visit(db: Client, events: Rows, values: dict[str, Any]) -> list[dict[str, Any]]:
     """Consecutive events of one visit, or of no visit on one day, under what they belong to."""
     ids = sorted({event["visit_id"] for event in events if event["visit_id"]})
-    visits = {row["visit_id"]: row for row in _rows(db, _queries.visits, values | {"visits": ids})}
+    visits = {row["visit_id"]: row for row in rows_of(db, _queries.visits, values | {"visits": ids})}
 
     def belongs(event: dict[str, Any]) -> tuple[Any, Any]:
         known = event["visit_id"] in visits
@@ -111,25 +144,26 @@ def _drawn(row: dict[str, Any]) -> dict[str, Any]:
 def _neighbours(db: Client, patient_id: int, values: dict[str, Any]) -> Rows:
     rows: Rows = db.nearest(patient_id, 6, as_of=values["as_of"] if values["as_of"] != "infinity" else None)
     ids = [row["patient_id"] for row in rows]
-    reasons = {row["patient_id"]: row["shared"] for row in _rows(db, _queries.reasons, values | {"neighbours": ids})}
-    return [{**row, "shared": reasons[row["patient_id"]]} for row in rows]
+    db.note("page: neighbours shown", ids)
+    reasons = {row["patient_id"]: row for row in rows_of(db, _queries.reasons, values | {"neighbours": ids})}
+    return [{**row, **reasons[row["patient_id"]]} for row in rows]
 
 
 def _risks(db: Client, patient_id: int, as_of: datetime | None) -> Rows:
-    heads = {row["task"]: row for row in _rows(db, _queries.heads)}
+    heads = {row["task"]: row for row in rows_of(db, _queries.heads)}
     if not heads:
         raise NotFound("nothing has been learned yet", hint="A data engineer runs: ehrdb train guo_los")
     rows: Rows = db.predict(list(heads), [patient_id], as_of)
     if not rows:
         db.probability(next(iter(heads)), patient_id, as_of)  # says why there is none
-    return [{**row, "head": heads.get(row["task"]), "test": _tested(heads.get(row["task"]))} for row in rows]
+    return [{**row, "head": heads.get(row["task"]), "test": tested(heads.get(row["task"]))} for row in rows]
 
 
-def _tested(head: dict[str, Any] | None) -> dict[str, Any] | None:
+def tested(head: dict[str, Any] | None) -> dict[str, Any] | None:
     """How well a head did on its test patients; None where it was not tested, or has other targets' names."""
     learned = (head or {}).get("provenance", {})
     scores = learned.get("test") or {}
-    if not {"auroc", "brier"} <= scores.keys():
+    if scores.get("auroc") is None or scores.get("brier") is None:
         return None
     calibrated = learned.get("is_calibrated", False)
     return {**scores, "labels": learned.get("labels", {}).get("test"), "is_calibrated": calibrated}
@@ -142,7 +176,8 @@ def _text(db: Client, patient_id: int, as_of: datetime | None) -> dict[str, Any]
     return {"text": found.text[:TEXT_CHARACTERS], "is_cut": is_cut}
 
 
-def _rows(db: Client, query: bytes, values: dict[str, Any] | None = None) -> Rows:
+def rows_of(db: Client, query: bytes, values: dict[str, Any] | None = None) -> Rows:
+    """What a query answers under the asker's rights."""
     with translated(), db.database.transaction() as connection:
         found: Rows = tables.fetch(connection, "rows", query, values)
     return found

@@ -33,7 +33,17 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt-get install chromium)"),
     pytest.mark.slow,
 ]
-PATHS = ("/", "/find", "/patients/1", "/patients/1?as_of=2020-01-22", "/patients/1/and/2", "/patients/404")
+PATHS = (
+    "/",
+    "/find",
+    "/cohort",
+    "/models",
+    "/models/sepsis",
+    "/patients/1",
+    "/patients/1?as_of=2020-01-22",
+    "/patients/1/and/2",
+    "/patients/404",
+)
 
 
 @pytest.fixture
@@ -74,15 +84,24 @@ def signed_in(browser: Browser, address: tuple[str, str], width: int, **how: Any
 def test_no_page_is_wider_than_the_window_and_axe_finds_nothing_serious(
     browser: Browser, address: tuple[str, str], width: int
 ) -> None:
-    axe = os.environ.get("EHRDB_TEST_AXE")
     page = signed_in(browser, address, width, bypass_csp=True)
     for path in PATHS:
         page.goto(address[0] + path)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
-        if axe:
-            page.evaluate(Path(axe).read_text(encoding="utf-8"))
-            found = page.evaluate("axe.run().then(r => r.violations.map(v => [v.id, v.impact]))")
-            assert [what for what in found if what[1] in ("serious", "critical")] == [], path
+        assert_accessible(page, path)
+    for view in ("Members by risk", "Balance", "Map"):
+        page.goto(address[0] + "/cohort")
+        page.get_by_label("Risk of").select_option("sepsis")
+        page.get_by_role("button", name=view, exact=True).click()
+        page.get_by_role("heading", name="10 patients").wait_for()
+        assert_accessible(page, view)
+
+
+def assert_accessible(page: Page, where: str) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), where
+    if axe := os.environ.get("EHRDB_TEST_AXE"):
+        page.evaluate(Path(axe).read_text(encoding="utf-8"))
+        found = page.evaluate("axe.run().then(r => r.violations.map(v => [v.id, v.impact]))")
+        assert [what for what in found if what[1] in ("serious", "critical")] == [], where
 
 
 def test_what_a_record_holds_is_never_run(browser: Browser, address: tuple[str, str]) -> None:
@@ -104,13 +123,40 @@ def test_from_an_id_to_the_record_then_back_in_time_and_to_a_neighbour(
     page.get_by_label("A patient's id").fill("1")
     page.get_by_role("button", name="Open").click()
     page.get_by_role("heading", name="Patient 1").wait_for()
-    page.get_by_label("As of").fill("2020-01-22")
-    page.get_by_role("button", name="Go back").click()
+    page.get_by_label("As of", exact=True).fill("2020-01-22")
+    page.get_by_role("button", name="Go", exact=True).click()
     page.get_by_role("status").wait_for()
     assert "2020-01-23" not in page.content()
     page.get_by_role("link", name="Today").click()
     page.get_by_role("link", name="Compare with patient").first.click()
     page.get_by_role("heading", name="Both have").wait_for()
+
+
+def test_a_bar_of_the_record_goes_back_to_its_end(browser: Browser, address: tuple[str, str]) -> None:
+    page = signed_in(browser, address, 400)
+    page.goto(address[0] + "/patients/1")
+    page.get_by_role("navigation", name="Go back along the record").get_by_role("link").nth(12).focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("status").wait_for()
+    assert "as_of=2020-01-" in page.url
+    assert "SITE/note" not in page.content()
+
+
+def test_the_map_comes_nearer_and_a_dot_opens_its_patient(browser: Browser, address: tuple[str, str]) -> None:
+    page = signed_in(browser, address, 1400)
+    page.get_by_role("link", name="Cohort", exact=True).click()
+    page.get_by_role("button", name="Map", exact=True).click()
+    dots = page.locator("svg.map a")
+    assert dots.count() == 10
+    page.get_by_role("button", name="Nearer").click()
+    page.wait_for_load_state()
+    assert dots.count() < 10
+    page.get_by_role("button", name="Farther").click()
+    page.wait_for_load_state()
+    name = dots.first.get_attribute("aria-label") or ""
+    dots.first.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name=name.split(",")[0]).wait_for()
 
 
 def test_the_first_stop_of_the_keyboard_skips_to_the_content(browser: Browser, address: tuple[str, str]) -> None:

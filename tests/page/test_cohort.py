@@ -1,0 +1,158 @@
+"""Cohorts, models and outcomes on the page: who is in them, what is withheld, what is refused."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+import pytest
+from starlette.testclient import TestClient
+
+from ehrdb.database import Database
+from ehrdb.page.charts import WIDTH, bars, love
+from ehrdb.page.cohort import Wanted, wanted
+from ehrdb.page.models import by_year, calibration, subgroups
+from ehrdb.page.outcomes import shares
+from ehrdb.page.views import Rows
+from tests.page.conftest import ALICE, BOB
+from tests.page.test_page import as_user, post, token
+
+EVERYBODY = set(range(1, 11))
+
+
+@pytest.fixture
+def alice(hospital: Database) -> TestClient:
+    return as_user(hospital, ALICE)
+
+
+def patients(page: str) -> set[int]:
+    return {int(found) for found in re.findall(r'href="/patients/(\d+)"', page)}
+
+
+@pytest.mark.parametrize("show", ["members", "map"])
+def test_a_cohort_holds_nobody_whom_the_asker_may_not_see(hospital: Database, show: str) -> None:
+    assert patients(post(as_user(hospital, ALICE), "/cohort", show=show, task="sepsis")) == EVERYBODY
+    assert patients(post(as_user(hospital, BOB), "/cohort", show=show)) == set(range(11, 21))
+
+
+def test_members_are_chosen_by_code_and_by_ids(alice: TestClient) -> None:
+    assert patients(post(alice, "/cohort", code="LOINC/718-7")) == {1}
+    assert patients(post(alice, "/cohort", ids="3, 4 11")) == {3, 4}
+    assert "Nobody whom you may see" in post(alice, "/cohort", ids="11")
+
+
+def test_members_with_a_risk_come_most_probable_first(alice: TestClient) -> None:
+    page = post(alice, "/cohort", task="sepsis")
+    found = [float(share) for share in re.findall(r"([\d.]+) %</td>", page)]
+    assert len(found) == 10
+    assert found == sorted(found, reverse=True)
+
+
+def test_balance_compares_with_matched_controls_whom_the_asker_may_see(alice: TestClient) -> None:
+    page = post(alice, "/cohort", show="balance", ids="1 2 3")
+    assert "3 members, 3 controls" in page
+    assert "among 7 others" in page
+    assert page.count('class="love"') > 5
+
+
+def test_whose_dots_and_neighbours_were_shown_is_in_the_audit(hospital: Database, alice: TestClient) -> None:
+    post(alice, "/cohort", show="map")
+    alice.get("/patients/3")
+    with hospital.transaction() as connection:
+        noted = dict(connection.execute("select what, patients from ehr.audit where patients is not null").fetchall())
+    assert set(noted[f"page: map as {ALICE}"]) == EVERYBODY
+    assert len(noted[f"page: neighbours shown as {ALICE}"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "words"),
+    [
+        ({"code": "SNOMED/no-such"}, 404, "no such code"),
+        ({"born_from": "x"}, 400, "four figures"),
+        ({"ids": "1 or 1"}, 400, "no whole number"),
+        ({"show": "all"}, 400, "no such view"),
+        ({"show": "map", "x": "nan"}, 400, "no such place"),
+        ({"show": "map", "zoom": "99"}, 400, "no such place"),
+        ({"task": "luck"}, 200, "unknown task"),
+        ({"show": "map", "colour": "task"}, 200, "choose a task"),
+    ],
+)
+def test_what_is_no_cohort_is_said(alice: TestClient, fields: dict[str, str], status: int, words: str) -> None:
+    answer = alice.post("/cohort", data={"token": token(alice.get("/cohort").text), **fields})
+    assert (answer.status_code, words in answer.text) == (status, True)
+
+
+def test_the_window_of_the_map_stays_on_it() -> None:
+    near = wanted({"x": "0.9", "y": "0.1", "move": "in"})
+    assert (near.x, near.y, near.zoom, near.show) == (0.75, 0.25, 1, "map")
+    assert wanted({"x": "0.75", "zoom": "1", "move": "right"}).x == 0.75
+    assert wanted({"move": "out"}) == Wanted(show="map")
+
+
+def test_models_are_listed_and_one_without_labels_says_so(alice: TestClient) -> None:
+    assert 'href="/models/sepsis"' in alice.get("/models").text
+    page = alice.get("/models/sepsis").text
+    assert "nothing can be drawn" in page
+    assert "Model card" in page
+    assert alice.get("/models/luck").status_code == 404
+
+
+def test_outcomes_need_a_past_moment_and_a_known_outcome(alice: TestClient) -> None:
+    sent = {"token": token(alice.get("/find").text), "outcome": "sepsis"}
+    assert alice.post("/patients/1/outcomes", data=sent).status_code == 400
+    past = sent | {"as_of": "2020-01-22", "outcome": "luck"}
+    assert alice.post("/patients/1/outcomes", data=past).status_code == 404
+
+
+NOW = datetime(2020, 1, 1)
+
+
+def followed(positive: int, negative: int, days: int = 20) -> Rows:
+    late = NOW + timedelta(days=1000)
+    return [{"at": NOW + timedelta(days=days), "last": late}] * positive + [{"at": None, "last": late}] * negative
+
+
+@pytest.mark.parametrize(("positive", "negative"), [(10, 50), (1, 50), (50, 10)])
+def test_counts_of_one_to_ten_are_withheld(positive: int, negative: int) -> None:
+    assert [share.share for share in shares(followed(positive, negative), NOW)] == [None] * 5
+
+
+def test_shares_cumulate_and_no_difference_of_two_tells_of_few() -> None:
+    rows = followed(20, 60) + followed(5, 0, days=60) + followed(8, 0, days=120)
+    found = [(share.days, share.with_outcome) for share in shares(rows, NOW)]
+    assert found == [(30, 20), (90, None), (180, 33), (365, 33), (730, 33)]
+
+
+def test_who_left_before_the_horizon_without_the_outcome_is_not_followed() -> None:
+    rows: Rows = [*followed(20, 20), *([{"at": None, "last": NOW + timedelta(days=100)}] * 15)]
+    assert [share.followed for share in shares(rows, NOW)] == [55, 55, 40, 40, 40]
+
+
+def predictions(count: int, *, year: int = 2020) -> Rows:
+    return [
+        {"patient_id": n, "label": n % 2, "probability": 0.9 if n % 2 else 0.1, "year": year, "sex": "F", "age": 50}
+        for n in range(count)
+    ]
+
+
+def test_calibration_is_drawn_in_bands_of_eleven_patients_or_more() -> None:
+    found = calibration(predictions(60))
+    assert found is not None
+    assert all(band.patients >= 11 for band in found["bands"])
+    assert found["error"] == pytest.approx(0.1)
+    assert calibration(predictions(10)) is None
+
+
+def test_subgroups_and_years_of_fewer_than_eleven_are_withheld() -> None:
+    assert [row["auroc"] for row in subgroups(predictions(60))] == [1.0, 1.0]
+    assert [row["auroc"] for row in subgroups(predictions(20))] == [None, None]
+    assert subgroups(predictions(10)) == []
+    years = by_year(predictions(40) + predictions(20, year=2021) + predictions(10, year=2022))
+    assert [(row["year"], row["observed"]) for row in years] == [(2020, 0.5), (2021, None)]
+
+
+def test_bars_and_dots_stay_in_their_fields() -> None:
+    drawn = bars([0, 1, 1000], 40)
+    assert [bar.height for bar in drawn] == [0, 2, 40]
+    assert all(bar.x >= 0 and bar.x + bar.width <= WIDTH and bar.y + bar.height == 40 for bar in drawn)
+    assert (love(-9), love(0), love(9), love(None)) == (0, 100, 200, None)
