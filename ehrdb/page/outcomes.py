@@ -58,9 +58,8 @@ def shares(rows: Rows, as_of: datetime, horizons: Sequence[int] = HORIZONS) -> l
         end = as_of + timedelta(days=days)
         known = [row for row in rows if (row["at"] and row["at"] <= end) or (row["last"] and row["last"] >= end)]
         positive = sum(1 for row in known if row["at"] and row["at"] <= end)
-        is_safe = all(
-            count == 0 or count >= SMALLEST_CELL for count in (positive, len(known) - positive, positive - shown)
-        )
+        counts = (positive, len(known) - positive, positive - shown)
+        is_safe = all(count == 0 or count >= SMALLEST_CELL for count in counts)
         if is_safe and known:
             shown = positive
         share = positive / len(known) if known and is_safe else None
