@@ -1,4 +1,4 @@
-.PHONY: help install demo test test-servers test-superuser mutants lint docs bench clean
+.PHONY: help install demo test test-servers test-superuser mutants lint docs notebooks site bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +13,7 @@ install: .venv/installed ## Create .venv with everything: the worker, the export
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ehrdb needs Python 3.11 or later")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  -e '.[demo,export,meds,baselines,formats,metrics,ray,report,page,mcp,dev]'
+	  -e '.[demo,export,meds,baselines,formats,metrics,ray,report,page,mcp,docs,dev]'
 	touch $@
 
 demo: install ## The whole story on synthetic patients, in an embedded database under .ehrdb
@@ -38,6 +38,12 @@ lint: install ## Style, types, and nothing forgotten
 
 docs: install ## Write docs/sql-api.md from the comments in the database
 	$(BIN)/python docs/make_sql_api.py
+
+notebooks: install ## Run the notebooks in docs/ and keep what they answer
+	$(BIN)/python docs/make_notebooks.py
+
+site: install ## The documentation as a site in build/site, without a request to another host; every link is checked
+	$(BIN)/mkdocs build --strict
 
 bench: install ## Run every benchmark; each prints ratios against a baseline of the same run
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
