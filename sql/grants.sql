@@ -80,9 +80,12 @@ begin
         execute format('revoke %s (%I) on %s from %I', each_fault.privilege_type, each_fault.attname, each_fault.relation,
                        each_fault.role);
     end loop;
-    for each_fault in select f.role, f.fault, f.what from ehrdb.grant_fault f loop
-        execute format(case when each_fault.fault = 'lacks' then 'grant %s to %I' else 'revoke %s from %I' end,
-                       each_fault.what, each_fault.role);
+    for each_fault in select f.role, f.what from ehrdb.grant_fault f where f.fault <> 'lacks' loop
+        execute format('revoke %s from %I', each_fault.what, each_fault.role);
+    end loop;
+    -- After what is too much: the right on a table takes those on its columns along.
+    for each_fault in select f.role, f.what from ehrdb.grant_fault f where f.fault = 'lacks' loop
+        execute format('grant %s to %I', each_fault.what, each_fault.role);
     end loop;
 end
 $$;

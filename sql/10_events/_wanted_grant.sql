@@ -4,11 +4,13 @@ with prefix (prefix) as (
 ), listed (duty, privileges, tables, columns) as (
     values
     -- What the views and functions of schema ehr read beneath. They run with the reader's rights.
-    ('analyst', 'select', 'patient event unit concept concept_parent concept_text concept_category load_report code_map stands_for', null),
+    ('analyst', 'select', 'event unit concept concept_parent concept_text concept_category load_report code_map stands_for', null),
     ('analyst', 'select', 'format excluded_vocabulary visit_section aggregated_concept aggregated_code aggregated_unit aggregated_name measured_as', null),
     ('analyst', 'select', 'prompt encoder encoder_file embedding embedding_point patient_embedding refresh_run', null),
     ('analyst', 'select', 'concept_frequency clinical_concept served_embedding figure verification loaded_source', null),
     ('analyst', 'select', 'task label head patient_prediction schema_state migration wanted_grant grant_fault', null),
+    -- All but the digest of a record, by which somebody could tell whether it is one that they have.
+    ('analyst', 'select', 'patient', 'patient_id source birth_time death_time sex race ethnicity split loaded_at'),
     ('analyst', 'select', 'changed_patient', 'patient_id'),
     ('analyst', 'select', 'embedding_job',
      'encoder_id content_sha256 patient_id as_of attempts reason is_dead not_before worker leased_until created_at'),

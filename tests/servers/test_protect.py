@@ -131,6 +131,34 @@ def test_every_readable_table_and_view_shows_a_reader_their_own_patients_alone(
     assert 0 < row[0] < found[0]
 
 
+def test_no_reader_sees_a_digest_of_a_record_that_they_may_not_read(protected: Database, analyst: Database) -> None:
+    """Digests tell whether a record is one that somebody has. Who may read the text may see the digest of it."""
+    with protected.transaction() as connection:
+        row = connection.execute(
+            "select array(select content_sha256 from ehrdb.embedding_point where patient_id > 10"
+            "             union select content_sha256 from ehrdb.embedding_job where patient_id > 10"
+            "             except select content_sha256 from ehrdb.embedding_point where patient_id <= 10),"
+            "       array(select fingerprint from ehrdb.patient)"
+        ).fetchone()
+        assert row is not None
+        theirs, fingerprints = set(row[0]), set(row[1])
+        assert len(theirs) > 10
+        readable = connection.execute(
+            "select distinct c.oid::regclass::text, a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid"
+            " cross join (select rolname from pg_roles where rolname in ('ehr_analyst', 'pg_monitor')) r"
+            " where c.relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and a.atttypid = 'bytea'::regtype"
+            "   and c.relkind in ('r', 'p', 'v', 'm') and has_column_privilege(r.rolname, c.oid, a.attnum, 'select')"
+        ).fetchall()
+    assert {place for place, _ in readable} == {
+        *("ehrdb.embedding", "ehrdb.embedding_point", "ehrdb.patient_embedding", "ehrdb.embedding_job"),
+        *("ehrdb.served_embedding", "ehrdb.encoder_file", "ehr.current_timeline"),
+    }
+    for place, column in readable:
+        with analyst.transaction() as connection:
+            query = sql.SQL("select {} from {}").format(sql.Identifier(column), sql.Identifier(*place.split(".")))
+            assert not {d for (d,) in connection.execute(query)} & (theirs | fingerprints), place
+
+
 # One question per function of ehr that looks at patients: with the answer's patients in the first columns, or an error.
 ASKED = {
     "nearest_patients": "select patient_id from ehr.nearest_patients(1, 30)",
