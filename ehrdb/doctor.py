@@ -250,6 +250,9 @@ def _embeddings(connection: Connection) -> Findings:
         yield Finding("embeddings", "warning", f"{name}: {count} texts were given up", "you", advice)
     if not given_up:
         yield Finding("embeddings", "ok", "no text was given up")
+    for name, patients in connection.execute(_queries.unindexed):
+        found = f"{name} has no search index: each search compares all of its {patients:,} patients"
+        yield Finding("embeddings", "warning", found, "owner", f"ehrdb index rebuild --encoder {name}")
 
 
 def _heads(connection: Connection) -> Findings:

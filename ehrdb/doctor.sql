@@ -86,6 +86,17 @@ select t.task from ehrdb.task t
 select e.name, count(*) from ehrdb.embedding_job j join ehrdb.encoder e using (encoder_id)
  where j.is_dead group by e.name order by e.name;
 
+-- name: unindexed
+-- encoders that search would use an index of, and that have none that is whole
+select e.name, sum(f.embedded)
+  from ehrdb.encoder e
+  join ehrdb.figure f using (encoder_id)
+  left join pg_index i on i.indexrelid = to_regclass('ehrdb.patient_embedding_' || e.encoder_id || '_hnsw')
+ where i.indisvalid is not true
+ group by e.name
+having sum(f.embedded) > ehrdb.exact_search_bound()
+ order by e.name;
+
 -- name: placed
 -- of which share of each source's events the rules of formats know the category, at its last load
 select r.source, substr(r.source_table, length('format rules: ') + 1), r.rows_loaded::float8 / r.rows_read

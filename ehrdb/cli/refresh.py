@@ -158,7 +158,8 @@ def describe(result: RefreshResult) -> str:
         return f"nothing changed: every patient's text is embedded{left}" if not left else f"nothing to do{left}"
     rate = result.tokens / result.seconds if result.seconds else 0
     failed = f", {result.failed} failed (reasons: `ehrdb status`)" if result.failed else ""
-    return f"embedded {result.embedded} texts in {result.seconds:.1f} s ({rate:,.0f} tokens/s){failed}"
+    slow = "; the search index is for the owner to build: `ehrdb index rebuild`" if result.unindexed else ""
+    return f"embedded {result.embedded} texts in {result.seconds:.1f} s ({rate:,.0f} tokens/s){failed}{slow}"
 
 
 class progress_bar:  # noqa: N801 - used as a with-statement's verb

@@ -22,7 +22,8 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class RefreshResult:
-    """What a refresh did. `leased` and `dead`: contents that others hold, and that were given up."""
+    """What a refresh did. `leased` and `dead`: contents that others hold, and that were given up. `unindexed`: encoders
+    whose search index is to be built, which this role may not."""
 
     patients: int = 0
     queued: int = 0
@@ -33,6 +34,7 @@ class RefreshResult:
     leased: int = 0
     waiting: int = 0
     dead: int = 0
+    unindexed: int = 0
 
     @property
     def exit_code(self) -> int:

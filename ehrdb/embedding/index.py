@@ -10,6 +10,7 @@ from psycopg import ClientCursor, sql
 
 from ehrdb.database import Connection, Database, extension_schema, is_pooled
 from ehrdb.embedding.registry import RegisteredEncoder
+from ehrdb.errors import NotAllowed
 from ehrdb.patience import patiently
 from ehrdb.queries import Queries
 
@@ -32,13 +33,21 @@ def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: boo
     A table that has grown is analyzed. Small sets are searched exactly and have none. Of more than 1,024 dimensions the
     index holds the first ones where the encoder was trained for that, and signs above 4,000; search ranks what it finds
     by the vectors themselves.
-    Returns whether an index was built. One session builds at a time.
+    Returns whether an index was built. One session builds at a time. Raises NotAllowed where one is to be built, which
+    the table's owner alone may do; a worker's login is not that.
     """
     with _alone(database), database.session() as connection:
         if not is_pooled(connection):
             connection.execute(_queries.unhurried_session)
         row = connection.execute(_queries.index_state, {"encoder_id": encoder.encoder_id}).fetchone()
-        is_wanted, is_there, is_valid, has_grown = row or (False, False, False, False)
+        is_wanted, is_there, is_valid, has_grown, owner, is_ours = row or (*[False] * 4, "", True)
+        if not is_ours:
+            if is_wanted and (rebuild or not is_valid):
+                raise NotAllowed(
+                    f"{connection.info.user} may not build the index of {encoder.name}: searches compare every patient",
+                    hint=f"As {owner}, or a member of it: ehrdb index rebuild --encoder {encoder.name}",
+                )
+            return False
         if has_grown:
             connection.execute(sql.SQL("analyze {}").format(_table(encoder)))
         if is_there and (rebuild or not is_valid):

@@ -151,9 +151,11 @@ set statement_timeout = 0;
 select true from ehrdb.turn where what = 'index' for update skip locked;
 
 -- name: index_state
--- whether search would use an index, whether there is one, whether it is whole; whether its table is to be analyzed
+-- whether search would use an index, whether there is one, whether it is whole; whether its table is to be analyzed;
+-- whose it is, and whether that is us
 select served.patients > ehrdb.exact_search_bound(), i.indexrelid is not null, coalesce(i.indisvalid, false),
-       abs(served.patients - c.reltuples) > 0.1 * served.patients
+       abs(served.patients - c.reltuples) > 0.1 * served.patients,
+       pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'usage')
   from (select coalesce(sum(f.embedded), 0) as patients
           from ehrdb.figure f where f.encoder_id = %(encoder_id)s) served
   join pg_class c on c.oid = to_regclass('ehrdb.patient_embedding_' || %(encoder_id)s)

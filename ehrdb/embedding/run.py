@@ -18,6 +18,7 @@ from ehrdb.embedding.load import LoadEncoder
 from ehrdb.embedding.queue import Queue
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.encoder import Encoder
+from ehrdb.errors import NotAllowed
 from ehrdb.patience import patiently
 from ehrdb.queries import Queries
 
@@ -57,7 +58,10 @@ def refresh(
                 _drain_by(engine, database, encoder, result, progress)
             else:
                 drain(queue, load_encoder, result=result, progress=progress, should_stop=should_stop)
-            ensure_index(database, encoder)
+            try:
+                ensure_index(database, encoder)
+            except NotAllowed:
+                result.unindexed = 1
         _concatenate_all(database)
         left = queue.outlook()
         result.leased, result.waiting, result.dead = left.leased, left.waiting, left.dead

@@ -17,7 +17,7 @@ from ehrdb.database import Connection, Database, closing_pool
 from ehrdb.doctor import examine
 from ehrdb.embedding import Queue, refresh, registry
 from ehrdb.embedding.index import ensure_index
-from ehrdb.errors import DatabaseError
+from ehrdb.errors import DatabaseError, NotAllowed
 from ehrdb.events.merge import LoadOptions, load
 from ehrdb.events.purge import purge
 from ehrdb.schema import upgrade
@@ -211,6 +211,26 @@ def test_a_worker_embeds_and_reads_neither_names_nor_labels(server_url: str, fil
             connection.execute("grant select on ehrdb.event to public")  # PostgreSQL warns, and gives nothing
             row = connection.execute("select has_table_privilege('public', 'ehrdb.event', 'select')").fetchone()
             assert row == (False,)
+
+
+def test_a_worker_embeds_where_an_index_is_missing_and_says_who_builds_it(
+    server_url: str, filled: Database, tmp_path: Path
+) -> None:
+    with filled.transaction() as connection:
+        connection.execute("create or replace function ehrdb.exact_search_bound() returns integer return 5")
+        write(connection, [Record(3, day(28), "SNOMED/new")])
+        encoder = registry.find(connection, None)
+    with login(server_url, filled, "in role ehr_worker") as worker:
+        done = refresh(worker, encoder, FakeEncoder)
+        assert (done.embedded, done.unindexed) == (1, 1)
+        with pytest.raises(NotAllowed, match="may not build the index of fake") as caught:
+            ensure_index(worker, encoder, rebuild=True)
+        assert str(caught.value.hint).endswith("ehrdb index rebuild --encoder fake")
+    found = [f for f in examine(Settings(database_url=filled.url, home=tmp_path)) if "no search index" in f.found]
+    assert [f.advice for f in found] == ["ehrdb index rebuild --encoder fake"]
+    assert ensure_index(filled, encoder)
+    with login(server_url, filled, "in role ehr_worker") as worker:
+        assert ensure_index(worker, encoder) is False
 
 
 def test_an_administrator_acts_as_the_owner(server_url: str, filled: Database) -> None:
