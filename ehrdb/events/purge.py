@@ -29,6 +29,7 @@ def purge(database: Database, patient_ids: Sequence[int]) -> dict[str, tuple[int
         before = _count(connection, patient_ids)
         connection.execute(_queries.purge_patients, ids)
         connection.execute(_queries.bar_return, ids)
+        connection.execute(_queries.forget_statistics)
         after = _count(connection, patient_ids)
     return {table: (count, after[table]) for table, count in before.items()}
 

@@ -12,6 +12,10 @@ select ehrdb.patient_hash(id) from unnest(%(patient_ids)s::bigint[]) id on confl
 -- everything of these patients
 select ehrdb.purge_patients(%(patient_ids)s::bigint[]);
 
+-- name: forget_statistics
+-- statistics quote rows that are gone
+select ehrdb.forget_statistics();
+
 -- name: patient_tables
 -- every table with a patient_id
 select c.relname

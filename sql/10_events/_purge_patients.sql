@@ -29,6 +29,11 @@ begin
     delete from ehrdb.event e where e.patient_id = any (gone);
     delete from ehrdb.patient p where p.patient_id = any (gone);
     delete from ehrdb.changed_patient c where c.patient_id = any (gone);
+    -- How far a plan has come is an id as well.
+    update ehrdb.plan_progress g
+       set planned_to = coalesce((select max(p.patient_id) from ehrdb.patient p where p.patient_id < g.planned_to),
+                                 '-9223372036854775808')
+     where g.planned_to = any (gone);
     perform ehrdb.count_concepts();
 end
 $$;

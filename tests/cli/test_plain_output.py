@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import stat
-from pathlib import Path
 
 import pytest
 from rich.table import Table
@@ -93,18 +91,3 @@ def test_a_cohort_is_one_statement_and_changes_nothing(ehrdb: Command, database:
             assert "the cohort is not a query of patient ids" in result.stderr
     with database.transaction() as connection:
         assert connection.execute("select count(*) from public.touched").fetchone() == (0,)
-
-
-def test_what_tells_of_patients_is_for_its_writer_alone(ehrdb: Command, database: Database, tmp_path: Path) -> None:
-    with database.transaction() as connection:
-        write_patients(connection, 3)
-        connection.execute(
-            "insert into ehrdb.task values ('t', 'own', 'binary', 'a task', '{\"shape\": \"imported\"}')"
-        )
-        connection.execute("insert into ehrdb.label values ('t', 1, '2020-01-20', 1)")
-    (tmp_path / "t.parquet").touch(mode=0o644)
-    (tmp_path / "t.parquet").chmod(0o644)
-    assert ehrdb("export", "labels", str(tmp_path), "t").returncode == 0
-    assert ehrdb("export", "meds", str(tmp_path / "meds")).returncode == 0
-    for path in [tmp_path / "t.parquet", tmp_path / "meds", *(tmp_path / "meds").rglob("*")]:
-        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path

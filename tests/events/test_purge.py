@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from psycopg import sql
+
 from ehrdb.database import Connection, Database
-from ehrdb.embedding import refresh
+from ehrdb.embedding import Queue, refresh
 from ehrdb.events.purge import purge
 from ehrdb.testing import FakeEncoder
 from tests.records import Record, add_encoder, day, write
@@ -58,3 +60,66 @@ def test_a_vector_stays_while_another_patient_shows_it_and_goes_with_the_last(da
         with database.transaction() as connection:
             kept.append(connection.execute("select from ehrdb.embedding").rowcount)
     assert kept == [1, 0]
+
+
+# Of a patient with an id, words, a visit and vectors that nobody else has: what a purge must not leave anywhere.
+TELLING = 987654321
+WORDS, VISIT = "a telling remark", "visit-4711-of-one"
+# Where the id stays on purpose: who purged whom.
+KEPT = {"ehrdb.audit"}
+STATISTICS = "(select * from pg_stats where tablename <> 'audit')"
+
+
+def traces(connection: Connection, needles: list[str]) -> dict[str, list[str]]:
+    """Every table of the database, the server's statistics among them, in which one of these stands, in any column."""
+    tables = [
+        name
+        for (name,) in connection.execute(
+            "select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+            " where c.relkind in ('r', 'm') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')"
+        )
+    ]
+    found = {}
+    for table in [*tables, STATISTICS]:
+        question = sql.SQL(
+            "select needle from unnest(%s::text[]) needle where exists (select from {} t where strpos(t::text, needle) > 0)"
+        ).format(sql.SQL(table))
+        if here := [needle for (needle,) in connection.execute(question, [needles])]:
+            found[table] = here
+    return found
+
+
+def test_nothing_is_left_of_a_patient_anywhere_even_where_a_worker_held_the_text(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(p, day(1), f"SNOMED/{n}", text=f"remark {p} {n}") for p in (1, 2) for n in range(3)])
+        write(connection, [Record(TELLING, day(n), f"SNOMED/{n % 3}", text=WORDS) for n in range(1, 20)])
+        encoder = add_encoder(connection)
+    refresh(database, encoder, FakeEncoder)
+    with database.transaction() as connection:
+        connection.execute(ROWS_OF_EVERYBODY.replace("v1", VISIT).encode())
+        write(connection, [Record(TELLING, day(25), "SNOMED/9", text=WORDS)])
+        connection.execute("select ehrdb.record('timeline', array[%s]::bigint[])", [TELLING])
+        connection.execute("select ehrdb.plan_refresh()")
+        connection.execute("analyze")
+        needles = [str(TELLING), WORDS, *contents(connection)]
+        known = traces(connection, needles)
+        assert {"ehrdb.event", "ehrdb.embedding_job", STATISTICS} <= set(known)
+        assert {needle for needles in known.values() for needle in needles} == set(needles)
+    queue = Queue(database, encoder, "holds the text")
+    claimed = queue.claim(100)
+    assert any(WORDS in text for _, text in claimed)
+    purge(database, [TELLING])
+    queue.store([content for content, _ in claimed], FakeEncoder().encode([text for _, text in claimed]))
+    with database.transaction() as connection:
+        assert {table: what for table, what in traces(connection, needles).items() if table not in KEPT} == {}
+
+
+def contents(connection: Connection) -> list[str]:
+    """Digests and vectors that are this patient's alone, as text has them."""
+    rows = connection.execute(
+        "select encode(p.content_sha256, 'hex'), e.embedding::text from ehrdb.embedding_point p"
+        "  left join ehrdb.embedding e using (encoder_id, content_sha256) where p.patient_id = %s"
+        " union select encode(content_sha256, 'hex'), null from ehrdb.embedding_job where patient_id = %s",
+        [TELLING, TELLING],
+    )
+    return [text for row in rows for text in row if text]

@@ -15,6 +15,7 @@ from ehrdb.events.purge import purge
 from ehrdb.testing import FakeEncoder
 from tests.cli.conftest import command
 from tests.records import add_encoder, write_patients
+from tests.servers.test_rights import login
 
 
 @pytest.fixture
@@ -47,6 +48,28 @@ def test_what_a_reader_asks_of_the_command_line_is_noted_in_their_name(
         (reader, "nearest", [2], None),
         (reader, "cohort", None, 3),
     ]
+
+
+def test_what_fails_is_noted_too_but_for_the_size_of_the_cohort(
+    filled: Database, analyst: Database, tmp_path: Path
+) -> None:
+    ehrdb = command({"EHRDB_DATABASE_URL": analyst.url, "EHRDB_HOME": str(tmp_path)})
+    reader = make_url(analyst.url).username
+    assert ehrdb("nearest", "404", "--cohort", "select 1").returncode == 2
+    assert ehrdb("predict", "nothing", "1").returncode == 2
+    assert noted(filled) == [(reader, "nearest", [404], None), (reader, "predict nothing", [1], None)]
+
+
+@pytest.mark.parametrize("duty", ["analyst", "worker", "admin"])
+def test_no_role_changes_what_is_noted(server_url: str, filled: Database, duty: str) -> None:
+    with filled.transaction() as connection:
+        connection.execute("select ehrdb.record('a test')")
+    with login(server_url, filled, f"in role ehr_{duty}") as somebody:
+        for statement in ("update ehrdb.audit set who = 'somebody'", "delete from ehrdb.audit", "truncate ehrdb.audit"):
+            with pytest.raises(psycopg.Error) as caught, somebody.transaction() as connection:
+                connection.execute(statement.encode())
+            assert caught.value.sqlstate == ("EH013" if duty == "admin" else "42501")
+    assert len(noted(filled)) == 1
 
 
 def test_a_reader_neither_reads_nor_changes_it(filled: Database, analyst: Database) -> None:

@@ -230,6 +230,16 @@ def test_what_is_said_of_many_is_said_of_the_readers_own(protected: Database, an
     assert [name for name in SUMMED if everybody[name] == seen[name]] == []
 
 
+def test_a_small_count_is_shown_and_is_of_the_readers_own(protected: Database, analyst: Database) -> None:
+    """Who has record-level access is shown every count (docs/security.md); nobody is shown one of others."""
+    question = "select patients from ehr.search_concepts(%s)"
+    for words, ours, everybodys in (("SNOMED/late", 1, 2), ("SNOMED/111", 0, 1), ("SNOMED/11", 1, 1)):
+        for database, count in ((analyst, ours), (protected, everybodys)):
+            with database.transaction() as connection:
+                row = connection.execute(question, [words]).fetchone()
+            assert (row[0] if row else 0) == count, words
+
+
 def test_every_function_about_patients_is_asked_above(connection: Connection) -> None:
     names = {
         name
