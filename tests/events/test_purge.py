@@ -82,7 +82,7 @@ def traces(connection: Connection, needles: list[str]) -> dict[str, list[str]]:
     found = {}
     for table in [*tables, STATISTICS]:
         question = sql.SQL(
-            "select needle from unnest(%s::text[]) needle where exists (select from {} t where strpos(t::text, needle) > 0)"
+            "select n from unnest(%s::text[]) n where exists (select from {} t where strpos(t::text, n) > 0)"
         ).format(sql.SQL(table))
         if here := [needle for (needle,) in connection.execute(question, [needles])]:
             found[table] = here
