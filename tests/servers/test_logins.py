@@ -51,9 +51,9 @@ def superuser_url() -> Iterator[str]:
         run(url, f"alter role postgres password '{PASSWORD}'")
         (Path(folder) / "pg_hba.conf").write_text(HBA)
         how = ["-w", "-m", "fast", "-D", folder, "-o", f"-h 127.0.0.1 -p {port} -k {make_url(url).query['host']}"]
-        as_who = {"user": "pgserver"} if os.geteuid() == 0 else {}
+        user = "pgserver" if os.geteuid() == 0 else None  # the server refuses to run as root
         with (Path(folder).parent / "restart").open("w") as log:
-            subprocess.run([program, *how, "restart"], check=True, stdout=log, stderr=log, cwd="/", **as_who)
+            subprocess.run([program, *how, "restart"], check=True, stdout=log, stderr=log, cwd="/", user=user)
         yield as_login(f"postgresql://postgres@127.0.0.1:{port}/postgres", "postgres")
 
 
