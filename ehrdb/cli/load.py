@@ -251,6 +251,13 @@ def meds(
         str, typer.Option(help="Prefix of the codes that start intensive care.")
     ] = "ICU_ADMISSION",
     icu_discharge: Annotated[str, typer.Option(help="Prefix of the codes that end intensive care.")] = "ICU_DISCHARGE",
+    units_in_codes: Annotated[
+        bool,
+        typer.Option(
+            "--units-in-codes/--no-units-in-codes",
+            help="A number without a unit takes the one that its code ends with (LAB//50912//mg/dL).",
+        ),
+    ] = True,
     source: Source = "meds",
     keep_missing: KeepMissing = False,
     allow_missing: AllowMissing = None,
@@ -271,6 +278,7 @@ def meds(
         discharge=discharge,
         icu_admission=icu_admission,
         icu_discharge=icu_discharge,
+        units_in_codes=units_in_codes,
         keep_missing=keep_missing,
         allow_missing=tuple(allow_missing or ()),
         allow_return=allow_return,

@@ -85,7 +85,7 @@ def purge(
 ) -> None:
     """Remove everything of patients, everywhere, and prove it by counting.
 
-    A later load brings them back unless their source removes them too.
+    A later load leaves them out, and says so; `--allow-return` takes them in again.
 
     Example: `ehrdb purge 17 18 --yes`
     """

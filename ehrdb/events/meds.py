@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from ehrdb.events.merge import (
     number_events,
     report_unread,
 )
+from ehrdb.events.units import known_units
 from ehrdb.extras import missing_extra
 from ehrdb.parquet import is_time
 from ehrdb.private import make_private
@@ -46,10 +47,13 @@ _SPLIT_NAMES = {
 _VOCABULARIES = {"loinc": "LOINC", "snomed": "SNOMED", "rxnorm": "RxNorm"}
 _METADATA = ("metadata/codes.parquet", "metadata/subject_splits.parquet", "metadata/dataset.json")
 _END_COLUMNS = ("end", "end_time", "time_end", "end_datetime")
+_VISIT_CLASSES = ("inpatient", "emergency", "outpatient", "icu", "other")
 _VISIT_NAMES = {"visit_occurrence_id", "hadm_id", "encounter_id", "visit_id", "stay_id", "admission_id"}
 _UNIT_NAMES = {"units", "unit_source_value", "unit_concept_id", "valueuom", "uom"}
 """Columns that may be what an option should name."""
-_KNOWN = {"subject_id", "time", "code", "numeric_value", "text_value"}
+_KNOWN = {"subject_id", "time", "code", "numeric_value", "text_value", "table", "visit_class"}
+_EXPORTED = ("unit", "end", "visit_class", "table")
+"""What an export adds to the columns of MEDS, beside the visit."""
 _EVENT_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
     "subject_id": pl.Int64,
     "time": pl.Datetime("us"),
@@ -69,6 +73,7 @@ class MedsOptions(LoadOptions):
         end_column: column that holds the end of an event; None takes end, end_time, time_end or end_datetime.
         admission, discharge: prefixes of the codes that start and end an inpatient visit.
         icu_admission, icu_discharge: the same for intensive care.
+        units_in_codes: a number without a unit takes the one that its code ends with (`LAB//50912//mg/dL`).
     """
 
     visit_column: str | None = None
@@ -78,6 +83,7 @@ class MedsOptions(LoadOptions):
     discharge: str = "HOSPITAL_DISCHARGE"
     icu_admission: str = "ICU_ADMISSION"
     icu_discharge: str = "ICU_DISCHARGE"
+    units_in_codes: bool = True
 
 
 def load_meds(
@@ -130,19 +136,27 @@ def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Ite
         raise InputError("has no data/**/*.parquet", file=directory, hint="Name the root of a MEDS data set.")
     _require_columns(files, options)
     found_table(connection, "data", _meant(options) & {name for file in files for name in _schema(file)})
-    rows = 0
+    rows = from_codes = 0
+    is_unit = known_units(connection)
     for file in files:
         read = 0
         for batch in _batches(file):
             _check_rows(file, batch, read)
-            _copy(connection, _queries.copy_events, _as_staged(file, batch, options, rows))
+            staged = _as_staged(file, batch, options, rows)
+            if options.units_in_codes:
+                staged, count = _with_units_of_codes(staged, is_unit)
+                from_codes += count
+            _copy(connection, _queries.copy_events, staged)
             read += len(batch)
             rows += len(batch)
-    connection.execute(_queries.mark_visits, vars(options))
-    connection.execute(_queries.mark_encounters)
+    if not any("visit_class" in _schema(file) for file in files):  # an export says itself which events are visits
+        connection.execute(_queries.mark_visits, vars(options))
+        connection.execute(_queries.mark_encounters)
+    inside = connection.execute(_queries.stand_in_visits).rowcount
     connection.execute(_queries.remarks)
     number_events(connection)
-    yield TableReport("data", rows_read=rows, rows_loaded=rows, reasons=_unused(files, options))
+    reasons = {"units taken from the code": from_codes, "put into a visit by their time": inside}
+    yield TableReport("data", rows, rows, reasons=_without_zeros(reasons) | _unused(files, options))
     yield from _stage_codes(connection, directory / "metadata" / "codes.parquet")
     _stage_splits(connection, directory / "metadata" / "subject_splits.parquet")
     connection.execute(_queries.stage_patients)
@@ -238,6 +252,7 @@ def _check_rows(file: Path, batch: pl.DataFrame, first_row: int) -> None:
     """Raise InputError for the first row that no event can be made of."""
     code, time = pl.col("code").cast(pl.String), pl.col("time")
     rules = (
+        *_rules_of_visits(batch),
         ("subject_id", pl.col("subject_id").cast(pl.Int64, strict=False).is_null(), "is not a 64-bit whole number"),
         ("code", code.is_null() | (code == ""), "is empty"),
         ("code", code.str.len_bytes() > LONGEST_CODE, f"is longer than {LONGEST_CODE} bytes"),
@@ -252,6 +267,13 @@ def _check_rows(file: Path, batch: pl.DataFrame, first_row: int) -> None:
         found = batch.select(broken.fill_null(False)).to_series()
         if found.any():
             raise InputError(problem, file=file, row=first_row + int(found.arg_max() or 0) + 1, column=column)
+
+
+def _rules_of_visits(batch: pl.DataFrame) -> list[tuple[str, pl.Expr, str]]:
+    if "visit_class" not in batch.columns:
+        return []
+    unknown = ~pl.col("visit_class").cast(pl.String).is_in(_VISIT_CLASSES)
+    return [("visit_class", unknown, f"is none of {', '.join(_VISIT_CLASSES)}")]
 
 
 def _as_staged(file: Path, batch: pl.DataFrame, options: MedsOptions, first_row: int) -> pl.DataFrame:
@@ -275,11 +297,24 @@ def _as_staged(file: Path, batch: pl.DataFrame, options: MedsOptions, first_row:
         pl.col("code").cast(pl.String),
         pl.col("numeric_value").cast(pl.Float32),
         pl.col("text_value").cast(pl.String),
-        _column(batch, options.unit_column),
+        _column(batch, options.unit_column).alias("unit"),
         _id_column(batch, visit_column).alias("visit"),
+        _column(batch, "visit_class").alias("visit_class"),
+        _column(batch, "table").alias("table"),
         _end_column(file, batch, end_column).alias("end_time"),
         (pl.struct(others).struct.json_encode() if others else pl.lit(None, pl.String)).alias("extra"),
     )
+
+
+def _with_units_of_codes(staged: pl.DataFrame, is_unit: Callable[[str], bool]) -> tuple[pl.DataFrame, int]:
+    """Numbers without a unit take the one behind the last // of their code; returns how many did."""
+    bare = pl.col("unit").is_null() & pl.col("numeric_value").is_not_null()
+    ending = pl.when(pl.col("code").str.contains("//", literal=True)).then(pl.col("code").str.split("//").list.last())
+    endings = staged.filter(bare).select(ending.unique().drop_nulls()).to_series()
+    units = [unit for unit in endings if is_unit(unit)]
+    found = bare & ending.is_in(units)
+    count = int(staged.select(found.sum()).item() or 0)
+    return staged.with_columns(pl.when(found).then(ending).otherwise(pl.col("unit")).alias("unit")), count
 
 
 def _column(batch: pl.DataFrame, name: str | None) -> pl.Expr:
@@ -419,7 +454,7 @@ def _read_metadata(file: Path, *required: str) -> pl.DataFrame:
 
 def _export_events(connection: Connection, work: Path, visit_column: str) -> int:
     extra = _extra_columns(connection)
-    if visit_column in {*_EVENT_TYPES, "unit", *extra}:
+    if visit_column in {*_EVENT_TYPES, *_EXPORTED, *extra}:
         raise ConfigError(
             f"--visit-column {visit_column} is a column of its own in this data",
             hint="Name the visits' column otherwise.",
@@ -430,9 +465,9 @@ def _export_events(connection: Connection, work: Path, visit_column: str) -> int
             stream.write(chunk)
     frame = pl.scan_csv(
         buffered,
-        schema={**_EVENT_TYPES, "time": pl.String, "unit": pl.String, "visit": pl.String, "extra": pl.String},
+        schema={**_EVENT_TYPES, "time": pl.String, **dict.fromkeys(("visit", *_EXPORTED, "extra"), pl.String)},
         glob=False,
-    ).with_columns(pl.col("time").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us"))
+    ).with_columns(pl.col("time", "end").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us"))
     if extra:
         frame = frame.with_columns(pl.col("extra").str.json_decode(pl.Struct(extra))).unnest("extra")
     else:

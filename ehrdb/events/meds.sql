@@ -1,6 +1,7 @@
 -- name: copy_events
 -- a batch into the common stream
-copy pg_temp.event_staging (patient_id, row, time, code, numeric_value, text_value, unit, visit_id, end_time, extra)
+copy pg_temp.event_staging (patient_id, row, time, code, numeric_value, text_value, unit, visit_id, visit_class,
+                            source_table, end_time, extra)
 from stdin (format csv);
 
 -- name: mark_visits
@@ -39,6 +40,23 @@ update pg_temp.event_staging
                           when code = 'Visit/OP' then 'outpatient' else 'other' end
  where starts_with(code, 'Visit/') and visit_class is null;
 
+-- name: stand_in_visits
+-- where no event names a visit, each stands in the one that is going on then; an open one lasts until the next begins.
+-- So what came later says nothing about an event.
+with visit as materialized (
+    select patient_id, row, time, to_char(time, 'YYYY-MM-DD"T"HH24:MI:SS') as visit_id,
+           coalesce(end_time, lead(time) over (partition by patient_id order by time, row) - interval '1 microsecond', 'infinity') as until
+      from pg_temp.event_staging
+     where isfinite(time) and (visit_class in ('inpatient', 'emergency') or visit_class <> 'icu' and end_time is not null)
+       and not exists (select from pg_temp.event_staging where visit_id is not null)
+), inside as materialized (
+    select distinct on (e.row) e.row, v.visit_id
+      from pg_temp.event_staging e
+      join visit v on v.patient_id = e.patient_id and v.time <= e.time and e.time <= v.until
+     order by e.row, (v.row = e.row) desc, v.time desc, v.row desc
+)
+update pg_temp.event_staging e set visit_id = inside.visit_id from inside where e.row = inside.row;
+
 -- name: remarks
 -- what is worth a look though it is loaded
 insert into pg_temp.load_remark (source_table, remark, rows)
@@ -70,20 +88,26 @@ create temp table split_staging (patient_id bigint primary key, split text) on c
 copy pg_temp.split_staging (patient_id, split) from stdin (format csv);
 
 -- name: stage_patients
--- demographics from MEDS's own codes; of several deaths the last
-insert into pg_temp.patient_staging (patient_id, birth_time, death_time, sex, race, split)
+-- demographics from MEDS's own codes, and from OMOP's; of several deaths the last
+insert into pg_temp.patient_staging (patient_id, birth_time, death_time, sex, race, ethnicity, split)
 select e.patient_id, min(e.time) filter (where e.code = 'MEDS_BIRTH'), max(e.time) filter (where e.code = 'MEDS_DEATH'),
-       min(substr(e.code, 9)) filter (where starts_with(e.code, 'GENDER//')),
-       min(substr(e.code, 7)) filter (where starts_with(e.code, 'RACE//')),
+       min(case when starts_with(e.code, 'GENDER//') then substr(e.code, 9)
+                when starts_with(e.code, 'Gender/') then substr(e.code, 8) end),
+       min(case when starts_with(e.code, 'RACE//') then substr(e.code, 7)
+                when starts_with(e.code, 'Race/') then c.description end),
+       min(case when starts_with(e.code, 'Ethnicity/') then c.description end),
        min(s.split)
   from pg_temp.event_staging e
   left join pg_temp.split_staging s on s.patient_id = e.patient_id
+  left join pg_temp.concept_staging c on c.code = e.code and (starts_with(e.code, 'Race/') or starts_with(e.code, 'Ethnicity/'))
  group by e.patient_id;
 
 -- name: export_events
--- everything, patient by patient in order
-copy (select e.patient_id as subject_id, nullif(e.time, '-infinity') as time, c.code, e.numeric_value, e.text_value,
-             u.unit, e.visit_id as visit, e.extra
+-- everything, patient by patient in order; births and deaths by MEDS's codes
+copy (select e.patient_id as subject_id, nullif(e.time, '-infinity') as time,
+             case c.code when 'SNOMED/3950001' then 'MEDS_BIRTH' when 'SNOMED/419620001' then 'MEDS_DEATH' else c.code end as code,
+             e.numeric_value, e.text_value, e.visit_id as visit, u.unit, e.end_time as "end", e.visit_class,
+             e.source_table as "table", e.extra
         from ehrdb.event e
         join ehrdb.concept c using (code_id)
         left join ehrdb.unit u using (unit_id)
@@ -99,8 +123,16 @@ select k.key, min(case when jsonb_typeof(k.value) <> 'number' then jsonb_typeof(
  group by k.key order by k.key;
 
 -- name: export_codes
--- descriptions and parents
-select code, description, nullif(parents, '{}') from ehr.concept order by code;
+-- descriptions and parents; those of births and deaths under MEDS's codes, with their own as parents
+select code, description, nullif(parents, '{}') from ehr.concept where code not in ('SNOMED/3950001', 'SNOMED/419620001')
+                                                                  and code not in ('MEDS_BIRTH', 'MEDS_DEATH')
+union all
+select meds.code, coalesce(max(c.description) filter (where c.code <> meds.code), max(c.description)),
+       array_agg(c.code) filter (where c.code <> meds.code)
+  from (values ('MEDS_BIRTH', 'SNOMED/3950001'), ('MEDS_DEATH', 'SNOMED/419620001')) as meds (code, snomed)
+  join ehr.concept c on c.code in (meds.code, meds.snomed)
+ group by meds.code
+ order by 1;
 
 -- name: export_splits
 -- splits that patients have

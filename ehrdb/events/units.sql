@@ -5,6 +5,10 @@ select u.unit_id, coalesce(s.ucum, btrim(u.unit))
   left join ehrdb.unit_synonym s on s.unit = lower(btrim(u.unit))
  where u.dimension is null or (u.dimension = '' and s.ucum is not null);
 
+-- name: synonyms
+-- other spellings of units
+select unit, ucum from ehrdb.unit_synonym;
+
 -- name: describe
 -- what they measure
 update ehrdb.unit u set dimension = d.dimension, factor = d.factor, shift = d.shift

@@ -13,8 +13,10 @@ import pytest
 from ehrdb.database import Database
 from ehrdb.errors import ConfigError, InputError, NotFound
 from ehrdb.events.meds import MedsOptions, export_meds, load_meds
+from ehrdb.events.omop import load_omop
 from ehrdb.events.purge import purge
 from tests.conftest import shared
+from tests.events.test_odd_omop import cdm
 
 
 def at(day: int, hour: int = 8) -> datetime:
@@ -66,7 +68,7 @@ def test_events_without_time_are_known_always(database: Database, folder: Path) 
 
 def test_a_subject_may_be_split_over_files(database: Database, folder: Path) -> None:
     load_meds(database, folder)
-    assert ask(database, "select ehr.timeline(1)") == "LAB//7//mg: 4.5\nHypertension\nMEDS_BIRTH\nGENDER//F"
+    assert ask(database, "select ehr.timeline(1)") == "LAB//7//mg (mg): 4.5\nHypertension\nMEDS_BIRTH\nGENDER//F"
 
 
 def test_admission_and_discharge_make_a_visit(database: Database, folder: Path) -> None:
@@ -82,6 +84,105 @@ def test_what_goes_in_comes_out(database: Database, folder: Path, tmp_path: Path
     wanted = pl.concat([pl.read_parquet(path) for path in sorted((folder / "data").iterdir())], how="diagonal")
     got = pl.read_parquet(tmp_path / "out" / "data" / "0.parquet").select(wanted.columns)
     assert got.equals(wanted.sort("subject_id", "time", nulls_last=False, maintain_order=True))
+
+
+def test_what_goes_out_and_in_again_reads_alike(database: Database, tmp_path: Path) -> None:
+    load_omop(database, _cdm(tmp_path / "cdm"))
+    before = _what_is_read(database)
+    export_meds(database, tmp_path / "out")
+    with database.transaction() as connection:
+        connection.execute("select ehrdb.purge_patients(array(select patient_id from ehrdb.patient))")
+    load_meds(database, tmp_path / "out")
+    assert _what_is_read(database) == before
+    codes = pl.read_parquet(tmp_path / "out" / "data" / "0.parquet")["code"]
+    assert {"MEDS_BIRTH", "MEDS_DEATH"} < set(codes)
+
+
+def _cdm(folder: Path) -> Path:
+    visits = """1,1,9201,2020-01-01,2020-01-01 08:00:00,2020-01-05,2020-01-05 10:00:00
+        2,1,9201,2020-03-01,,,
+        3,2,9201,2020-03-05,2020-03-05 10:00:00,2020-03-04,2020-03-04 08:00:00"""
+    folder.mkdir()
+    return cdm(
+        folder,
+        visit_occurrence=visits,
+        condition_occurrence="1,1,400,2020-01-02,1\n2,1,401,2020-03-02,2",
+        measurement="1,1,100,2020-01-02,4171756,5,,,,300,\n2,1,100,2020-01-03,,5,,200,Detected,300,",
+        death="1,2021-01-01",
+    )
+
+
+def _what_is_read(database: Database) -> dict[str, object]:
+    """Texts of all formats, visits and patients."""
+    queries = {
+        "texts": "select f.name, p.patient_id, ehr.timeline(p.patient_id, format => f.name)"
+        " from ehr.format f, ehr.patient p order by 1, 2",
+        "visits": "select * from ehr.visit order by 1, 2",
+        "patients": "select patient_id, birth_time, death_time, sex, race, ethnicity from ehr.patient order by 1",
+    }
+    with database.transaction() as connection:
+        return {name: connection.execute(query.encode()).fetchall() for name, query in queries.items()}
+
+
+@pytest.mark.parametrize(
+    ("code", "unit"),
+    [
+        ("LAB//1//mg/dL", "mg/dL"),
+        ("LAB//1//10*3/uL", "10*3/uL"),
+        ("WEIGHT//KG", "KG"),
+        ("LAB//1//%", "%"),
+        ("LAB//1//UNK", None),
+        ("LAB//1//A", None),
+        ("LAB//mg/dL//7", None),
+        ("LAB/mg", None),
+    ],
+)
+def test_numbers_without_a_unit_take_the_one_of_their_code(
+    database: Database, tmp_path: Path, code: str, unit: str | None
+) -> None:
+    columns = {
+        "subject_id": 1,
+        "time": at(1),
+        "code": code,
+        "numeric_value": [1.0, None, 2.0],
+        "unit": [None, None, "g"],
+    }
+    (tmp_path / "data").mkdir()
+    pl.DataFrame(columns).write_parquet(tmp_path / "data" / "0.parquet")
+    (report, *_) = load_meds(database, tmp_path).tables
+    assert report.reasons.get("units taken from the code", 0) == (unit is not None)
+    with database.transaction() as connection:
+        found = connection.execute("select unit from ehr.event order by ordinal").fetchall()
+    assert found == [(unit,), (None,), ("g",)]
+    load_meds(database, tmp_path, MedsOptions(units_in_codes=False))
+    assert ask(database, "select count(unit) from ehr.event") == 1
+
+
+def test_events_without_visit_ids_stand_in_the_visit_that_is_going_on(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write(
+        tmp_path,
+        "0",
+        {
+            "subject_id": [1] * 8,
+            "time": [at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8)],
+            "code": ["A", "HOSPITAL_ADMISSION", "B", "HOSPITAL_DISCHARGE", "C", "HOSPITAL_ADMISSION", "D", "E"],
+        },
+    )
+    (report, *_) = load_meds(database, tmp_path).tables
+    assert report.reasons["put into a visit by their time"] == 6
+    with database.transaction() as connection:
+        found = connection.execute("select code, visit_id from ehr.event order by ordinal").fetchall()
+    first, second = "2020-01-02T08:00:00", "2020-01-06T08:00:00"
+    assert [visit for _, visit in found] == [None, first, first, first, None, second, second, second]
+
+
+def test_a_visit_of_an_unknown_class_is_refused(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    columns = {"subject_id": 1, "time": at(1), "code": "A", "visit_class": ["icu", "hospice"]}
+    pl.DataFrame(columns).write_parquet(tmp_path / "data" / "0.parquet")
+    with pytest.raises(InputError, match="row 2, column visit_class: is none of inpatient"):
+        load_meds(database, tmp_path)
 
 
 def test_what_comes_out_is_of_the_meds_schemas(database: Database, folder: Path, tmp_path: Path) -> None:
@@ -166,4 +267,8 @@ def test_the_mimic_demo_goes_in_and_out_unchanged(database: Database, tmp_path: 
     export_meds(database, tmp_path / "out", visit_column="hadm_id")
     wanted = pl.read_parquet(folder / "data" / "0.parquet")
     got = pl.read_parquet(tmp_path / "out" / "data" / "0.parquet")
-    assert got.with_columns(pl.col("hadm_id").cast(pl.Int64)).select(wanted.columns).equals(wanted)
+    got = got.with_columns(pl.col("hadm_id").cast(pl.Int64)).select(wanted.columns)
+    assert got.drop("unit").equals(wanted.drop("unit"))
+    # Units that stood in the codes have a column now.
+    assert got["unit"].null_count() < wanted["unit"].null_count()
+    assert wanted.filter(pl.col("unit").is_not_null() & (pl.col("unit") != got["unit"])).is_empty()

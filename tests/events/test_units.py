@@ -28,5 +28,13 @@ def test_what_is_counted_is_part_of_what_a_unit_measures(unit: str, other: str) 
     assert describe(unit)[0] != describe(other)[0]
 
 
+@pytest.mark.parametrize(
+    ("unit", "ucum"), [("KG", "kg"), ("Kg", "kg"), ("µg/mL", "ug/mL"), ("μg/mL", "ug/mL"), ("x10e3/uL", "10*3/uL")]
+)
+def test_other_spellings_are_the_same_unit(unit: str, ucum: str) -> None:
+    assert describe(unit) == describe(ucum)
+    assert describe(unit)[0] != UNKNOWN
+
+
 def test_what_ucum_does_not_know_measures_nothing_known() -> None:
     assert describe("a handful") == (UNKNOWN, None, None)
