@@ -14,7 +14,26 @@ _queries = Queries("ehrdb.events", "units.sql")
 _ANNOTATION = re.compile(r"\{[^}]*\}|\[[a-zA-Z]*'?(?:iU|IU|U)\]")
 _MICRO = str.maketrans("µμ", "uu")
 _POWER = re.compile(r"^x? ?10[eE^](\d+)")
-_PLAIN = frozenset("kg mg g ug ng pg ml l dl ul cm mmol umol nmol pmol meq min h".split())
+_PLAIN = {
+    "kg",
+    "mg",
+    "g",
+    "ug",
+    "ng",
+    "pg",
+    "ml",
+    "l",
+    "dl",
+    "ul",
+    "cm",
+    "mmol",
+    "umol",
+    "nmol",
+    "pmol",
+    "meq",
+    "min",
+    "h",
+}
 """Units that may be written in any letter case: where it matters to UCUM, the capital means nothing (KG)."""
 _UNIT_LIKE = re.compile(r"[^\W\d].*[^\W\d]|[%/]")
 UNKNOWN = ""
