@@ -24,7 +24,7 @@ select j.code, c.description, j.unit, j.numbers,
 
 -- name: site_tasks
 -- a site's own, those with a rule
-select task from ehrdb.task where declaration ->> 'shape' = 'outcome_in_window' order by task;
+select task from ehrdb.task where declaration ->> 'shape' in ('outcome_in_window', 'aces') order by task;
 
 -- name: tasks
 -- labels among the patients of this load, and the codes of the tasks that occur in it

@@ -12,8 +12,18 @@ from rich.table import Table
 
 from ehrdb.cli.common import Json, current_database, err, out, print_json
 from ehrdb.database import require_whole
-from ehrdb.errors import InputError
-from ehrdb.prediction import add_task, benchmark_tasks, declared, find_task, read_task, remove_task
+from ehrdb.errors import ConfigError, InputError
+from ehrdb.prediction import (
+    AcesTask,
+    Declaration,
+    add_task,
+    benchmark_tasks,
+    declared,
+    find_task,
+    read_aces,
+    read_task,
+    remove_task,
+)
 from ehrdb.queries import Queries
 
 app = typer.Typer(no_args_is_help=True, help="Tasks: the benchmark's 15 and your own.")
@@ -23,7 +33,12 @@ TaskName = Annotated[str, typer.Argument(help="Name of a task")]
 
 @app.command()
 def add(
-    file: Annotated[Path, typer.Argument(help="YAML file that declares the task (docs/tasks.md)")],
+    file: Annotated[Path | None, typer.Argument(help="YAML file that declares the task (docs/tasks.md)")] = None,
+    aces: Annotated[Path | None, typer.Option(help="Instead: a task configuration of ACES.")] = None,
+    predicates: Annotated[
+        Path | None, typer.Option(help="With --aces: a file whose predicates replace its own.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="With --aces: the task's name; the file's, unless given.")] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a task of this name, its labels and heads.")
     ] = False,
@@ -32,22 +47,39 @@ def add(
 
     Example: `ehrdb task add icu_mortality.yaml`, then `ehrdb label icu_mortality`
 
+    Example: `ehrdb task add --aces readmission.yaml --predicates mimic.yaml`
+
     A file: `{task: icu_mortality, description: Dies in hospital, prediction_time: {event: icu, offset_hours: 24},
     outcome: {event: death, until: discharge}}`
     """
-    declaration = read_task(file)
+    declaration = _declaration(file, aces, predicates, task)
     with current_database() as database, database.transaction() as connection:
         require_whole(connection)
         missing = add_task(connection, declaration, replace=replace)
-        if missing and len(missing) == len(declaration.codes()):
+        named = declaration.codes() + declaration.patterns()
+        if missing and len(missing) == len(named):
             raise InputError(
                 f"the records here have none of its codes ({', '.join(missing[:5])})",
-                file=file,
+                file=file or aces,
                 hint="Codes are VOCABULARY/code: select code from ehr.concept where description ilike '%sepsis%';",
             )
     for code in missing:
         err.print(f"warning: the records here have no code {code}")
     err.print(f"task {declaration.task} added: run `ehrdb label {declaration.task}`")
+
+
+def _declaration(
+    file: Path | None, aces: Path | None, predicates: Path | None, task: str | None
+) -> Declaration | AcesTask:
+    """What one of the two kinds of files declares."""
+    if (file is None) == (aces is None):
+        raise ConfigError("name a file, or --aces and a file", hint="For example: ehrdb task add icu_mortality.yaml")
+    if aces:
+        return read_aces(aces, predicates, task=task)
+    if predicates or task:
+        raise ConfigError("--predicates and --task go with --aces", hint="Say both in the file: docs/tasks.md.")
+    assert file is not None
+    return read_task(file)
 
 
 @app.command("list")

@@ -1,9 +1,12 @@
 """Prediction: tasks (declared in YAML, labelled in SQL), their labels in files, and heads trained on them."""
 
-from ehrdb.prediction.site import add_task, declared, read_task, remove_task
+from ehrdb.prediction.aces import AcesTask, read_aces
+from ehrdb.prediction.site import Declaration, add_task, declared, read_task, remove_task
 from ehrdb.prediction.tasks import LabelResult, Task, benchmark_tasks, find_task, label
 
 __all__ = [
+    "AcesTask",
+    "Declaration",
     "LabelResult",
     "Task",
     "add_task",
@@ -11,6 +14,7 @@ __all__ = [
     "declared",
     "find_task",
     "label",
+    "read_aces",
     "read_task",
     "remove_task",
 ]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from ehrdb.database import Connection
 from ehrdb.errors import ConfigError, InputError
+from ehrdb.prediction import aces
 from ehrdb.prediction.tasks import Task, benchmark_tasks, put_task
 from ehrdb.queries import Queries
 
@@ -96,6 +97,14 @@ class Declaration(_Part):
         selectors = [self.prediction_time, self.outcome, *self.exclude]
         return [code for selector in selectors for code in selector.codes or []]
 
+    def patterns(self) -> list[str]:
+        """None: what is meant is named, with * at most."""
+        return []
+
+    def columns(self) -> list[str]:
+        """None: a selector asks for nothing that only some data sets have."""
+        return []
+
     def as_task(self) -> Task:
         """The task that SQL labels."""
         rule = self.model_dump(exclude={"task", "group", "description"}, exclude_none=True)
@@ -104,6 +113,8 @@ class Declaration(_Part):
 
 def declared(task: Task) -> dict[str, Any]:
     """A task as its file would say it; of a site's task, what `ehrdb task add` takes."""
+    if task.rule["shape"] == aces.SHAPE:
+        return {"description": task.description, **task.rule["config"]}
     fields = {"task": task.name, "group": task.group, "description": task.description, **task.rule}
     if fields.pop("shape") != SHAPE:
         return {**fields, "shape": task.rule["shape"]}
@@ -127,11 +138,11 @@ def read_task(file: Path) -> Declaration:
         raise InputError("; ".join(faults), file=file, hint="See docs/tasks.md, or `ehrdb task add --help`.") from None
 
 
-def add_task(connection: Connection, declaration: Declaration, *, replace: bool = False) -> list[str]:
+def add_task(connection: Connection, declaration: Declaration | aces.AcesTask, *, replace: bool = False) -> list[str]:
     """Remember a site's task; returns those of its codes that the records here do not have.
 
-    Raises ConfigError for the name of another task, unless `replace`: its labels and heads go then, for they were
-    of another question.
+    Raises ConfigError for a column that no event has, and for the name of another task, unless `replace`: its labels
+    and heads go then, for they were of another question.
     """
     if declaration.task in benchmark_tasks():
         raise ConfigError(f"{declaration.task} is a task of the benchmark", hint="Choose another name.")
@@ -143,7 +154,13 @@ def add_task(connection: Connection, declaration: Declaration, *, replace: bool 
             hint="Choose another name, or --replace it: its labels and heads are removed then.",
         )
     put_task(connection, declaration.as_task())
-    return [code for (code,) in connection.execute(_queries.missing_codes, {"codes": declaration.codes()})]
+    for (column,) in connection.execute(_queries.missing_columns, {"columns": declaration.columns()}):
+        raise ConfigError(
+            f"task {declaration.task}: no event here has a column {column}",
+            hint="Columns that MEDS does not name are kept where a data set has them: ehrdb.event, column extra.",
+        )
+    asked = {"codes": declaration.codes(), "patterns": declaration.patterns()}
+    return [code for (code,) in connection.execute(_queries.missing_codes, asked)]
 
 
 def remove_task(connection: Connection, name: str) -> None:

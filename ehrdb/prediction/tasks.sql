@@ -16,14 +16,24 @@ select task_group, description, declaration from ehrdb.task where task = %(task)
 
 -- name: site_tasks
 -- those that a site added
-select task from ehrdb.task where declaration ->> 'shape' in ('outcome_in_window', 'imported') order by task;
+select task from ehrdb.task where declaration ->> 'shape' in ('outcome_in_window', 'aces', 'imported') order by task;
 
 -- name: missing_codes
--- which of these codes stand for nothing here
+-- which of these codes and regular expressions stand for nothing here
 select n.name
   from unnest(%(codes)s::text[]) as n (name)
  where not exists (select from ehrdb.concept c
-                    where c.code = n.name or (n.name like '%%*' and starts_with(c.code, left(n.name, -1))));
+                    where c.code = n.name or (n.name like '%%*' and starts_with(c.code, left(n.name, -1))))
+union all
+select p.pattern
+  from unnest(%(patterns)s::text[]) as p (pattern)
+ where not exists (select from ehrdb.concept c where c.code ~ p.pattern);
+
+-- name: missing_columns
+-- which of these columns no event has
+select n.name
+  from unnest(%(columns)s::text[]) as n (name)
+ where not exists (select from ehrdb.event e where e.extra ? n.name);
 
 -- name: drop_task
 -- with its labels and heads
