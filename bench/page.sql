@@ -8,7 +8,7 @@ insert into ehrdb.label (task, patient_id, prediction_time, value)
 select 'bench', patient_id, '2020-01-01', (hashint8(patient_id) % 3 = 0)::integer from ehrdb.patient;
 
 -- name: events
--- forty a patient within fifteen years before 2020, a few of 20,000 concepts used often; a quarter numbers
+-- forty a patient within fifteen years before 2020, a few of 20,000 concepts used often, a quarter numbers
 insert into ehrdb.event (patient_id, time, valid_to, ordinal, code_id, unit_id, numeric_value, source_table)
 select patient_id, time,
        lag(time, 1, 'infinity') over (partition by patient_id, code_id order by time desc, ordinal), ordinal, code_id,
@@ -24,6 +24,6 @@ select patient_id, time,
 -- as training stores it
 insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)
 select 'bench', 'bench', e.encoder_id, e.prompt_id,
-       (select array_agg(sin(i))::real[] from generate_series(1, e.dimension) i)::vector, 0,
+       (select array_agg(sin(i))::real[] from generate_series(1, e.dimension) i)::public.vector, 0,
        '{"test": {"auroc": 0.5, "brier": 0.25}, "labels": {"test": 15000}}'
   from ehrdb.encoder e;

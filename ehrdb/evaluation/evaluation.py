@@ -64,6 +64,10 @@ class Evaluation:
         """A row for each paired test: against whom, the difference of AUROC with its interval, p, the verdict."""
         return pl.DataFrame([{"against": name, **asdict(test)} for name, test in self.tests])
 
+    def _repr_html_(self) -> str:
+        frames = {"scores": self.scores(), "paired tests": self.paired_tests()}
+        return "".join(f"<h4>{name}</h4>{frame._repr_html_()}" for name, frame in frames.items() if frame.height)
+
     def probabilities(self) -> pl.DataFrame:
         """The evaluated model's test probabilities, every run's, in the order of the labels."""
         tests = {target.task: target.test for target in self.targets}
@@ -88,9 +92,6 @@ class Evaluation:
     def warnings(self) -> Iterator[str]:
         """Which tasks have too few patients for their figures to mean much."""
         yield from warnings(self.question)
-
-    def _repr_html_(self) -> str:
-        return str(self.scores()._repr_html_())
 
 
 def answer(

@@ -12,7 +12,7 @@ from ehrdb.page.views import Rows, Section, rows_of, section, tested
 from ehrdb.queries import Queries
 
 BANDS = 10
-MOST_LABELS = 5000
+MOST_LABELS = 20_000
 _queries = Queries("ehrdb.page")
 
 
@@ -35,7 +35,7 @@ def model(db: Client, task: str) -> dict[str, Any]:
         "card": card,
         "facts": [(name, value) for name, value in _flat(card) if name not in ("task", "description")],
         "labels": len(predictions),
-        "is_sample": len(predictions) == MOST_LABELS,
+        "is_sample": sum(card.get("labels", {}).values()) > MOST_LABELS,
         "calibration": section(lambda: calibration(predictions)) if predictions else Section(),
         "subgroups": section(lambda: subgroups(predictions)) if predictions else Section(),
         "years": by_year(predictions),

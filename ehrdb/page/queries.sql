@@ -69,8 +69,8 @@ select n.patient_id, r.shared, r.shared_count, r.related_count, r.differing_coun
 
 -- name: heads
 -- what the serving encoder can say, and from what it learned it
-select h.task, h.trained_at, t.description, t.labels, t.positives, h.provenance
-  from ehr.head h join ehr.task t on t.task = h.task
+select h.task, h.trained_at, h.provenance
+  from ehr.head h
   join ehr.encoder n on n.name = h.encoder and n.is_serving
  order by h.task;
 
@@ -112,11 +112,14 @@ select exists (select from ehr.task t where t.task = %(outcome)s)
 -- when the nearest, and a fixed sample of others, first had the outcome after the moment, and how far their records reach
 with near as materialized (
     select n.patient_id from ehr.nearest_patients(%(patient_id)s, %(near)s, null, %(as_of)s) n
-), other as materialized (
+), sampled as materialized (
     select p.patient_id from ehr.patient p
      where p.patient_id <> %(patient_id)s
-       and exists (select from ehr.event e where e.patient_id = p.patient_id and e.time <= %(as_of)s)
-     order by hashint8(p.patient_id), p.patient_id limit %(others)s
+     order by hashint8(p.patient_id), p.patient_id limit 3 * %(others)s
+), other as materialized (
+    select s.patient_id from sampled s
+     where exists (select from ehr.event e where e.patient_id = s.patient_id and e.time <= %(as_of)s)
+     limit %(others)s
 ), who as (
     select 'nearest' as group_name, n.patient_id from near n
     union all
@@ -153,7 +156,12 @@ select h.task, h.encoder, h.trained_at, h.provenance, n.is_serving
 select ehr.model_card(%(task)s) as card;
 
 -- name: test_predictions
--- what the serving head says of test patients' labels, as of each prediction time; a fixed sample where there are many
+-- what the serving head says of test patients' labels, as of each prediction time; of a fixed sample where there are many
+with sampled as materialized (
+    select l.patient_id, l.prediction_time, l.value from ehrdb.label l where l.task = %(task)s
+     order by hashint8(l.patient_id), l.patient_id, l.prediction_time
+     limit %(limit)s
+)
 select p.patient_id, ehrdb.is_positive(t, l.value)::integer as label, extract(year from l.prediction_time)::integer as year,
        p.sex, extract(year from age(l.prediction_time, p.birth_time))::integer as age,
        ehrdb.head_probability(h.weights, h.intercept, h.calibration_slope, h.calibration_shift,
@@ -161,14 +169,13 @@ select p.patient_id, ehrdb.is_positive(t, l.value)::integer as label, extract(ye
   from ehrdb.head h
   join ehrdb.task t on t.task = h.task and h.target = h.task
   join ehrdb.encoder n on n.encoder_id = h.encoder_id and n.is_serving
-  join ehrdb.label l on l.task = t.task
+  cross join sampled l
   join ehrdb.patient p on p.patient_id = l.patient_id
   join ehrdb.embedding_point o on o.encoder_id = h.encoder_id and o.prompt_id = h.prompt_id
    and o.patient_id = l.patient_id and o.as_of = l.prediction_time
   join ehrdb.embedding e on e.encoder_id = o.encoder_id and e.content_sha256 = o.content_sha256
  where h.target = %(task)s and coalesce(p.split, ehrdb.split_of(p.patient_id)) = 'test'
- order by hashint8(p.patient_id), p.patient_id, l.prediction_time
- limit %(limit)s;
+ order by p.patient_id, l.prediction_time;
 
 -- name: is_code
 -- whether there is such a concept

@@ -44,7 +44,7 @@ def home(db: Client) -> dict[str, Any]:
     loads, refreshes = rows_of(db, _queries.loads), rows_of(db, _queries.refreshes)
     return {
         "status": db.status(),
-        "heads": rows_of(db, _queries.heads),
+        "heads": heads(db),
         "members": rows_of(db, _queries.members),
         "loads": loads,
         "load_bars": bars([row["rows"] for row in loads]),
@@ -122,6 +122,16 @@ def holders(db: Client, code: str) -> list[int]:
     return [row["patient_id"] for row in rows_of(db, _queries.bearers, {"code": code})]
 
 
+def heads(db: Client) -> Rows:
+    """What the serving encoder can say, and how often that came about among the labels that it learned from."""
+
+    def counted(row: dict[str, Any], name: str) -> int:
+        return sum((row["provenance"].get(name) or {}).values())
+
+    found = rows_of(db, _queries.heads)
+    return [{**row, "labels": counted(row, "labels"), "positives": counted(row, "positives")} for row in found]
+
+
 def _by_visit(db: Client, events: Rows, values: dict[str, Any]) -> list[dict[str, Any]]:
     """Consecutive events of one visit, or of no visit on one day, under what they belong to."""
     ids = sorted({event["visit_id"] for event in events if event["visit_id"]})
@@ -150,13 +160,13 @@ def _neighbours(db: Client, patient_id: int, values: dict[str, Any]) -> Rows:
 
 
 def _risks(db: Client, patient_id: int, as_of: datetime | None) -> Rows:
-    heads = {row["task"]: row for row in rows_of(db, _queries.heads)}
-    if not heads:
+    known = {row["task"]: row for row in heads(db)}
+    if not known:
         raise NotFound("nothing has been learned yet", hint="A data engineer runs: ehrdb train guo_los")
-    rows: Rows = db.predict(list(heads), [patient_id], as_of)
+    rows: Rows = db.predict(list(known), [patient_id], as_of)
     if not rows:
-        db.probability(next(iter(heads)), patient_id, as_of)  # says why there is none
-    return [{**row, "head": heads.get(row["task"]), "test": tested(heads.get(row["task"]))} for row in rows]
+        db.probability(next(iter(known)), patient_id, as_of)  # says why there is none
+    return [{**row, "head": known.get(row["task"]), "test": tested(known.get(row["task"]))} for row in rows]
 
 
 def tested(head: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -6,11 +6,13 @@ begin
     if length(btrim(words)) between 1 and 8000 then
         -- Stems as the beginnings of words, as quoted literals: nothing that is typed is an operator.
         return query
-        select stem, ('''' || replace(replace(stem, '\', '\\'), '''', '''''') || '''' || case when stem ~ '^[0-9.]+$' then '' else ':*' end)::tsquery
-          from (select distinct (ts_lexize('pg_catalog.english_stem', l))[1] as stem
+        select min(s.lexeme),
+               ('''' || replace(replace(s.stem, '\', '\\'), '''', '''''') || '''' || case when s.stem ~ '^[0-9.]+$' then '' else ':*' end)::tsquery
+          from (select l as lexeme, (ts_lexize('pg_catalog.english_stem', l))[1] as stem
                   from unnest(tsvector_to_array(to_tsvector('pg_catalog.simple', translate(words, '/_', '  ')))) l) s
-         where length(stem) > 1
-         order by stem
+         where length(s.stem) > 1
+         group by s.stem
+         order by s.stem
          limit 50;
         return;
     end if;

@@ -14,9 +14,15 @@ as $$
         select a.word, t.code_id
           from asked a
           join ehrdb.concept_text t on to_tsvector('pg_catalog.simple', translate(left(t.text, 10000), '/_', '  ')) @@ a.query
+    ), telling as (
+        -- What everybody has several times over tells nobody from another, and is most of what there would be to read.
+        select n.word from named n left join ehrdb.concept_frequency f using (code_id)
+         group by n.word
+        having row_security_active('ehrdb.patient') or sum(f.patients) is null
+            or sum(f.patients) < 5 * (select count(*) from ehrdb.patient)
     ), together as materialized (
         -- "Heart failure" says more than a heart rate and a respiratory failure.
-        select n.word, n.code_id, count(*) over (partition by n.code_id) as words from named n
+        select n.word, n.code_id, count(*) over (partition by n.code_id) as words from named n join telling t using (word)
     ), held as materialized (
         -- Of a patient's events of a concept exactly one is valid for ever.
         select t.word, e.patient_id, max(t.words) as words
@@ -39,6 +45,6 @@ $$;
 
 comment on function ehr.patients_by_words(text, integer, bigint[]) is
 'The k patients whose concepts hold most of the words, rare words and words of one concept counting more.
-Equal scores share a rank; found: which words. Endings are nothing: "diseases" finds "disease". No worker is needed. No row
-where no concept of anybody holds a word; EH010 for no words.
+Equal scores share a rank; found: which words. Endings are nothing ("diseases" finds "disease"), nor are words that every
+patient has five times on average. No worker is needed. No row where no concept of anybody holds a word; EH010 for no words.
 Example: select * from ehr.patients_by_words(''heart failure and chronic kidney disease'', 5);';

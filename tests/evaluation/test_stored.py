@@ -11,6 +11,7 @@ from ehrdb.database import Connection, Database
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import TrainingError
 from ehrdb.evaluation import Run, evaluate
+from ehrdb.evaluation.evaluation import answer
 from ehrdb.evaluation.question import Question, from_database, from_files
 from ehrdb.prediction.training import embed_labels, train
 from ehrdb.testing import FakeEncoder
@@ -95,3 +96,10 @@ def test_a_few_shot_head_is_scored_over_its_replicates(database: Database, encod
     scores = [run.metrics.auroc.score for run in runs(ask(database, encoder), encoder.name)[:2]]
     assert result.test["auroc"] == pytest.approx(sum(scores) / 2)
     assert (result.k, result.replicates) == (4, 2)
+
+
+def test_an_evaluation_shows_its_scores_and_tests_in_a_notebook(database: Database, encoder: RegisteredEncoder) -> None:
+    found = answer(ask(database, encoder, "counts"), [-1], replicates=1)
+    shown = found._repr_html_()
+    assert shown.count("<h4>") == 2
+    assert "counts, LightGBM" in shown

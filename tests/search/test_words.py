@@ -190,8 +190,17 @@ def test_words_of_one_concept_count_more_than_words_of_two(filled: Database) -> 
 
 
 def test_endings_and_words_that_say_nothing_do_not_count(filled: Database) -> None:
-    assert words(filled, "the disease of a kidney, and the kidneys") == [(1, 2, ["diseas", "kidney"])]
+    assert words(filled, "the disease of a kidney, and the kidneys") == [(1, 2, ["disease", "kidney"])]
     assert words(filled, "of the and") == []
+
+
+def test_a_word_that_everybody_has_several_times_is_not_looked_for(filled: Database) -> None:
+    assert len(words(filled, "text")) == 6
+    with filled.transaction() as connection:
+        write(connection, [Record(p, day(21), f"SITE/text{n}") for p in range(1, 7) for n in range(5)])
+        connection.execute("select ehrdb.count_concepts()")
+    assert words(filled, "text") == []
+    assert len(words(filled, "text failure")) == 3
 
 
 def test_who_has_the_same_words_shares_a_rank_and_a_cohort_limits(filled: Database) -> None:
