@@ -1,14 +1,16 @@
-"""Every page among 100,000 patients: milliseconds in the server and KiB sent, against the page that asks nothing.
+"""Every page among 100,000 patients: milliseconds and KiB sent, against the page that asks nothing.
 
     python bench/page.py [--patients 100000 --dimension 384 --home FOLDER]
 
 Made-up records of forty events, vectors around 200 centroids, an index, a head, a label each. `--home` keeps the
-database there, and uses what is there.
+database there, and uses what is there. CPU is of this process and the database's (Linux): what counts where others
+use the machine too.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import tempfile
 import time
@@ -54,7 +56,7 @@ def main() -> None:
         limit = Limit(10**6, 1)
         app = make_app(database, Settings(), HeaderDoor("X-User"), hosts=["testserver"], limit=limit, attempts=limit)
         with answering(database, options.dimension), TestClient(app, headers={"X-User": row[0]}) as browser:
-            measure(browser, options.patients)
+            measure(browser, options.patients, cpu_of(database))
 
 
 def fill(database: Database, patients: int, dimension: int) -> None:
@@ -65,6 +67,7 @@ def fill(database: Database, patients: int, dimension: int) -> None:
         for statements in (made_up.vocabulary, queries.people, queries.events, queries.head):
             for statement in filter(bytes.strip, statements.split(b";")):
                 connection.execute(statement)
+        connection.execute("select ehrdb.recount_concepts()")
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute("vacuum analyze")
 
@@ -81,8 +84,32 @@ def answering(database: Database, dimension: int) -> Iterator[None]:
     thread.join()
 
 
-def measure(browser: TestClient, patients: int) -> None:
-    """Each page's median and worst time, and its size."""
+def cpu_of(database: Database) -> Callable[[], float]:
+    """A clock of the seconds that this process and all of the database's have used."""
+    with database.transaction() as connection:
+        row = connection.execute("select pg_backend_pid()").fetchone()
+    assert row is not None
+    parent = stat(row[0])[1]
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def seconds() -> float:
+        used = [stat(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        return time.process_time() + sum(of[11] + of[12] for of in used if of[1] == parent) / ticks
+
+    return seconds
+
+
+def stat(pid: int) -> list[int]:
+    """What the kernel says of a process after its name: state (as 0), parent, ...; nothing of one that is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return [0] * 50
+    return [int(field) if field.lstrip("-").isdigit() else 0 for field in fields]
+
+
+def measure(browser: TestClient, patients: int, cpu: Callable[[], float]) -> None:
+    """Each page's median and worst time, what it uses of the processors, and its size."""
     token = re.search(r'name="token" value="([^"]+)"', browser.get("/find").text)
     assert token is not None
     some = [1 + (7919 * n) % patients for n in range(1, TIMES + 1)]
@@ -113,13 +140,17 @@ def measure(browser: TestClient, patients: int) -> None:
         "models": sends("/models"),
         "model": sends("/models/bench"),
     }
-    print(f"{'page':38} {'status':>6} {'p50 ms':>8} {'worst ms':>9} {'KiB':>6}")
+    print(f"{'page':38} {'status':>6} {'p50 ms':>8} {'worst ms':>9} {'CPU ms':>7} {'KiB':>6}")
     for name, ask in pages.items():
         ask(1)  # what is read from disk once
+        before = cpu()
         found = [timed(ask, patient) for patient in some]
+        used = 1000 * (cpu() - before) / TIMES
         status, size = found[-1][1]
         times = [milliseconds for milliseconds, _ in found]
-        print(f"{name:38} {status:>6} {median(times):8.0f} {max(times):9.0f} {size / 1024:6.0f}", flush=True)
+        print(
+            f"{name:38} {status:>6} {median(times):8.0f} {max(times):9.0f} {used:7.0f} {size / 1024:6.0f}", flush=True
+        )
 
 
 def timed(ask: Callable[[int], tuple[int, int]], patient: int) -> tuple[float, tuple[int, int]]:

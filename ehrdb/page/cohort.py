@@ -16,8 +16,8 @@ from ehrdb.page.charts import love
 from ehrdb.page.views import Rows, rows_of, section
 from ehrdb.queries import Queries
 
-MOST_MEMBERS, MOST_CASES, MOST_CANDIDATES = 2000, 200, 2000
-MOST_DOTS = 500
+MOST_MEMBERS, MOST_CASES, MOST_CANDIDATES = 2000, 100, 1000
+MOST_PLACED, MOST_DOTS = 1000, 500
 SHOWN = 25
 SHOWS = ("members", "balance", "map")
 COLOURS = ("sex", "age", "source", "code", "task")
@@ -141,7 +141,12 @@ def _map(db: Client, asked: Wanted, ids: list[int]) -> dict[str, Any]:
         raise ConfigError("choose a task to colour by", hint="Risk of, above.")
     with translated(), db.database.transaction() as connection:
         register_vectors(connection)
-        values = {"ids": ids, "colour": asked.colour, "code": asked.colour_code or asked.code, "task": asked.task}
+        values = {
+            "ids": ids[:MOST_PLACED],
+            "colour": asked.colour,
+            "code": asked.colour_code or asked.code,
+            "task": asked.task,
+        }
         rows = connection.execute(_queries.dots, values, binary=True).fetchall()
     if len(rows) < 3:
         raise NotFound(f"only {len(rows)} members are embedded", hint="A data engineer runs: ehrdb refresh")

@@ -41,11 +41,13 @@ def section(ask: Callable[[], Any]) -> Section:
 
 def home(db: Client) -> dict[str, Any]:
     """What is loaded, how fresh it is, what is wrong."""
+    members = rows_of(db, _queries.members)
+    db.note("page: listed", [row["patient_id"] for row in members])
     loads, refreshes = rows_of(db, _queries.loads), rows_of(db, _queries.refreshes)
     return {
         "status": db.status(),
         "heads": heads(db),
-        "members": rows_of(db, _queries.members),
+        "members": members,
         "loads": loads,
         "load_bars": bars([row["rows"] for row in loads]),
         "refreshes": refreshes,

@@ -58,10 +58,12 @@ def test_balance_compares_with_matched_controls_whom_the_asker_may_see(alice: Te
 def test_whose_dots_and_neighbours_were_shown_is_in_the_audit(hospital: Database, alice: TestClient) -> None:
     post(alice, "/cohort", show="map")
     alice.get("/patients/3")
+    alice.get("/")
     with hospital.transaction() as connection:
         noted = dict(connection.execute("select what, patients from ehr.audit where patients is not null").fetchall())
     assert set(noted[f"page: map as {ALICE}"]) == EVERYBODY
     assert len(noted[f"page: neighbours shown as {ALICE}"]) == 6
+    assert set(noted[f"page: listed as {ALICE}"]) == EVERYBODY
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from ehrdb.page.limit import Limit
 from ehrdb.page.sparkline import HEIGHT, MARGIN, WIDTH, sparkline
 from tests.conftest import run
 from tests.page.conftest import ALICE, BOB
+from tests.search.test_words import answered
 
 
 def client(database: Database, door: Door, limit: Limit | None = None, attempts: Limit | None = None) -> TestClient:
@@ -138,6 +139,19 @@ def test_a_worker_that_is_down_is_said(alice: TestClient) -> None:
     answer = alice.post("/find", data=sent)
     assert answer.status_code == 503
     assert "ehrdb worker" in answer.text
+
+
+def test_a_description_finds_patients_by_words_and_meaning_among_those_with_a_code(hospital: Database) -> None:
+    alice = as_user(hospital, ALICE)
+    with answered(hospital):
+        page = post(alice, "/find", kind="words", asked="text of snomed", code="SNOMED/10")
+        everybody = post(alice, "/find", kind="words", asked="text of snomed")
+    assert re.findall(r'href="/patients/(\d+)"', page) == ["1"]
+    assert len(re.findall(r'href="/patients/(\d+)"', everybody)) == 10
+    assert "By meaning" in page
+    with hospital.transaction() as connection:
+        noted = connection.execute("select patients from ehr.audit where what like 'page: found by words%'").fetchall()
+    assert [len(patients) for (patients,) in noted] == [1, 10]
 
 
 def test_concepts_are_found_by_their_words_and_lead_to_patients(alice: TestClient) -> None:
