@@ -87,6 +87,7 @@ def _database(settings: Settings, connection: Connection) -> Findings:
         "roles": lambda: _roles(connection, found),
         "strangers": lambda: _strangers(connection, found),
         "visibility": lambda: _visibility(connection, found),
+        "protection": lambda: _protection(connection),
         "encoders": lambda: _encoders(settings, connection),
         "embeddings": lambda: _embeddings(connection),
         "heads": lambda: _heads(connection),
@@ -225,6 +226,14 @@ def _visibility(connection: Connection, found: Standing) -> Findings:
         yield Finding("visibility", "warning", error.message, "superuser", error.hint or "")
     finally:
         connection.execute(_queries.filtered)
+
+
+def _protection(connection: Connection) -> Findings:
+    """Whether what decides who is seen tells no more than that."""
+    for schema, view in connection.execute(_queries.leaking_protection):
+        found = f"{schema}.{view} decides who is seen, and is no barrier: functions see the rows that it leaves out"
+        advice = _sql("alter view {}.{} set (security_barrier);", schema, view)
+        yield Finding("protection", "fault", found, "owner", advice)
 
 
 def _encoders(settings: Settings, connection: Connection) -> Findings:

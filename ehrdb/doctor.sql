@@ -63,6 +63,17 @@ select r.rolname, 'lacks', 'usage on schema ' || quote_ident(n.nspname),
 select exists (select from pg_namespace n, aclexplode(n.nspacl) a
                 where n.nspname = %(schema)s and a.grantee = 0 and a.privilege_type = 'CREATE');
 
+-- name: leaking_protection
+-- views that policies ask, and that are no security barrier
+select n.nspname, c.relname
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+ where c.oid = any (ehrdb.leaking_views(array(
+           select d.refobjid::regclass from pg_policy p join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
+            where p.polname = 'visible' and d.refclassid = 'pg_class'::regclass)))
+   and n.nspname not in ('ehr', 'ehrdb')
+ order by 1, 2;
+
 -- name: filtered
 -- rows are hidden again rather than an error
 select set_config('row_security', 'on', true);

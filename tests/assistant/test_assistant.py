@@ -43,7 +43,7 @@ def filled(database: Database, server_url: str) -> Iterator[Database]:
             add_head(connection, "sepsis", encoder)
         refresh(database, encoder, FakeEncoder)
         with database.transaction() as connection:
-            connection.execute("create view public.visible as select n::bigint as patient_id"
+            connection.execute("create view public.visible with (security_barrier) as select n::bigint as patient_id"
                                " from generate_series(1, 10) n")  # fmt: skip
             connection.execute("grant select on public.visible to ehr_analyst")
             connection.execute("select ehr.protect('public.visible')")

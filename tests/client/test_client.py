@@ -200,7 +200,10 @@ def test_a_role_sees_what_it_may_and_is_named_in_the_audit(filled: Database, ser
         owner = Client(filled, Settings(), "rows", ExitStack())
         login = owner.sql("select session_user::text as login")[0]["login"]
         run(server_url, f"grant {ward} to {login}")
-        owner.sql(f"create view public.visible as select 2::bigint as patient_id where current_user = '{ward}'")
+        owner.sql(
+            "create view public.visible with (security_barrier) as"
+            f" select 2::bigint as patient_id where current_user = '{ward}'"
+        )
         owner.sql("grant select on public.visible to ehr_analyst")
         owner.sql("select ehr.protect('public.visible')")
         with ehrdb.connect(filled.url, ward, frames="rows") as db:

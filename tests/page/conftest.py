@@ -49,7 +49,8 @@ def _fill(database: Database) -> None:
         connection.execute("create schema site")
         connection.execute("grant usage on schema site to ehr_analyst")
         connection.execute(
-            b"create view site.visible as select n::bigint as patient_id from generate_series(1, 20) n"
+            b"create view site.visible with (security_barrier) as"
+            b" select n::bigint as patient_id from generate_series(1, 20) n"
             + f" where (n <= 10) = (current_user = '{ALICE}')".encode()
         )
         connection.execute("grant select on site.visible to ehr_analyst")

@@ -11,7 +11,9 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
+from ehrdb.config import Settings
 from ehrdb.database import Connection, Database
+from ehrdb.doctor import examine
 from ehrdb.embedding import Snapshot, refresh, registry
 from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
@@ -23,7 +25,7 @@ OURS, THEIRS = set(range(1, 11)), set(range(11, 21))
 SITE = """
 create schema site;
 create table site.access (reader name, patient_id bigint, primary key (patient_id, reader));
-create view site.visible as select patient_id from site.access where reader = current_user;
+create view site.visible with (security_barrier) as select patient_id from site.access where reader = current_user;
 grant usage on schema site to ehr_analyst;
 grant select on site.visible to ehr_analyst;
 """
@@ -275,6 +277,60 @@ def test_a_site_that_forgets_a_grant_is_told(database: Database, reader: str) ->
         connection.execute("select ehr.protect('site.visible')")
     assert caught.value.sqlstate == "EH010"
     assert "grant select on site.visible to ehr_analyst" in str(caught.value.diag.message_hint)
+
+
+def test_a_function_in_a_readers_query_is_shown_no_row_of_others(protected: Database, analyst: Database) -> None:
+    """In any table and view that a reader reaches, the site's own among them, however cheap the function says it is."""
+    with protected.transaction() as connection:
+        connection.execute("insert into site.access select 'somebody', p from generate_series(11, 20) p")
+    told: set[str] = set()
+    with analyst.transaction() as connection:
+        connection.add_notice_handler(lambda notice: told.add(str(notice.message_primary)))
+        connection.execute(
+            "create function pg_temp.tell(bigint) returns boolean language plpgsql cost 0.0000001"
+            " as $$ begin raise notice '%', $1; return true; end $$"
+        )
+        places = connection.execute(
+            "select c.oid::regclass::text from pg_class c join pg_attribute a on a.attrelid = c.oid"
+            " where c.relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace, 'site'::regnamespace)"
+            "   and a.attname = 'patient_id' and c.relkind in ('r', 'p', 'v')"
+            "   and has_column_privilege(c.oid, a.attnum, 'select')"
+        ).fetchall()
+        assert "site.visible" in {place for (place,) in places}
+        for (place,) in places:
+            told.clear()
+            connection.execute(_of(place) + b" where pg_temp.tell(patient_id)")
+            assert told <= {str(patient) for patient in OURS}, place
+    assert len(places) > 12
+
+
+@pytest.mark.parametrize(
+    ("mapping", "advice"),
+    [
+        ("create view site.own as select patient_id from site.visible", "alter view site.own set (security_barrier);"),
+        ("create table site.own (patient_id bigint)", "Name a view that asks for current_user"),
+    ],
+)
+def test_what_leaks_or_tells_nobody_apart_is_refused(
+    database: Database, reader: str, mapping: str, advice: str
+) -> None:
+    fill(database, reader)
+    with database.transaction() as connection:
+        connection.execute(mapping.encode())
+        connection.execute("grant select on site.own to ehr_analyst")
+    with pytest.raises(psycopg.Error) as caught, database.transaction() as connection:
+        connection.execute("select ehr.protect('site.own')")
+    assert caught.value.sqlstate == "EH010"
+    assert advice in str(caught.value.diag.message_hint)
+
+
+def test_a_view_that_was_replaced_by_one_that_leaks_is_found(protected: Database, tmp_path: Path) -> None:
+    with protected.transaction() as connection:
+        connection.execute(
+            "create or replace view site.visible as select patient_id from site.access where reader = current_user"
+        )
+    (found,) = [f for f in examine(Settings(database_url=protected.url, home=tmp_path)) if f.check == "protection"]
+    assert (found.status, found.advice) == ("fault", 'alter view "site"."visible" set (security_barrier);')
 
 
 def test_the_owner_refreshes_as_before(protected: Database) -> None:
