@@ -341,6 +341,16 @@ def test_a_reader_can_hold_up_nothing(filled: Database, analyst: Database) -> No
         assert purge(filled, [1])["event"] == (3, 0)
 
 
+def test_a_worker_waits_its_turn_and_takes_none_away(server_url: str, filled: Database) -> None:
+    with login(server_url, filled, "in role ehr_worker") as worker:
+        for statement in ("update ehrdb.turn set what = 'nobody''s'", "delete from ehrdb.turn"):
+            with pytest.raises(psycopg.Error) as caught, worker.transaction() as connection:
+                connection.execute(statement.encode())
+            assert caught.value.sqlstate in ("EH013", "42501")
+        with worker.transaction() as connection:
+            assert connection.execute("select from ehrdb.turn where what = 'index' for update").rowcount == 1
+
+
 def test_whoever_waits_too_long_is_told_for_whom(filled: Database) -> None:
     with filled.transaction() as connection:
         connection.execute("alter function ehrdb.wait_to_plan() set lock_timeout = '100ms'")
