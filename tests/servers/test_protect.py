@@ -372,3 +372,41 @@ def test_an_upgrade_and_a_dump_keep_it(
             assert unprotected(connection) == []
         with psycopg.connect(same_database(analyst.url, restored)) as connection:
             assert {p for (p,) in connection.execute("select patient_id from ehr.patient")} == OURS
+
+
+# What a reader may read under no policy: it holds no patient. A table that is not here is to be thought about.
+ABOUT_NOBODY = {
+    "codes and texts": (
+        "unit concept concept_parent concept_text concept_category code_map format excluded_vocabulary visit_section"
+        " aggregated_concept aggregated_code aggregated_unit aggregated_name"
+    ),
+    "encoders, tasks, versions": "prompt encoder encoder_file task head schema_state migration",
+    "counts of everybody, as docs/security.md says": "load_report concept_frequency figure refresh_run verification",
+}
+
+
+def test_what_stands_under_no_policy_is_about_nobody(protected: Database) -> None:
+    with protected.transaction() as connection:
+        found = {
+            name
+            for (name,) in connection.execute(
+                "select c.relname from pg_class c where c.relnamespace = 'ehrdb'::regnamespace and c.relkind in ('r', 'p')"
+                "   and has_any_column_privilege('ehr_analyst', c.oid, 'select')"
+                "   and not exists (select from pg_policy p where p.polrelid = c.oid)"
+            )
+        }
+    assert found == {name for names in ABOUT_NOBODY.values() for name in names.split()}
+
+
+def test_who_is_hidden_is_told_apart_from_who_is_not_there_by_no_message(
+    protected: Database, analyst: Database
+) -> None:
+    for name, question in UNKNOWN.items():
+        told = []
+        for patient in ("11", "404"):
+            with pytest.raises(psycopg.Error) as caught, analyst.transaction() as connection:
+                connection.execute(question.replace("11", patient).encode())
+            diagnosis = caught.value.diag
+            said = (diagnosis.message_primary, diagnosis.message_detail, diagnosis.message_hint)
+            told.append([str(part).replace(patient, "N") for part in said])
+        assert told[0] == told[1], name
