@@ -2,6 +2,7 @@ create or replace function ehr.protect(visible regclass) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set row_security = off
+set lock_timeout = '10s'  -- whoever reads is waited for, and everybody else queues behind
 as $$
 declare
     reader text;
@@ -34,6 +35,9 @@ begin
     select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where c.oid = protect.visible;
     return ehrdb.protect_tables();
+exception when lock_not_available then
+    perform ehrdb.held_up();
+    return null;
 end
 $$;
 

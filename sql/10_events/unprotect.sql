@@ -2,6 +2,7 @@ create or replace function ehr.unprotect() returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set row_security = off
+set lock_timeout = '10s'  -- whoever reads is waited for, and everybody else queues behind
 as $$
 declare
     each_table regclass;
@@ -17,10 +18,13 @@ begin
     end loop;
     delete from ehrdb.protection;
     return freed;
+exception when lock_not_available then
+    perform ehrdb.held_up();
+    return null;
 end
 $$;
 
 comment on function ehr.unprotect() is
 'Takes back what ehr.protect did: every reader sees every patient again.
-For the owner alone. Returns how many tables are open again.
+For the owner alone. EH012: sessions hold the tables. Returns how many tables are open again.
 Example: select ehr.unprotect();';

@@ -333,6 +333,17 @@ def test_a_view_that_was_replaced_by_one_that_leaks_is_found(protected: Database
     assert (found.status, found.advice) == ("fault", 'alter view "site"."visible" set (security_barrier);')
 
 
+def test_a_reader_in_a_long_transaction_holds_up_nobody_else(protected: Database, analyst: Database) -> None:
+    with protected.transaction() as connection:
+        connection.execute("alter function ehr.unprotect() set lock_timeout = '100ms'")
+    with analyst.transaction() as idle:
+        idle.execute("select count(*) from ehr.patient")
+        with pytest.raises(psycopg.Error) as caught, protected.transaction() as connection:
+            connection.execute("select ehr.unprotect()")
+    assert caught.value.sqlstate == "EH012"
+    assert "pg_stat_activity" in str(caught.value.diag.message_hint)
+
+
 def test_the_owner_refreshes_as_before(protected: Database) -> None:
     with protected.transaction() as connection:
         encoder = registry.find(connection, None)
@@ -390,7 +401,8 @@ def test_what_stands_under_no_policy_is_about_nobody(protected: Database) -> Non
         found = {
             name
             for (name,) in connection.execute(
-                "select c.relname from pg_class c where c.relnamespace = 'ehrdb'::regnamespace and c.relkind in ('r', 'p')"
+                "select c.relname from pg_class c"
+                " where c.relnamespace = 'ehrdb'::regnamespace and c.relkind in ('r', 'p')"
                 "   and has_any_column_privilege('ehr_analyst', c.oid, 'select')"
                 "   and not exists (select from pg_policy p where p.polrelid = c.oid)"
             )
