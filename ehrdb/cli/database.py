@@ -183,12 +183,23 @@ def psql(
     with open_database(settings()) as database:
         program = _psql_program()
         parts = {name: str(value) for name, value in conninfo_to_dict(database.url).items()}
+        _require_unseen(parts)
         with database.session() as connection:
             pinned = session_environment(connection)
         # The password travels in the environment: everybody on the machine can read a command line.
         secret = {"PGPASSWORD": parts.pop("password")} if "password" in parts else {}
         command = [program, "--dbname", make_conninfo(**parts), *(arguments or [])]
         raise typer.Exit(os.spawnve(os.P_WAIT, program, command, {**os.environ, **pinned, **secret}))
+
+
+def _require_unseen(parts: dict[str, str]) -> None:
+    """The password has a way of its own; other secrets have none but a file."""
+    for name in ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"):
+        if name in parts:
+            raise ConfigError(
+                f"{name} in EHRDB_DATABASE_URL would be on psql's command line, which everybody may read",
+                hint=f"Put {name} into a service file of your own, and name it: service=hospital",
+            )
 
 
 def _psql_program() -> str:

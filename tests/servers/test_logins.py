@@ -180,6 +180,14 @@ def test_no_command_line_shows_a_password(owned: Database) -> None:
     assert [line for line in lines if PASSWORD in line] == []
 
 
+def test_a_secret_that_would_be_on_a_command_line_is_refused(owned: Database) -> None:
+    separator = "&" if "?" in owned.url else "?"
+    result = command({"EHRDB_DATABASE_URL": f"{owned.url}{separator}sslpassword=s3cret"})("psql", "-c", "select 1")
+    assert result.returncode == 2
+    assert "service file" in result.stderr
+    assert "s3cret" not in result.stderr
+
+
 def command_lines() -> set[str]:
     """What every process of this machine was started with."""
     found = set()
