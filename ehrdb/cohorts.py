@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import index
@@ -15,19 +16,24 @@ from ehrdb.errors import ConfigError
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb", "cohorts.sql")
+_NUMBER = re.compile(r"\s*\d+\s*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class OmopCohort:
-    """The subjects of a cohort of the OMOP CDM: `OmopCohort(17, "results.cohort")`."""
+    """The subjects of a cohort of the OMOP CDM: `OmopCohort(17)`, or `OmopCohort(17, "atlas.cohort")`.
+
+    Without a table, the one that EHRDB_COHORT_TABLE (in SQL: ehrdb.cohort_table) names, results.cohort unless set.
+    """
 
     cohort_definition_id: int
-    table: str = "results.cohort"
+    table: str | None = None
 
 
 Cohort = Any
 """Who is meant: None for everybody, a patient id, ids (list, array, Series), a frame with a column patient_id (or
-subject_id), a SQL query that selects ids, or an OmopCohort. `Any`, as frames of several libraries are among them."""
+subject_id), a SQL query that selects ids, an OmopCohort, or its id as text ("17"). `Any`, as frames of several
+libraries are among them."""
 
 
 def record(
@@ -45,14 +51,39 @@ def resolve(connection: Connection, cohort: Cohort) -> list[int] | None:
     """
     if cohort is None:
         return None
+    if isinstance(cohort, str) and _NUMBER.fullmatch(cohort):
+        cohort = OmopCohort(int(cohort))
     if isinstance(cohort, str):
         ids = _selected(connection, sql.SQL(cohort))
     elif isinstance(cohort, OmopCohort):
-        ids = _selected(connection, _subjects(cohort))
+        ids = _members(connection, cohort)
     else:
         ids = _listed(cohort)
     record(connection, "cohort", cohort_size=len(ids))
     return ids
+
+
+def keep(connection: Connection, cohort_definition_id: int, patients: Sequence[int], as_of: Any = None) -> None:
+    """Write patients as the rows of an OMOP cohort, from their first event to their last at or before `as_of`.
+
+    Into the site's cohort table, made if it is missing. Raises ConfigError where the cohort has rows already.
+    """
+    values = {
+        "cohort_definition_id": _definition_id(cohort_definition_id),
+        "patients": list(patients),
+        "as_of": as_of or "infinity",
+    }
+    row = connection.execute(_queries.cohort_table).fetchone()
+    assert row is not None
+    table = sql.Identifier(*row[0])
+    make, count, write = (sql.SQL(query.decode()) for query in (_queries.make, _queries.has_rows, _queries.write))
+    connection.execute(make.format(table=table))
+    if connection.execute(count.format(table=table), values).fetchone() is not None:
+        raise ConfigError(
+            f"cohort {cohort_definition_id} has rows in {'.'.join(row[0])} already",
+            hint="Choose another --to-cohort, or delete its rows first.",
+        )
+    connection.execute(write.format(table=table), values)
 
 
 def _selected(connection: Connection, query: sql.Composable) -> list[int]:
@@ -72,9 +103,25 @@ def _selected(connection: Connection, query: sql.Composable) -> list[int]:
     return list(row[0])
 
 
-def _subjects(cohort: OmopCohort) -> sql.Composable:
+def _members(connection: Connection, cohort: OmopCohort) -> list[int]:
+    definition_id = _definition_id(cohort.cohort_definition_id)
+    if cohort.table is not None:
+        return _selected(connection, _subjects(definition_id, cohort.table))
+    row = connection.execute(_queries.members, {"cohort_definition_id": definition_id}).fetchone()
+    assert row is not None
+    return list(row[0])
+
+
+def _definition_id(value: int) -> int:
+    """What the CDM can name a cohort by."""
+    if not 0 <= index(value) < 2**31:
+        raise ConfigError(f"{value} is no cohort_definition_id", hint="It is a whole number below 2147483648.")
+    return index(value)
+
+
+def _subjects(definition_id: int, table: str) -> sql.Composable:
     return sql.SQL("select subject_id from {} where cohort_definition_id = {}").format(
-        sql.Identifier(*cohort.table.split(".")), sql.Literal(index(cohort.cohort_definition_id))
+        sql.Identifier(*table.split(".")), sql.Literal(definition_id)
     )
 
 

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
         threads: threads of one ONNX Runtime session; 0 lets it use every core.
         endpoints: addresses of servers that texts may be sent to for embedding, comma-separated; none by default.
         endpoint_key: what to show to them.
+        cohort_table: the site's table of OMOP cohorts (SCHEMA.TABLE), outside ehrdb.
+        observation_period_table: the CDM's table of observation periods; unset: a patient's events bound what is known.
         mcp_role: the role as which assistants ask (`ehrdb mcp`); unset: they may not.
         mcp_texts: whether assistants may be told what records say, not ids and figures alone.
     """
@@ -49,8 +51,16 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0)
     endpoints: str = ""
     endpoint_key: SecretStr | None = None
+    cohort_table: str | None = None
+    observation_period_table: str | None = None
     mcp_role: str | None = None
     mcp_texts: bool = False
+
+    @property
+    def site_tables(self) -> dict[str, str]:
+        """What SQL is told of them in every transaction: ehrdb.cohort_table, ehrdb.observation_period_table."""
+        named = {"cohort_table": self.cohort_table, "observation_period_table": self.observation_period_table}
+        return {f"ehrdb.{name}": table for name, table in named.items() if table}
 
     @property
     def encoder_dir(self) -> Path:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -50,7 +50,8 @@ EMBEDDED_SETTINGS = {
 class Database:
     """One PostgreSQL database. `url` is a libpq connection URI (or libpq's keywords and values).
 
-    With `role`, everything is asked with the rights of that role, of which the login must be a member.
+    With `role`, everything is asked with the rights of that role, of which the login must be a member. `site_tables`:
+    what SQL is told of tables of the site's own (`Settings.site_tables`).
 
     Every connection pins the settings that change what a value looks like or what a name means, whatever the server,
     the database, the role or the environment say: for each transaction, so that it holds behind a pooler too.
@@ -58,6 +59,7 @@ class Database:
 
     url: str
     role: str | None = None
+    site_tables: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @cached_property
     def engine(self) -> Engine:
@@ -66,7 +68,7 @@ class Database:
 
     def acting_as(self, role: str) -> Database:
         """The same database, and the same pool, asked with the rights of a role."""
-        other = Database(self.url, role)
+        other = Database(self.url, role, self.site_tables)
         other.__dict__["engine"] = self.engine  # where the cached property keeps it
         return other
 
@@ -116,6 +118,8 @@ class Database:
 
     def _pin(self, connection: Connection, *, local: bool) -> None:
         connection.execute(_queries.pin, {"local": local})
+        for setting, table in self.site_tables.items():
+            connection.execute(_queries.name_table, {"setting": setting, "table": table, "local": local})
         if self.role is not None:
             take_role(connection, self.role, local=local)
 
@@ -240,7 +244,7 @@ def open_database(settings: Settings, *, create: bool = False) -> Iterator[Datab
     Several processes may hold it at once; the last one stops it. Raises ConfigError where there is neither.
     """
     if settings.database_url:
-        with closing_pool(Database(settings.database_url)) as database:
+        with closing_pool(Database(settings.database_url, site_tables=settings.site_tables)) as database:
             yield database
         return
     if not create and not _cluster(settings.home).exists():
@@ -249,7 +253,10 @@ def open_database(settings: Settings, *, create: bool = False) -> Iterator[Datab
             hint="Name one: EHRDB_DATABASE_URL=postgresql://user@host/database, or database_url in ehrdb.toml. "
             "Or run `ehrdb demo`, which makes an embedded PostgreSQL in EHRDB_HOME.",
         )
-    with _embedded_server(settings.home) as url, closing_pool(Database(url)) as database:
+    with (
+        _embedded_server(settings.home) as url,
+        closing_pool(Database(url, site_tables=settings.site_tables)) as database,
+    ):
         yield database
 
 

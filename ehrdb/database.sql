@@ -12,6 +12,10 @@ select set_config('DateStyle', 'ISO, MDY', %(local)s), set_config('IntervalStyle
                and not (select s.rolsuper from pg_catalog.pg_roles s where s.rolname = session_user)
                and pg_catalog.pg_has_role(session_user, o.oid, 'member')), pg_catalog.current_setting('role')), %(local)s);
 
+-- name: name_table
+-- where a table of the site's own is
+select set_config(%(setting)s, %(table)s, %(local)s);
+
 -- name: take_role
 -- go on with the rights of another role
 select set_config('role', %(role)s, %(local)s);

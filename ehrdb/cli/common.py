@@ -19,7 +19,7 @@ from rich.style import Style
 from rich.text import Text
 
 from ehrdb.client import Client, connect
-from ehrdb.cohorts import record
+from ehrdb.cohorts import keep, record
 from ehrdb.config import Settings
 from ehrdb.database import Database, open_database
 from ehrdb.errors import ConfigError
@@ -51,6 +51,21 @@ AsOf = Annotated[
     datetime | None,
     typer.Option("--as-of", help="Use only what was known at this moment (inclusive). Default: everything."),
 ]
+
+Cohort = Annotated[
+    str | None, typer.Option(help="Only the patient ids that this SQL query selects, or of the OMOP cohort of this id.")
+]
+ToCohort = Annotated[
+    int | None,
+    typer.Option(help="Write who is found as this cohort_definition_id into the OMOP cohort table (results.cohort)."),
+]
+
+
+def keep_cohort(db: Client, to_cohort: int | None, patients: Sequence[int], as_of: datetime | None) -> None:
+    """Write what `--to-cohort` asks for."""
+    if to_cohort is not None:
+        with db.database.transaction() as connection:
+            keep(connection, to_cohort, patients, as_of)
 
 
 def not_empty(value: str | None) -> str | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ehrdb.cli.common import EncoderName, current_client, err, require_folder
+from ehrdb.cli.common import Cohort, EncoderName, current_client, err, require_folder
 
 
 def map_(
@@ -17,7 +17,7 @@ def map_(
     method: Annotated[
         Literal["pca", "umap"], typer.Option(help="pca: straight projection; umap: neighbourhoods (needs umap-learn).")
     ] = "pca",
-    cohort: Annotated[str | None, typer.Option(help="Only the patient ids that this SQL query selects.")] = None,
+    cohort: Cohort = None,
     sample: Annotated[int, typer.Option(help="At most so many patients, always the same.", min=3)] = 5000,
     encoder: EncoderName = None,
 ) -> None:

@@ -7,32 +7,31 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from psycopg import sql
 from rich.table import Table
 
 from ehrdb.cli.common import (
     AsOf,
     EncoderName,
     Json,
+    ToCohort,
     current_client,
     err,
+    keep_cohort,
     out,
     print_json,
     require_folder,
 )
 from ehrdb.client import Matching
-from ehrdb.database import Connection
-from ehrdb.errors import ConfigError
 from ehrdb.private import private
-from ehrdb.queries import Queries
-
-_queries = Queries("ehrdb.cli")
 
 
 def match(
-    cases: Annotated[str, typer.Argument(help="SQL query that selects the cases' patient ids.")],
+    cases: Annotated[
+        str, typer.Argument(help="SQL query that selects the cases' patient ids, or the id of an OMOP cohort.")
+    ],
     candidates: Annotated[
-        str | None, typer.Option(help="SQL query that selects who may be a control. Default: everybody else.")
+        str | None,
+        typer.Option(help="SQL query that selects who may be a control, or an OMOP cohort. Default: everybody else."),
     ] = None,
     ratio: Annotated[int, typer.Option(help="Controls for each case.", min=1)] = 1,
     caliper: Annotated[
@@ -47,20 +46,13 @@ def match(
     to: Annotated[
         Path | None, typer.Option("--out", help="Write pairs to this CSV file: case_id, control_id, similarity.")
     ] = None,
-    cohort_table: Annotated[
-        str | None, typer.Option(help="Add the controls to this OMOP cohort table (SCHEMA.TABLE), made if missing.")
-    ] = None,
-    cohort_definition_id: Annotated[int | None, typer.Option(help="Their cohort_definition_id there.")] = None,
+    to_cohort: ToCohort = None,
     json: Json = False,
 ) -> None:
     """Match each case with its most similar patients, each used once, and show how alike the two groups are.
 
     Example: `ehrdb match "select patient_id from ehr.label where task = 'new_lupus' and value = 1" --ratio 4`
     """
-    if (cohort_table is None) != (cohort_definition_id is None):
-        raise ConfigError("--cohort-table needs --cohort-definition-id", hint="It tells this cohort from the others.")
-    if cohort_table is not None and cohort_table.count(".") != 1:
-        raise ConfigError("--cohort-table needs a schema", hint=f"For example: --cohort-table results.{cohort_table}")
     require_folder(to)
     with current_client() as db:
         found = db.match(
@@ -73,15 +65,7 @@ def match(
             as_of=as_of,
             encoder=encoder,
         )
-        if cohort_table:
-            controls = [pair["control_id"] for pair in found.pairs]
-            values: dict[str, object] = {
-                "controls": controls,
-                "as_of": as_of or "infinity",
-                "definition_id": cohort_definition_id,
-            }
-            with db.database.transaction() as connection:
-                _add_to_cohort_table(connection, cohort_table, values)
+        keep_cohort(db, to_cohort, [pair["control_id"] for pair in found.pairs], as_of)
     if to:
         _write(to, found.pairs)
     if json:
@@ -93,12 +77,6 @@ def match(
 def _of_cases(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the balance, its cohort called cases."""
     return {("mean_cases" if name == "mean_cohort" else name): value for name, value in row.items()}
-
-
-def _add_to_cohort_table(connection: Connection, name: str, values: dict[str, object]) -> None:
-    table = sql.Identifier(*name.split("."))
-    for query in (_queries.create_cohort_table, _queries.insert_cohort):
-        connection.execute(sql.SQL(query.decode()).format(table=table), values)
 
 
 def _write(path: Path, pairs: list[dict[str, Any]]) -> None:

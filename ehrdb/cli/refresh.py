@@ -29,7 +29,8 @@ def refresh(
         typer.Option("--as-of", help="Embed records as of this moment too (inclusive): a snapshot to search."),
     ] = None,
     cohort: Annotated[
-        str | None, typer.Option(help="Limit the snapshot to the patient ids that this SQL query selects.")
+        str | None,
+        typer.Option(help="Limit the snapshot to the patient ids that this SQL query selects, or of this OMOP cohort."),
     ] = None,
     once: Annotated[
         bool, typer.Option("--once", help="What refresh does anyway: embed what changed, then end.")

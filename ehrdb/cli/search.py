@@ -7,9 +7,18 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ehrdb.cli.common import AsOf, EncoderName, Json, current_client, out, print_json
+from ehrdb.cli.common import (
+    AsOf,
+    Cohort,
+    EncoderName,
+    Json,
+    ToCohort,
+    current_client,
+    keep_cohort,
+    out,
+    print_json,
+)
 
-Cohort = Annotated[str | None, typer.Option(help="Only the patient ids that this SQL query selects.")]
 PatientId = Annotated[int, typer.Argument(help="patient_id, as in ehr.patient")]
 
 
@@ -19,16 +28,21 @@ def nearest(
     cohort: Cohort = None,
     as_of: AsOf = None,
     encoder: EncoderName = None,
+    to_cohort: ToCohort = None,
     json: Json = False,
 ) -> None:
     """Show the patients most similar to one.
 
     Example: `ehrdb nearest 1 --k 5 --as-of 2020-01-01`
 
+    Example: `ehrdb nearest 1 --cohort 17 --to-cohort 18`: among OMOP cohort 17, and what is found is cohort 18
+
     Example: `ehrdb nearest 1 --cohort "select patient_id from ehr.patient where sex = 'F'"`
     """
     with current_client() as db:
-        _show(db.nearest(patient_id, k, cohort, as_of, encoder), json)
+        rows = db.nearest(patient_id, k, cohort, as_of, encoder)
+        keep_cohort(db, to_cohort, [row["patient_id"] for row in rows], as_of)
+    _show(rows, json)
 
 
 def search(
@@ -36,6 +50,7 @@ def search(
     k: Annotated[int, typer.Option(help="How many patients.", min=1)] = 10,
     cohort: Cohort = None,
     encoder: EncoderName = None,
+    to_cohort: ToCohort = None,
     json: Json = False,
 ) -> None:
     """Show the patients whose records are most like a description in words.
@@ -45,7 +60,9 @@ def search(
     Example: `ehrdb search "72-year-old with heart failure and chronic kidney disease" --k 5`
     """
     with current_client() as db:
-        _show(db.nearest(text, k, cohort, encoder=encoder), json)
+        rows = db.nearest(text, k, cohort, encoder=encoder)
+        keep_cohort(db, to_cohort, [row["patient_id"] for row in rows], None)
+    _show(rows, json)
 
 
 def _show(rows: list[dict[str, Any]], json: bool) -> None:

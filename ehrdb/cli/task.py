@@ -14,10 +14,10 @@ from ehrdb.cli.common import Json, current_database, err, out, print_json
 from ehrdb.database import require_whole
 from ehrdb.errors import ConfigError, InputError
 from ehrdb.prediction import (
-    AcesTask,
-    Declaration,
+    Declares,
     add_task,
     benchmark_tasks,
+    between_cohorts,
     declared,
     find_task,
     read_aces,
@@ -38,7 +38,13 @@ def add(
     predicates: Annotated[
         Path | None, typer.Option(help="With --aces: a file whose predicates replace its own.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="With --aces: the task's name; the file's, unless given.")] = None,
+    target: Annotated[
+        int | None, typer.Option(help="Instead: a target cohort of OMOP, by its cohort_definition_id.", min=0)
+    ] = None,
+    outcome: Annotated[
+        int | None, typer.Option(help="With --target: the outcome cohort; time at risk: days 1 to 365.", min=0)
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="With --aces or --target: the task's name.")] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a task of this name, its labels and heads.")
     ] = False,
@@ -49,10 +55,12 @@ def add(
 
     Example: `ehrdb task add --aces readmission.yaml --predicates mimic.yaml`
 
+    Example: `ehrdb task add --target 101 --outcome 102 --task stroke_1y`
+
     A file: `{task: icu_mortality, description: Dies in hospital, prediction_time: {event: icu, offset_hours: 24},
     outcome: {event: death, until: discharge}}`
     """
-    declaration = _declaration(file, aces, predicates, task)
+    declaration = _declaration(file, aces, predicates, target, outcome, task)
     with current_database() as database, database.transaction() as connection:
         require_whole(connection)
         missing = add_task(connection, declaration, replace=replace)
@@ -69,15 +77,27 @@ def add(
 
 
 def _declaration(
-    file: Path | None, aces: Path | None, predicates: Path | None, task: str | None
-) -> Declaration | AcesTask:
-    """What one of the two kinds of files declares."""
-    if (file is None) == (aces is None):
-        raise ConfigError("name a file, or --aces and a file", hint="For example: ehrdb task add icu_mortality.yaml")
+    file: Path | None,
+    aces: Path | None,
+    predicates: Path | None,
+    target: int | None,
+    outcome: int | None,
+    task: str | None,
+) -> Declares:
+    """What one of the three ways declares."""
+    if sum(way is not None for way in (file, aces, target)) != 1:
+        raise ConfigError(
+            "name a file, --aces and a file, or --target and --outcome",
+            hint="For example: ehrdb task add icu_mortality.yaml",
+        )
+    if (predicates and not aces) or (task and file) or ((target is None) != (outcome is None)):
+        raise ConfigError(
+            "--predicates goes with --aces, --outcome with --target, --task with either", hint="See docs/tasks.md."
+        )
     if aces:
         return read_aces(aces, predicates, task=task)
-    if predicates or task:
-        raise ConfigError("--predicates and --task go with --aces", hint="Say both in the file: docs/tasks.md.")
+    if target is not None and outcome is not None:
+        return between_cohorts(target, outcome, task or f"cohort_{outcome}_after_{target}")
     assert file is not None
     return read_task(file)
 

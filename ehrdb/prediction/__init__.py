@@ -1,16 +1,20 @@
 """Prediction: tasks (declared in YAML, labelled in SQL), their labels in files, and heads trained on them."""
 
 from ehrdb.prediction.aces import AcesTask, read_aces
+from ehrdb.prediction.cohort_task import CohortDeclaration, between_cohorts
 from ehrdb.prediction.site import Declaration, add_task, declared, read_task, remove_task
-from ehrdb.prediction.tasks import LabelResult, Task, benchmark_tasks, find_task, label
+from ehrdb.prediction.tasks import Declares, LabelResult, Task, benchmark_tasks, find_task, label
 
 __all__ = [
     "AcesTask",
+    "CohortDeclaration",
     "Declaration",
+    "Declares",
     "LabelResult",
     "Task",
     "add_task",
     "benchmark_tasks",
+    "between_cohorts",
     "declared",
     "find_task",
     "label",

@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from ehrdb.errors import InputError
-from ehrdb.prediction.tasks import Task
+from ehrdb.prediction.tasks import Declares, Task
 
 SHAPE = "aces"
 ANY_EVENT, RECORD_START, RECORD_END = "_ANY_EVENT", "_RECORD_START", "_RECORD_END"
@@ -179,7 +179,7 @@ class _Config(_Part):
 
 
 @dataclass(frozen=True)
-class AcesTask:
+class AcesTask(Declares):
     """A task of ACES: its name here, its configuration as written, and the rule that SQL labels by."""
 
     task: str

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from ehrdb.database import Connection
 from ehrdb.errors import ConfigError, InputError
-from ehrdb.prediction import aces
-from ehrdb.prediction.tasks import Task, benchmark_tasks, put_task
+from ehrdb.prediction import aces, cohort_task
+from ehrdb.prediction.cohort_task import CohortDeclaration
+from ehrdb.prediction.tasks import Declares, Task, benchmark_tasks, put_task
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.prediction", "tasks.sql")
@@ -79,7 +80,7 @@ class Exclusion(Selector):
     days: int | None = Field(default=None, gt=0)
 
 
-class Declaration(_Part):
+class Declaration(_Part, Declares):
     """One task of a site, as its YAML file says it (docs/tasks.md)."""
 
     task: Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,62}$")]
@@ -97,14 +98,6 @@ class Declaration(_Part):
         selectors = [self.prediction_time, self.outcome, *self.exclude]
         return [code for selector in selectors for code in selector.codes or []]
 
-    def patterns(self) -> list[str]:
-        """None: what is meant is named, with * at most."""
-        return []
-
-    def columns(self) -> list[str]:
-        """None: a selector asks for nothing that only some data sets have."""
-        return []
-
     def as_task(self) -> Task:
         """The task that SQL labels."""
         rule = self.model_dump(exclude={"task", "group", "description"}, exclude_none=True)
@@ -116,12 +109,15 @@ def declared(task: Task) -> dict[str, Any]:
     if task.rule["shape"] == aces.SHAPE:
         return {"description": task.description, **task.rule["config"]}
     fields = {"task": task.name, "group": task.group, "description": task.description, **task.rule}
+    if task.rule["shape"] == cohort_task.SHAPE:
+        fields.pop("shape")
+        return {"kind": "cohort", **CohortDeclaration.model_validate(fields).model_dump(exclude_defaults=True)}
     if fields.pop("shape") != SHAPE:
         return {**fields, "shape": task.rule["shape"]}
     return Declaration.model_validate(fields).model_dump(exclude_defaults=True)
 
 
-def read_task(file: Path) -> Declaration:
+def read_task(file: Path) -> Declaration | CohortDeclaration:
     """A task's declaration. Raises InputError with the place and the fault of everything that is wrong."""
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -132,17 +128,19 @@ def read_task(file: Path) -> Declaration:
         problem = getattr(error, "problem", None) or "not UTF-8 text"
         raise InputError(f"is not YAML: {problem}", file=file, row=mark.line + 1 if mark else None) from None
     try:
+        if isinstance(content, dict) and "kind" in content:
+            return CohortDeclaration.model_validate(content)
         return Declaration.model_validate(content)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors()]
         raise InputError("; ".join(faults), file=file, hint="See docs/tasks.md, or `ehrdb task add --help`.") from None
 
 
-def add_task(connection: Connection, declaration: Declaration | aces.AcesTask, *, replace: bool = False) -> list[str]:
+def add_task(connection: Connection, declaration: Declares, *, replace: bool = False) -> list[str]:
     """Remember a site's task; returns those of its codes that the records here do not have.
 
-    Raises ConfigError for a column that no event has, and for the name of another task, unless `replace`: its labels
-    and heads go then, for they were of another question.
+    Raises ConfigError for a cohort without members, a column that no event has, and for the name of another task,
+    unless `replace`: its labels and heads go then, for they were of another question.
     """
     if declaration.task in benchmark_tasks():
         raise ConfigError(f"{declaration.task} is a task of the benchmark", hint="Choose another name.")
@@ -154,6 +152,11 @@ def add_task(connection: Connection, declaration: Declaration | aces.AcesTask, *
             hint="Choose another name, or --replace it: its labels and heads are removed then.",
         )
     put_task(connection, declaration.as_task())
+    for cohort, table in connection.execute(_queries.empty_cohorts, {"cohorts": declaration.cohorts()}):
+        raise ConfigError(
+            f"task {declaration.task}: {table} has no row of cohort {cohort}",
+            hint="Generate the cohort there first, or name another table: EHRDB_COHORT_TABLE=schema.table",
+        )
     for (column,) in connection.execute(_queries.missing_columns, {"columns": declaration.columns()}):
         raise ConfigError(
             f"task {declaration.task}: no event here has a column {column}",

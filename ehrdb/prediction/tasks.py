@@ -43,6 +43,32 @@ class Task:
         return imported or _KINDS.get(self.rule["shape"], "binary")
 
 
+class Declares:
+    """What a file can declare: a task, and what of the records here it asks for."""
+
+    task: str
+
+    def as_task(self) -> Task:
+        """The task that SQL labels."""
+        raise NotImplementedError
+
+    def codes(self) -> list[str]:
+        """Codes, with * for all that begin so."""
+        return []
+
+    def patterns(self) -> list[str]:
+        """Regular expressions that codes fulfil."""
+        return []
+
+    def columns(self) -> list[str]:
+        """Columns of events that only some data sets have."""
+        return []
+
+    def cohorts(self) -> list[int]:
+        """OMOP cohorts that have members."""
+        return []
+
+
 @dataclass(frozen=True)
 class LabelResult:
     """How many labels a task got, and how many of them are positive.

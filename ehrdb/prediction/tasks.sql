@@ -16,7 +16,7 @@ select task_group, description, declaration from ehrdb.task where task = %(task)
 
 -- name: site_tasks
 -- those that a site added
-select task from ehrdb.task where declaration ->> 'shape' in ('outcome_in_window', 'aces', 'imported') order by task;
+select task from ehrdb.task where declaration ->> 'shape' in ('outcome_in_window', 'aces', 'cohort', 'imported') order by task;
 
 -- name: missing_codes
 -- which of these codes and regular expressions stand for nothing here
@@ -28,6 +28,12 @@ union all
 select p.pattern
   from unnest(%(patterns)s::text[]) as p (pattern)
  where not exists (select from ehrdb.concept c where c.code ~ p.pattern);
+
+-- name: empty_cohorts
+-- which of these cohorts have no row, and where
+select n.id, ehrdb.site_table('cohort_table', 'results.cohort')::text
+  from unnest(%(cohorts)s::integer[]) as n (id)
+ where not exists (select from ehrdb.cohort_row(n.id));
 
 -- name: missing_columns
 -- which of these columns no event has

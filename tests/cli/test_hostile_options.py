@@ -33,8 +33,9 @@ SANE = {
 NEEDS = {
     "refresh --cohort": ["--as-of=2020-01-12"],
     "worker --metrics-host": ["--metrics-port=9"],
-    "match --cohort-table": ["--cohort-definition-id=1"],
-    "match --cohort-definition-id": ["--cohort-table=public.cohort"],
+    "task add --predicates": ["--aces=file"],
+    "task add --outcome": ["--target=1"],
+    "task add --target": ["--outcome=1"],
     "evaluate --embeddings": ["--labels=file"],
     "evaluate --labels": ["--embeddings=file"],
     "evaluate --patients": ["--embeddings=file", "--labels=file"],
@@ -44,7 +45,7 @@ NEEDS = {
 TAKES = {
     *("sql bootstrap --owner", "sql bootstrap --database", "sql bootstrap --schema", "psql arguments"),
     *("export meds directory", "export meds --visit-column", "export labels directory"),
-    *("worker --poll", "timeline --as-of", "nearest --as-of", "match --as-of", "match --cohort-definition-id"),
+    *("worker --poll", "timeline --as-of", "nearest --as-of", "match --as-of"),
     *("serve --name", "serve --user-header", "map --sample", "purge patient_ids", "refresh --as-of"),
 }
 

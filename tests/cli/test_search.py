@@ -26,9 +26,11 @@ def searchable(database: Database) -> Database:
 
 def test_match_writes_pairs_balance_and_an_omop_cohort(ehrdb: Command, searchable: Database, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.csv"
+    with searchable.transaction() as connection:
+        connection.execute("create schema results")
     result = ehrdb(
         *("match", "select generate_series(1, 3)", "--ratio", "2", "--same-sex", "--out", str(pairs)),
-        *("--cohort-table", "public.cohort", "--cohort-definition-id", "7", "--json"),
+        *("--to-cohort", "7", "--json"),
     )
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
@@ -36,8 +38,12 @@ def test_match_writes_pairs_balance_and_an_omop_cohort(ehrdb: Command, searchabl
     assert {row["covariate"]: row["standardized_difference"] for row in found["balance"]}["female"] == 0
     assert pairs.read_text().splitlines()[0] == "case_id,control_id,similarity"
     with searchable.transaction() as connection:
-        rows = connection.execute("select cohort_definition_id, subject_id from public.cohort").fetchall()
+        rows = connection.execute("select cohort_definition_id, subject_id from results.cohort").fetchall()
     assert sorted(rows) == sorted((7, pair["control_id"]) for pair in found["pairs"])
+    again = ehrdb("nearest", "1", "--cohort", "7", "--to-cohort", "7")
+    assert (again.returncode, "cohort 7 has rows in results.cohort already" in again.stderr) == (2, True)
+    nearest = ehrdb("nearest", "1", "--cohort", "7", "--json")
+    assert {row["patient_id"] for row in json.loads(nearest.stdout)} == {pair["control_id"] for pair in found["pairs"]}
 
 
 def test_match_without_cases_is_an_error(ehrdb: Command, searchable: Database) -> None:

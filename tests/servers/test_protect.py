@@ -58,6 +58,13 @@ def fill(database: Database, reader: str) -> None:
         )
         connection.execute(SITE)
         connection.execute("insert into site.access select %s, p from generate_series(1, 10) p", [reader])
+        connection.execute(
+            "create schema results; create table results.cohort as"
+            " select 7 as cohort_definition_id, p as subject_id, date '2020-01-01' as cohort_start_date,"
+            "        date '2020-01-02' as cohort_end_date from generate_series(1, 20) p"
+        )
+        grant = f'grant usage on schema results to "{reader}"; grant select on results.cohort to "{reader}"'
+        connection.execute(grant.encode())
 
 
 @pytest.fixture
@@ -168,6 +175,7 @@ ASKED = {
     "nearest_patients of a vector": "select patient_id from ehr.nearest_patients(ehr.embedding(1), 30)",
     "nearest_patients among both": "select patient_id from ehr.nearest_patients(1, 30, array[2, 3, 12, 13])",
     "patients_by_words": "select patient_id from ehr.patients_by_words('text snomed', 30)",
+    "cohort": "select unnest(ehr.cohort(7))",
     "predict_cohort": "select patient_id from ehr.predict_cohort('death')",
     "predict_cohort of tasks": "select patient_id from ehr.predict_cohort(array['death'])",
     "predict_cohort as of": "select patient_id from ehr.predict_cohort('death', as_of => '2020-01-12 08:00')",
