@@ -9,13 +9,14 @@ from xml.etree import ElementTree
 from rich.table import Table
 from rich.text import Text
 
-from ehrdb.check import Check
+from ehrdb.check import Check, TaskCheck
 from ehrdb.cli.common import out
 from ehrdb.events import LoadResult, TableReport
 from ehrdb.events.merge import NOT_READ
 
 Cell = str | int | None
 UNITS_SHOWN = 20
+_LONGEST = 60
 RULES = "format rules: "
 _RIGHT = ("count", "%", "more")
 _STYLE = (
@@ -125,15 +126,16 @@ def _remarks(report: TableReport) -> str:
 def _unread(result: LoadResult) -> Iterator[Section]:
     for report in result.tables:
         if report.source_table == NOT_READ:
-            yield Section("Files that were not read", ("file",), [(name,) for name in report.reasons])
+            yield Section("Not read", ("files or tables",), [(", ".join(report.reasons),)])
 
 
 def _rules(result: LoadResult) -> Iterator[Section]:
-    rows = [
-        (report.source_table.removeprefix(RULES), report.rows_loaded, _share(report.rows_loaded, report.rows_read))
-        for report in result.tables
-        if report.source_table.startswith(RULES)
-    ]
+    found: dict[tuple[int, int], list[str]] = {}
+    for report in result.tables:
+        if report.source_table.startswith(RULES):
+            names = found.setdefault((report.rows_loaded, report.rows_read), [])
+            names.append(report.source_table.removeprefix(RULES))
+    rows = [(", ".join(names), placed, _share(placed, of)) for (placed, of), names in found.items()]
     if rows:
         yield Section("Events whose category the formats know", ("rules", "events", "%"), rows)
 
@@ -170,27 +172,37 @@ def _share(part: int, whole: int) -> str:
 def _units(found: Check, whole: bool) -> Iterator[Section]:
     """A code's units: all on a page, in a terminal the first, which deserve a look most."""
     uses = found.units if whole else found.units[:UNITS_SHOWN]
-    rows = [(use.code, use.description, use.unit, use.numbers, use.standing) for use in uses]
+    rows = [(use.code, _line(use.description, whole), use.unit, use.numbers, use.standing) for use in uses]
     left = len(found.units) - len(uses)
     note = f"{left:,} further pairs of code and unit: --html or --json shows them." if left else ""
     if rows:
         yield Section("Units by code", ("code", "description", "unit", "numbers", "unit is"), rows, note)
 
 
+def _line(description: str | None, whole: bool) -> str | None:
+    """A description in one line, which a terminal has room for."""
+    line = " ".join((description or "").split())
+    return line if whole or len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
+
+
 def _tasks(found: Check) -> Section:
-    rows = [
-        (task.task, task.labels, task.positives, task.codes, _remark(task.codes, task.labels, task.positives))
-        for task in found.tasks
-    ]
-    return Section("Tasks", ("task", "labels", "positive", "codes here", ""), rows)
+    has_stays = any(report.reasons.get("inpatient") for report in found.load.figures)
+    rows = [(t.task, t.labels, t.positives, t.codes, _remark(t, has_stays)) for t in found.tasks]
+    usable = sum(1 for t in found.tasks if 0 < t.positives < t.labels)
+    note = f"{usable} of {len(rows)} tasks have labels of both kinds."
+    if any(t.codes == 0 for t in found.tasks):
+        note += (
+            " Codes that are not standard? `ehrdb load map --built-in icd`, or a map of your own, lets tasks know them."
+        )
+    return Section("Tasks", ("task", "labels", "positive", "codes here", ""), rows, note)
 
 
-def _remark(codes: int | None, labels: int, positives: int) -> str:
-    if codes == 0:
+def _remark(task: TaskCheck, has_stays: bool) -> str:
+    if task.codes == 0:
         return "none of its codes is in the data"
-    if not labels:
-        return "cannot be labelled"
-    return "" if positives else "no positive label"
+    if not task.labels:
+        return "no findings of reports" if task.task == "chexpert" else "no value" if has_stays else "no inpatient stay"
+    return "" if task.positives else "no positive label"
 
 
 def _differences(result: LoadResult) -> Iterator[Section]:

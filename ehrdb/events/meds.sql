@@ -8,7 +8,10 @@ from stdin (format csv);
 -- admissions are visits that last until the next discharge of the same visit; without a visit's id its end is unknown
 -- where another admission comes first
 with boundary as materialized (
-    select e.patient_id, e.row, e.time, e.visit_id, kind.visit_class, starts_with(e.code, kind.admission) as is_start
+    select e.patient_id, e.row, e.time, e.visit_id, kind.visit_class, starts_with(e.code, kind.admission) as is_start,
+           min(e.time) filter (where starts_with(e.code, kind.admission)) over (
+               partition by e.patient_id, kind.visit_class order by e.time
+               range between interval '1 microsecond' following and unbounded following) as next_start
       from pg_temp.event_staging e
       join (values ('inpatient', %(admission)s, %(discharge)s),
                    ('icu', %(icu_admission)s, %(icu_discharge)s)) as kind (visit_class, admission, discharge)
@@ -18,20 +21,14 @@ with boundary as materialized (
       from boundary s
       left join boundary d
         on not d.is_start and d.visit_class = s.visit_class and d.patient_id = s.patient_id and d.time >= s.time
-       and (s.visit_id is null or d.visit_id = s.visit_id)
+       and (d.visit_id = s.visit_id or s.visit_id is null and d.time <= coalesce(s.next_start, 'infinity'))
      where s.is_start
      group by s.row, s.visit_class
-), ended as materialized (
-    select v.row, v.visit_class, case when not exists (
-               select from boundary s join boundary other using (patient_id, visit_class)
-                where s.row = v.row and s.visit_id is null and other.is_start
-                  and other.time > s.time and other.time < v.end_time) then v.end_time end as end_time
-      from visit v
 )
 update pg_temp.event_staging e
-   set visit_class = ended.visit_class, end_time = coalesce(ended.end_time, e.end_time)
-  from ended
- where e.row = ended.row;
+   set visit_class = visit.visit_class, end_time = coalesce(visit.end_time, e.end_time)
+  from visit
+ where e.row = visit.row;
 
 -- name: mark_encounters
 -- visits as OMOP has them, each one row with its end; their names are those of EHRSHOT

@@ -437,6 +437,9 @@ select section, figure, coalesce(count, 0)::bigint
                where not exists (select from ehrdb.concept c where c.code = u.code and c.description is not null)
     union all select 42, 'codes used', 'events without a description', sum(u.events) from pg_temp.code_used u
                where not exists (select from ehrdb.concept c where c.code = u.code and c.description is not null)
+    union all select 44, 'codes used', 'mapped to standard ones', count(*) from pg_temp.code_used u
+               join ehrdb.concept c using (code)
+               where exists (select from ehrdb.stands_for s where s.code_id = c.code_id)
     union all select 43, 'codes used', 'told apart by their concept id', count(*)
                 from pg_temp.code_used u join ehrdb.concept c using (code)
                where strpos(u.code, '#') > 0 and u.code ~ ('#' || c.concept_id || '$')
