@@ -99,6 +99,22 @@ def test_a_check_refuses_what_a_load_refuses(ehrdb: Command, database: Database,
     assert ehrdb("check", "ehrshot", source).stderr == ehrdb("load", "ehrshot", source).stderr
 
 
+def test_the_report_says_why_a_task_has_no_labels(ehrdb: Command, tmp_path: Path) -> None:
+    shown = ehrdb("check", "ehrshot", str(write(tmp_path / "source", [ROWS[0], ROWS[3]]))).stdout
+    lines = {line.split()[0]: line for line in shown.splitlines() if line.strip()}
+    assert "no inpatient stay" in lines["guo_los"]
+    assert "none of its codes is in the data" in lines["new_lupus"]
+    assert "no findings of reports" in lines["chexpert"]
+    assert "0 of 15 tasks have labels of both kinds" in " ".join(shown.split())
+
+
+def test_mapped_codes_are_counted(ehrdb: Command, tmp_path: Path) -> None:
+    source = write(tmp_path / "source", [*ROWS, "1,2020-03-31 08:19:00,,ICD10CM/I10,,,7,condition_occurrence"])
+    assert figures(checked(ehrdb, str(source))["load"], "codes used")["mapped to standard ones"] == 0
+    assert ehrdb("load", "map", "--built-in", "icd").returncode == 0
+    assert figures(checked(ehrdb, str(source))["load"], "codes used")["mapped to standard ones"] == 1
+
+
 @pytest.mark.parametrize("format", ["terminal", "page"])
 def test_the_report_shows_texts_of_the_source_as_they_are(ehrdb: Command, tmp_path: Path, format: str) -> None:
     page = tmp_path / "report.html"
