@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import psycopg
 from psycopg import sql
 
 from ehrdb.database import Connection, Database
@@ -312,6 +313,20 @@ def _view_table(
             sql.Identifier(f"raw_{name}"), columns, sql.Identifier(schema, table)
         )
     )
+    _require_readable(connection, name, f"{schema}.{table}")
+
+
+def _require_readable(connection: Connection, name: str, place: str) -> None:
+    """What only shows when one reads: policies on rows, tables beneath a view, materialized views without data."""
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL("select from {} limit 0").format(sql.Identifier(f"raw_{name}")))
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState) as error:
+        raise InputError(
+            f"cannot be read whole: {error.diag.message_primary}",
+            file=place,
+            hint=error.diag.message_hint or "What may not be seen is not taken for gone.",
+        ) from None
 
 
 def _require_time_zone(connection: Connection, name: str | None) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from ehrdb.database import Database, closing_pool
@@ -237,8 +236,16 @@ def test_rows_that_a_policy_hides_are_an_error(database: Database, lent: Databas
     with lent.transaction() as connection:
         connection.execute("alter table cdm.condition_occurrence enable row level security")
         connection.execute("create policy one_patient on cdm.condition_occurrence using (person_id = 1)")
-    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+    with pytest.raises(InputError, match=r"^cdm\.condition_occurrence: cannot be read whole: .*row-level security"):
         load_omop_schema(database, "cdm", "vocab")
+
+
+def test_a_materialized_view_without_data_is_an_error(hospital: Database) -> None:
+    with hospital.transaction() as connection:
+        connection.execute("alter table cdm.measurement rename to lab")
+        connection.execute("create materialized view cdm.measurement as select * from cdm.lab with no data")
+    with pytest.raises(InputError, match=r"^cdm\.measurement: cannot be read whole: .*has not been populated"):
+        load_omop_schema(hospital, "cdm", "vocab")
 
 
 def test_a_table_that_was_dropped_since_the_last_load_is_an_error(hospital: Database) -> None:
