@@ -119,13 +119,14 @@ def test_a_row_with_a_value_too_many_is_left_out_and_named_not_cut(connection: C
 # --- one invariant: the standard library's strict reader, or a refusal -----------------------------------------------
 
 FIELD = st.text(alphabet='ab1" ,;\t|\\.\n\rä', max_size=4)
+ODD_FIELD = FIELD | st.text(alphabet="a'\0\b\x1a\ufeff\"ä", max_size=3)
 
 
 @st.composite
 def texts(draw: st.DrawFn) -> str:
     """Files as programs write them, and some that none would write."""
     delimiter = draw(st.sampled_from(",\t;|"))
-    rows = draw(st.lists(st.tuples(FIELD, FIELD, FIELD), max_size=5))
+    rows = draw(st.lists(st.tuples(ODD_FIELD, ODD_FIELD, ODD_FIELD), max_size=5))
     end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
     if draw(st.booleans()):
         buffer = io.StringIO()
@@ -147,11 +148,18 @@ def strictly(text: str, delimiter: str, quoting: Any) -> Rows | None:
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=texts(), encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+@given(
+    text=texts(),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32", "latin-1", "utf-16-le"]),
+    packed=st.booleans(),
+)
 def test_any_file_gives_what_a_strict_reader_finds_or_is_refused(
-    connection: Connection, tmp_path: Path, text: str, encoding: str
+    connection: Connection, tmp_path: Path, text: str, encoding: str, packed: bool
 ) -> None:
-    path = written(tmp_path / "t.csv", text, encoding)
+    content = text.encode(encoding, errors="replace")
+    text = content.decode(encoding)
+    path = tmp_path / ("t.csv.gz" if packed else "t.csv")
+    path.write_bytes(gzip.compress(content) if packed else content)
     delimiter = next(character for character in text if character in ",\t;|")
     found = strictly(text, delimiter, csv.QUOTE_MINIMAL)
     literal = strictly(text, delimiter, csv.QUOTE_NONE)
@@ -169,11 +177,11 @@ def test_any_file_gives_what_a_strict_reader_finds_or_is_refused(
     delimiter=st.sampled_from(",\t;|"),
     end=st.sampled_from(["\n", "\r\n", "\r"]),
     cut=st.integers(0, 6),
-    packed=st.booleans(),
+    kind=st.sampled_from(["csv", "csv.gz", "parquet"]),
 )
 def test_what_a_program_wrote_in_parts_is_read_whole(
     connection: Connection, tmp_path_factory: pytest.TempPathFactory, rows: Rows, delimiter: str, end: str, cut: int,
-    packed: bool,
+    kind: str,
 ) -> None:  # fmt: skip
     folder = tmp_path_factory.mktemp("parts")
     for number, part in enumerate((rows[:cut], rows[cut:])):
@@ -181,12 +189,16 @@ def test_what_a_program_wrote_in_parts_is_read_whole(
         writer = csv.writer(buffer, delimiter=delimiter, lineterminator=end, quoting=csv.QUOTE_ALL)
         writer.writerows([("a", "b", "c"), *part])
         content = buffer.getvalue().encode()
-        name = f"t_{number}.csv" + (".gz" if packed else "")
-        (folder / name).write_bytes(gzip.compress(content) if packed else content)
+        path = folder / f"t_{number}.{kind}"
+        if kind == "parquet":
+            pl.DataFrame(part, schema=dict.fromkeys("abc", pl.String), orient="row").write_parquet(path)
+        else:
+            path.write_bytes(gzip.compress(content) if kind.endswith("gz") else content)
     try:
         found = read(connection, folder)
     except InputError as error:
-        assert delimiter == "\t" and "different numbers of rows" in str(error)  # noqa: PT017, PT018
+        assert (delimiter, kind != "parquet") == ("\t", True)
+        assert "different numbers of rows" in str(error)  # noqa: PT017
         return
     assert found == rows
 
