@@ -137,18 +137,20 @@ select n.code, n.unit, n.visit_class, count(*) as events, count(n.numeric_value)
        count(*) filter (where n.visit_class is not null and n.end_time is null) as without_end,
        count(*) filter (where n.visit_class is not null and n.end_time < n.time) as inverted,
        count(*) filter (where n.time < '1900-01-01' and isfinite(n.time)) as before_1900,
+       count(*) filter (where n.time < s.birth_time and isfinite(n.time)) as before_birth,
+       count(*) filter (where n.time > s.death_time) as after_death,
+       count(*) filter (where n.time > now()::timestamp and isfinite(n.time)) as in_the_future,
        min(n.time) filter (where isfinite(n.time)) as first, max(n.time) filter (where isfinite(n.time)) as last
-  from pg_temp.event_numbered n group by n.code, n.unit, n.visit_class;
+  from pg_temp.event_numbered n
+  left join pg_temp.patient_staging s using (patient_id)
+ group by n.code, n.unit, n.visit_class;
 
 -- name: oddities
 -- events that may be as they are but deserve a look
-select count(*), count(*) filter (where n.time < s.birth_time and isfinite(n.time)) as before_birth,
-       count(*) filter (where n.time > s.death_time) as after_death,
-       count(*) filter (where n.time > now()::timestamp and isfinite(n.time)) as in_the_future,
-       count(*) filter (where u.dimension = '' and n.numeric_value is not null) as of_unknown_unit
-  from pg_temp.event_numbered n
-  join pg_temp.patient_staging s using (patient_id)
-  left join ehrdb.unit u on u.unit = n.unit;
+select sum(f.events)::bigint, sum(f.before_birth)::bigint, sum(f.after_death)::bigint, sum(f.in_the_future)::bigint,
+       coalesce(sum(f.numbers) filter (where u.dimension = ''), 0)::bigint as of_unknown_unit
+  from pg_temp.code_figure f
+  left join ehrdb.unit u using (unit);
 
 -- name: compare
 -- which patients are new, changed, unchanged or gone, by fingerprints of everything they have
@@ -200,7 +202,7 @@ delete from ehrdb.event e using pg_temp.patient_change c where c.patient_id = e.
 -- name: add_concepts
 -- codes and units that are new
 insert into ehrdb.unit (unit)
-select distinct n.unit from pg_temp.event_numbered n
+select distinct n.unit from pg_temp.code_figure n
  where n.unit is not null and not exists (select from ehrdb.unit u where u.unit = n.unit)
 on conflict do nothing;
 create temp table concept_incoming on commit drop as
