@@ -201,7 +201,13 @@ def _remark(task: TaskCheck, has_stays: bool) -> str:
     if task.codes == 0:
         return "none of its codes is in the data"
     if not task.labels:
-        return "no findings of reports" if task.task == "chexpert" else "no value" if has_stays else "no inpatient stay"
+        return (
+            "no findings of reports"
+            if task.task == "chexpert"
+            else "nothing to label"
+            if has_stays
+            else "no inpatient stay"
+        )
     return "" if task.positives else "no positive label"
 
 

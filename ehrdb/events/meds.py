@@ -307,9 +307,10 @@ def _as_staged(file: Path, batch: pl.DataFrame, options: MedsOptions, first_row:
 
 
 def _with_units_of_codes(staged: pl.DataFrame, is_unit: Callable[[str], bool]) -> tuple[pl.DataFrame, int]:
-    """Numbers without a unit take the one behind the last // of their code; returns how many did."""
+    """Numbers without a unit take the one behind the second or a later // of their code; returns how many did."""
     bare = pl.col("unit").is_null() & pl.col("numeric_value").is_not_null()
-    ending = pl.when(pl.col("code").str.contains("//", literal=True)).then(pl.col("code").str.split("//").list.last())
+    parts = pl.col("code").str.split("//")  # of two the second is what was measured: LAB//pH
+    ending = pl.when(parts.list.len() > 2).then(parts.list.last())
     endings = staged.filter(bare).select(ending.unique().drop_nulls()).to_series()
     units = [unit for unit in endings if is_unit(unit)]
     found = bare & ending.is_in(units)

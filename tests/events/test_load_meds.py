@@ -129,7 +129,8 @@ def _what_is_read(database: Database) -> dict[str, object]:
     [
         ("LAB//1//mg/dL", "mg/dL"),
         ("LAB//1//10*3/uL", "10*3/uL"),
-        ("WEIGHT//KG", "KG"),
+        ("LAB//1//KG", "KG"),
+        ("LAB//pH", None),
         ("LAB//1//%", "%"),
         ("LAB//1//UNK", None),
         ("LAB//1//A", None),
