@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -96,7 +97,10 @@ def compare(db: Client, patient_a: int, patient_b: int, as_of: datetime | None) 
     rows = db.explain(patient_a, patient_b, as_of)
     order = ("shared", "related", "only_a", "only_b")
     kinds = {kind: [row for row in rows if row["relation"] == kind][:40] for kind in order}
-    return {"a": patient_a, "b": patient_b, "as_of": as_of, "kinds": kinds}
+    counts = Counter((row["code"].partition("/")[0], row["relation"]) for row in rows if row["code"])
+    names = sorted({name for name, _ in counts}, key=lambda name: -sum(counts[name, kind] for kind in order))
+    modalities = [(name, [counts[name, kind] for kind in order]) for name in names[:12]]
+    return {"a": patient_a, "b": patient_b, "as_of": as_of, "kinds": kinds, "modalities": modalities}
 
 
 def by_words(db: Client, words: str, code: str) -> Rows:

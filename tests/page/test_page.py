@@ -160,6 +160,15 @@ def test_concepts_are_found_by_their_words_and_lead_to_patients(alice: TestClien
     assert "No concept holds" in post(alice, "/find", kind="concept", asked="%")
 
 
+def test_two_are_compared_by_vocabulary_too(alice: TestClient) -> None:
+    page = alice.get("/patients/1/and/2").text
+    rows = dict(re.findall(r'<th scope="row">(\w+)</th>((?:<td class="number">\d+</td>)+)', page))
+    assert [re.findall(r"\d+", rows[name]) for name in ("SNOMED", "LOINC")] == [
+        ["0", "0", "3", "3"],
+        ["0", "0", "1", "0"],
+    ]
+
+
 def test_a_form_from_elsewhere_is_refused(alice: TestClient) -> None:
     assert alice.post("/find", data={"kind": "id", "asked": "1"}).status_code == 403
     assert alice.post("/find", data={"kind": "id", "asked": "1", "token": "x"}).status_code == 403
