@@ -43,7 +43,7 @@ def make_server(database: Database, settings: Settings) -> MCPServer:
     if not settings.mcp_role:
         raise ConfigError(
             "assistants are off: no role is named for them",
-            hint="An administrator sets EHRDB_MCP_ROLE (mcp_role in ehrdb.toml) to a role in ehr_analyst.",
+            hint="An administrator sets EHRDB_MCP_ROLE (mcp_role in ehrdb.toml) to the role of a reader.",
         )
     acting = database.acting_as(settings.mcp_role)
     with acting.transaction():

@@ -370,8 +370,7 @@ def test_an_upgrade_and_a_dump_keep_it(
         [
             client("pg_dump", protected),
             "--format=custom",
-            "--exclude-extension=vector",
-            "--exclude-schema=public",
+            *("--schema=ehr", "--schema=ehrdb", "--schema=site"),
             f"--file={file}",
             protected.url,
         ],
