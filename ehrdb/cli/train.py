@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,8 +13,10 @@ from ehrdb.cli.refresh import progress_bar
 from ehrdb.embedding import registry
 from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import ConfigError
+from ehrdb.prediction import find_task
 
 if TYPE_CHECKING:
+    from ehrdb.prediction.survival import SurvivalResult
     from ehrdb.prediction.training import TrainResult
 
 
@@ -35,31 +37,49 @@ def train(
     Example: `ehrdb train guo_los`, then `select * from ehr.predict_cohort('guo_los')`
     """
     # Imported here: scikit-learn takes a second that other commands need not wait for.
+    from ehrdb.prediction.survival import train_survival
     from ehrdb.prediction.training import train as train_task
 
     if k < 1 and k != -1:
         raise ConfigError("--k must be 1 or more, or -1 for every row")
     configured = settings()
     results: list[TrainResult] = []
+    timed_results: list[SurvivalResult] = []
     with current_database() as database:
         with database.transaction() as connection:
             registered = registry.find(connection, encoder or configured.encoder)
+            timed = {task for task in tasks if find_task(connection, task).kind == "survival"}
+        if timed and k != -1:
+            raise ConfigError(
+                f"--k is for tasks of classes; {', '.join(sorted(timed))} asks when", hint="Leave it out."
+            )
+        loader = partial(load_encoder, configured)
         for task in tasks:
             with progress_bar(f"embedding for {task}") as report:
-                results += train_task(
-                    database,
-                    registered,
-                    partial(load_encoder, configured),
-                    task,
-                    k=k,
-                    replicates=replicates,
-                    calibrate=calibrate,
-                    progress=report.update,
-                )
+                how: dict[str, Any] = {"calibrate": calibrate, "progress": report.update}
+                if task in timed:
+                    timed_results.append(train_survival(database, registered, loader, task, **how))
+                else:
+                    results += train_task(database, registered, loader, task, k=k, replicates=replicates, **how)
     if json:
-        print_json(results)
-    else:
-        out.print(table(results))
+        print_json([*results, *timed_results])
+        return
+    for found in (table(results), survival_table(timed_results)):
+        if found.row_count:
+            out.print(found)
+
+
+def survival_table(results: list[SurvivalResult]) -> Table:
+    """Heads of time to an outcome, with the 95 % intervals of their test scores."""
+    found = Table("task", "train", "val", "test", "days", "C index", "integrated Brier", show_edge=False)
+    for result in results:
+        counts = [f"{result.labels[s]} ({result.positives[s]})" for s in ("train", "val", "test")]
+        scores = [
+            "-" if score is None else f"{score.score:.3f} [{score.lower:.3f}, {score.upper:.3f}]"
+            for score in result.test.values()
+        ]
+        found.add_row(result.target, *counts, ", ".join(map(str, result.intervals)), *scores)
+    return found
 
 
 def table(results: list[TrainResult]) -> Table:

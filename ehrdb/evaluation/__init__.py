@@ -4,9 +4,10 @@ Works on arrays; labels, vectors and samples come from `ehrdb.prediction`.
 """
 
 from ehrdb.evaluation.aggregate import Mean, few_shot_means, group_means, group_of
-from ehrdb.evaluation.metrics import Estimate, Metrics, draw_patients, measure
+from ehrdb.evaluation.metrics import Metrics, measure
 from ehrdb.evaluation.paired import Comparison, PairedTest, compare, holm, paired_test
 from ehrdb.evaluation.run import Run, evaluate
+from ehrdb.prediction.bootstrap import Estimate, draw_patients
 
 __all__ = [
     "Comparison",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ehrdb.evaluation.metrics import Estimate
+from ehrdb.prediction.bootstrap import Estimate
 
 GROUPS = {
     "guo_": "Operational outcomes",

@@ -13,7 +13,8 @@ from itertools import accumulate
 import numpy as np
 import polars as pl
 
-from ehrdb.evaluation.metrics import Estimate, Floats, Integers, draw_patients, measure
+from ehrdb.evaluation.metrics import measure
+from ehrdb.prediction.bootstrap import Estimate, Floats, Integers, draw_patients
 
 MINIMUM_CELL = 11
 """Smallest number of patients shown on their own (the rule of US Medicare data releases)."""

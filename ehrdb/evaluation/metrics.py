@@ -13,38 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from ehrdb.prediction.bootstrap import Drawing, Estimate, Floats, Integers, estimate
 
-REPLICATES = 1000
 _CELLS = 60_000  # step weights worked on at once: half a megabyte, reused by the allocator and kept in cache
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A metric on the whole test set with the spread of its bootstrap replicates.
-
-    std: sample standard deviation; lower, upper: 2.5 and 97.5 percentiles; mean: mean of the replicates. They
-    are NaN when a replicate drew one class only and the metric does not exist there.
-    """
-
-    score: float
-    std: float
-    lower: float
-    upper: float
-    mean: float
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """Patients of a test set and how often each was drawn.
-
-    patient: (rows,) index of every row's patient among the sorted distinct patients.
-    counts: (patients, 1 + replicates); column 0 takes every patient once, so it is the test set itself.
-    """
-
-    patient: Integers
-    counts: Floats
 
 
 @dataclass(frozen=True)
@@ -56,23 +27,12 @@ class Metrics:
     brier: Estimate
 
 
-def draw_patients(patient_ids: Integers, replicates: int = REPLICATES) -> Drawing:
-    """Draw the sorted distinct patients with replacement as `sklearn.utils.resample` does with seed i."""
-    distinct, patient = np.unique(patient_ids, return_inverse=True)
-    size = len(distinct)
-    counts = np.ones((size, 1 + replicates))
-    for seed in range(replicates):
-        drawn = np.random.RandomState(seed).randint(0, size, size)
-        counts[:, 1 + seed] = np.bincount(drawn, minlength=size)
-    return Drawing(patient, counts)
-
-
 def measure(labels: Integers, probabilities: Floats, drawing: Drawing) -> Metrics:
     """The metrics of a test set. Shapes: labels of 0 and 1, probabilities (rows,)."""
     ranking = Ranking.of(labels, probabilities, drawing.patient, len(drawing.counts))
     auroc, auprc = ranking.auroc_auprc(drawing.counts)
     brier = _brier(labels, probabilities, drawing)
-    return Metrics(_estimate(auroc), _estimate(auprc), _estimate(brier))
+    return Metrics(estimate(auroc), estimate(auprc), estimate(brier))
 
 
 @dataclass(frozen=True)
@@ -140,9 +100,3 @@ def _brier(labels: Integers, probabilities: Floats, drawing: Drawing) -> Floats:
     error = np.bincount(drawing.patient, (labels - probabilities) ** 2, patients)
     rows = np.bincount(drawing.patient, minlength=patients)
     return np.asarray((error @ drawing.counts) / (rows @ drawing.counts))
-
-
-def _estimate(values: Floats) -> Estimate:
-    score, replicates = values[0], values[1:]
-    lower, upper = np.percentile(replicates, [2.5, 97.5])
-    return Estimate(float(score), float(replicates.std(ddof=1)), float(lower), float(upper), float(replicates.mean()))

@@ -11,8 +11,9 @@ import numpy as np
 
 from ehrdb.errors import EhrdbError
 from ehrdb.evaluation.aggregate import group_of
-from ehrdb.evaluation.metrics import Floats, Integers, Ranking
+from ehrdb.evaluation.metrics import Ranking
 from ehrdb.evaluation.run import Run
+from ehrdb.prediction.bootstrap import Floats, Integers
 from ehrdb.prediction.targets import Target
 
 REPLICATES = 10_000

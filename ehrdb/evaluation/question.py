@@ -18,8 +18,10 @@ from ehrdb.database import Connection, Database
 from ehrdb.embedding import registry
 from ehrdb.embedding.load import LoadEncoder
 from ehrdb.embedding.registry import RegisteredEncoder
+from ehrdb.errors import ConfigError
 from ehrdb.evaluation.baselines import demographic_targets, train_trees
 from ehrdb.evaluation.stored_counts import count_targets
+from ehrdb.prediction import find_task
 from ehrdb.prediction.files import match, read_embeddings, read_labels, read_patients
 from ehrdb.prediction.heads import Trainer, train_head
 from ehrdb.prediction.stored import SOURCE, stored_embeddings, stored_labels, stored_patients
@@ -72,6 +74,12 @@ def from_database(
     heads on code counts), `demographics` (a head on age, sex and race alone).
     """
     tasks = list(prompts[encoders[0].name])
+    for task in tasks:
+        if find_task(connection, task).kind == "survival":
+            raise ConfigError(
+                f"task {task} asks when, not whether",
+                hint="Its scores: select task, provenance -> 'test' from ehr.head;",
+            )
     labels, patients = stored_labels(connection, tasks), stored_patients(connection)
     targets = {
         encoder.name: list(match(labels, SOURCE, stored_embeddings(connection, encoder, prompts[encoder.name])))

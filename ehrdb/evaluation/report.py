@@ -21,8 +21,8 @@ from ehrdb.evaluation.diagnostics import (
     expected_calibration_error,
     subgroups,
 )
-from ehrdb.evaluation.metrics import Floats
 from ehrdb.evaluation.plots import Image
+from ehrdb.prediction.bootstrap import Floats
 from ehrdb.prediction.sampling import ALL
 from ehrdb.prediction.targets import SPLITS, Split, Target
 

@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_limits
 
 from ehrdb.errors import TrainingError
 from ehrdb.evaluation import metrics
-from ehrdb.evaluation.metrics import Drawing, Floats, Metrics
+from ehrdb.evaluation.metrics import Metrics
+from ehrdb.prediction.bootstrap import REPLICATES, Drawing, Floats, draw_patients
 from ehrdb.prediction.heads import Features, Trainer, train_head
 from ehrdb.prediction.sampling import ALL, sample_shots
 from ehrdb.prediction.targets import SPLITS, Target
@@ -35,7 +36,7 @@ def evaluate(
     replicates: int = 5,
     trainer: Trainer = train_head,
     workers: int = 1,
-    bootstrap: int = metrics.REPLICATES,
+    bootstrap: int = REPLICATES,
 ) -> Iterator[Run]:
     """Run the protocol; yields runs in the order of targets, shots and replicates (one replicate for ALL).
 
@@ -46,7 +47,7 @@ def evaluate(
     with Parallel(n_jobs=workers, return_as="generator") as parallel:
         for target in targets:
             test = target.features[target.test.row]
-            drawing = metrics.draw_patients(target.test.patient_id, bootstrap)
+            drawing = draw_patients(target.test.patient_id, bootstrap)
             yield from parallel(
                 delayed(_run)(target, test, drawing, k, replicate, trainer)
                 for k in shots

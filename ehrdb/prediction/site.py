@@ -16,7 +16,7 @@ from ehrdb.prediction.tasks import Declares, Task, benchmark_tasks, put_task
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.prediction", "tasks.sql")
-SHAPE = "outcome_in_window"
+SHAPE, SURVIVAL = "outcome_in_window", "survival"
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -104,6 +104,40 @@ class Declaration(_Part, Declares):
         return Task(self.task, self.group, self.description, {"shape": SHAPE, **rule})
 
 
+class SurvivalDeclaration(_Part, Declares):
+    """One task of a site that asks when: the hazard of the outcome in each interval after the prediction time.
+
+    `intervals`: their ends in days, ascending.
+    """
+
+    task: Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,62}$")]
+    kind: Literal["survival"]
+    description: Text
+    group: Text = "site"
+    question: Text | None = None
+    prediction_time: PredictionTime
+    outcome: Selector
+    intervals: list[Annotated[int, Field(gt=0)]] = Field(min_length=1)
+    exclude: list[Exclusion] = []
+    min_age: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> SurvivalDeclaration:
+        if sorted(set(self.intervals)) != self.intervals:
+            raise ValueError("intervals: their ends ascend")
+        return self
+
+    def codes(self) -> list[str]:
+        """Every code that the declaration names."""
+        selectors = [self.prediction_time, self.outcome, *self.exclude]
+        return [code for selector in selectors for code in selector.codes or []]
+
+    def as_task(self) -> Task:
+        """The task that SQL labels."""
+        rule = self.model_dump(exclude={"task", "group", "description"}, exclude_none=True)
+        return Task(self.task, self.group, self.description, {"shape": SURVIVAL, **rule})
+
+
 def declared(task: Task) -> dict[str, Any]:
     """A task as its file would say it; of a site's task, what `ehrdb task add` takes."""
     if task.rule["shape"] == aces.SHAPE:
@@ -112,12 +146,19 @@ def declared(task: Task) -> dict[str, Any]:
     if task.rule["shape"] == cohort_task.SHAPE:
         fields.pop("shape")
         return {"kind": "cohort", **CohortDeclaration.model_validate(fields).model_dump(exclude_defaults=True)}
+    if task.rule["shape"] == SURVIVAL:
+        fields.pop("shape")
+        return SurvivalDeclaration.model_validate(fields).model_dump(exclude_defaults=True)
     if fields.pop("shape") != SHAPE:
         return {**fields, "shape": task.rule["shape"]}
     return Declaration.model_validate(fields).model_dump(exclude_defaults=True)
 
 
-def read_task(file: Path) -> Declaration | CohortDeclaration:
+_Any = Declaration | CohortDeclaration | SurvivalDeclaration
+_KINDS: dict[str, type[_Any]] = {"cohort": CohortDeclaration, "survival": SurvivalDeclaration}
+
+
+def read_task(file: Path) -> _Any:
     """A task's declaration. Raises InputError with the place and the fault of everything that is wrong."""
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -128,9 +169,8 @@ def read_task(file: Path) -> Declaration | CohortDeclaration:
         problem = getattr(error, "problem", None) or "not UTF-8 text"
         raise InputError(f"is not YAML: {problem}", file=file, row=mark.line + 1 if mark else None) from None
     try:
-        if isinstance(content, dict) and "kind" in content:
-            return CohortDeclaration.model_validate(content)
-        return Declaration.model_validate(content)
+        kind = str(content.get("kind")) if isinstance(content, dict) else ""
+        return _KINDS.get(kind, Declaration).model_validate(content)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors()]
         raise InputError("; ".join(faults), file=file, hint="See docs/tasks.md, or `ehrdb task add --help`.") from None

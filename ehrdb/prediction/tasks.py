@@ -18,7 +18,7 @@ from ehrdb.queries import Queries
 _queries = Queries("ehrdb.prediction", "tasks.sql")
 IMPORTED = "imported"
 """Shape of a task whose labels came from a file and stay as they are."""
-Kind = Literal["binary", "multiclass", "multilabel"]
+Kind = Literal["binary", "multiclass", "multilabel", "survival"]
 _KINDS: dict[str, Kind] = {"lab_class": "multiclass", "radiology_findings": "multilabel"}
 
 
@@ -38,7 +38,7 @@ class Task:
 
     @property
     def kind(self) -> Kind:
-        """binary: 0 or 1; multiclass: 0 to 3, positive from 1; multilabel: 14 bits."""
+        """binary: 0 or 1; multiclass: 0 to 3, positive from 1; multilabel: 14 bits; survival: days, below 0 without."""
         imported: Kind | None = self.rule.get("kind")
         return imported or _KINDS.get(self.rule["shape"], "binary")
 

@@ -16,7 +16,7 @@ select task_group, description, declaration from ehrdb.task where task = %(task)
 
 -- name: site_tasks
 -- those that a site added
-select task from ehrdb.task where declaration ->> 'shape' in ('outcome_in_window', 'aces', 'cohort', 'imported') order by task;
+select task from ehrdb.task where declaration ->> 'shape' in ('outcome_in_window', 'aces', 'cohort', 'survival', 'imported') order by task;
 
 -- name: missing_codes
 -- which of these codes and regular expressions stand for nothing here

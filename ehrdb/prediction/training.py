@@ -73,9 +73,11 @@ def train(
     prompt = embed_labels(database, encoder, load_encoder, task_name, progress=progress)
     with database.transaction() as connection:
         task = find_task(connection, task_name)
+    if task.kind == "survival":
+        raise TrainingError(f"task {task_name} asks when, not whether", hint="Use train_survival (`ehrdb train` does).")
     fitted = [
         _fit(target, k, 1 if k == ALL else replicates, calibrate)
-        for target in _targets(database, encoder, task, prompt)
+        for target in load_targets(database, encoder, task, prompt)
     ]
     with database.transaction() as connection:
         for head, outcome in fitted:
@@ -137,7 +139,8 @@ def _plan(database: Database, encoder: RegisteredEncoder, task: Task) -> int:
     return key
 
 
-def _targets(database: Database, encoder: RegisteredEncoder, task: Task, prompt: int) -> list[Target]:
+def load_targets(database: Database, encoder: RegisteredEncoder, task: Task, prompt: int) -> list[Target]:
+    """A task's labels with their vectors. Raises TrainingError where one has none."""
     with database.transaction() as connection:
         require_whole(connection)
         labels = stored_labels(connection, [task.name])

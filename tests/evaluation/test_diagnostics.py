@@ -17,7 +17,7 @@ from ehrdb.evaluation.diagnostics import (
     roc_curve,
     subgroups,
 )
-from ehrdb.evaluation.metrics import Floats, Integers
+from ehrdb.prediction.bootstrap import Floats, Integers
 
 TestSet = tuple[Integers, Floats, Integers]
 

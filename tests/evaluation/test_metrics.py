@@ -10,7 +10,8 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 from sklearn.utils import resample
 
 from ehrdb.evaluation import draw_patients, measure
-from ehrdb.evaluation.metrics import Drawing, Floats, Integers, Ranking, _brier
+from ehrdb.evaluation.metrics import Ranking, _brier
+from ehrdb.prediction.bootstrap import Drawing, Floats, Integers
 
 
 @st.composite

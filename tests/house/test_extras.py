@@ -47,6 +47,7 @@ NEEDS_AN_EXTRA = {
     "ehrdb.prediction.heads": "sklearn",
     "ehrdb.prediction.label_files": "polars",
     "ehrdb.prediction.stored": "polars",
+    "ehrdb.prediction.survival": "sklearn",
     "ehrdb.prediction.targets": "polars",
     "ehrdb.prediction.training": "sklearn",
     "ehrdb.search.map": "jinja2",

@@ -28,6 +28,7 @@ QUESTIONS = {
     "ehr.cohort_balance(": "select * from ehr.cohort_balance(array[1, 2], array[3, 4], %(as_of)s)",
     "ehr.predict(": "select ehr.predict('sepsis', 1, %(as_of)s)",
     "ehr.predict_cohort(text,": "select * from ehr.predict_cohort('sepsis', array[1, 2], %(as_of)s) order by 1",
+    "ehr.survival(": "select * from ehr.survival('sepsis', array[1, 2], %(as_of)s)",
     "ehr.predict_cohort(text[],": "select * from ehr.predict_cohort(array['sepsis'], array[1], %(as_of)s)",
 }
 Answer = list[tuple[object, ...]]
@@ -51,7 +52,8 @@ def add_head(connection: Connection) -> None:
     connection.execute("insert into ehrdb.task values ('sepsis', 'site', 'binary', '', '{\"shape\": \"imported\"}')")
     connection.execute(
         "insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)"
-        " select 'sepsis', 'sepsis', encoder_id, prompt_id, '[1, 2, 3, 4, 5, 6, 7, 8]', 0, '{}' from ehrdb.encoder"
+        " select 'sepsis', target, encoder_id, prompt_id, '[1, 2, 3, 4, 5, 6, 7, 8]', 0, '{}'"
+        "   from ehrdb.encoder, unnest(array['sepsis', 'sepsis_day_30']) target"
     )
 
 

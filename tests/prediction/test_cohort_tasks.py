@@ -203,7 +203,7 @@ def plain_labels(
         ({"risk_window_start": 40, "risk_window_end": 30}, "the time at risk ends before it starts"),
         ({"end_anchor": "cohort end"}, "min_time_at_risk: say it"),
         ({"start_anchor": "index"}, "start_anchor: Input should be 'cohort start' or 'cohort end'"),
-        ({"kind": "survivel"}, "kind: Input should be"),
+        ({"kind": "cohorts"}, "kind: Extra inputs are not permitted"),
         ({"target": -1}, "target: Input should be greater than or equal to 0"),
     ],
 )

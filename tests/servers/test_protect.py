@@ -48,6 +48,10 @@ def fill(database: Database, reader: str) -> None:
     refresh(database, encoder, FakeEncoder, snapshot=Snapshot(day(12)))
     with database.transaction() as connection:
         add_head(connection, "death", encoder)
+        connection.execute(
+            "insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)"
+            " select task, 'death_day_30', encoder_id, prompt_id, weights, intercept, provenance from ehrdb.head"
+        )
         connection.execute("select ehrdb.store_predictions(null, null)")
         write(connection, [Record(p, day(28), "SNOMED/late") for p in (2, 12)])
         connection.execute("update ehrdb.embedding_job set attempts = 1, reason = 'EmptyText'")
@@ -175,6 +179,7 @@ ASKED = {
     "nearest_patients of a vector": "select patient_id from ehr.nearest_patients(ehr.embedding(1), 30)",
     "nearest_patients among both": "select patient_id from ehr.nearest_patients(1, 30, array[2, 3, 12, 13])",
     "patients_by_words": "select patient_id from ehr.patients_by_words('text snomed', 30)",
+    "survival": "select patient_id from ehr.survival('death')",
     "cohort": "select unnest(ehr.cohort(7))",
     "predict_cohort": "select patient_id from ehr.predict_cohort('death')",
     "predict_cohort of tasks": "select patient_id from ehr.predict_cohort(array['death'])",

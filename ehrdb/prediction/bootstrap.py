@@ -1,0 +1,58 @@
+"""Intervals from a bootstrap over patients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+REPLICATES = 1000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric on the whole test set with the spread of its bootstrap replicates.
+
+    std: sample standard deviation; lower, upper: 2.5 and 97.5 percentiles; mean: mean of the replicates. They
+    are NaN when a replicate drew one class only and the metric does not exist there.
+    """
+
+    score: float
+    std: float
+    lower: float
+    upper: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Patients of a test set and how often each was drawn.
+
+    patient: (rows,) index of every row's patient among the sorted distinct patients.
+    counts: (patients, 1 + replicates); column 0 takes every patient once, so it is the test set itself.
+    """
+
+    patient: Integers
+    counts: Floats
+
+
+def draw_patients(patient_ids: Integers, replicates: int = REPLICATES) -> Drawing:
+    """Draw the sorted distinct patients with replacement as `sklearn.utils.resample` does with seed i."""
+    distinct, patient = np.unique(patient_ids, return_inverse=True)
+    size = len(distinct)
+    counts = np.ones((size, 1 + replicates))
+    for seed in range(replicates):
+        drawn = np.random.RandomState(seed).randint(0, size, size)
+        counts[:, 1 + seed] = np.bincount(drawn, minlength=size)
+    return Drawing(patient, counts)
+
+
+def estimate(values: Floats) -> Estimate:
+    """The first value with the spread of the others."""
+    score, replicates = values[0], values[1:]
+    lower, upper = np.percentile(replicates, [2.5, 97.5])
+    return Estimate(float(score), float(replicates.std(ddof=1)), float(lower), float(upper), float(replicates.mean()))

@@ -1,0 +1,224 @@
+"""Heads of time to an outcome: one hazard for each interval, a logistic regression among those who reach it.
+
+A hazard is the probability of the outcome within an interval for who was without it until its start, so it is a folded
+head like the others: SQL multiplies one minus the hazards (`ehr.survival`). Labels are days: to the outcome, or,
+negative, whole days known without it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+
+import numpy as np
+from numpy.typing import NDArray
+from pgvector import Vector
+
+from ehrdb.database import Connection, Database, register_vectors
+from ehrdb.embedding import Progress
+from ehrdb.embedding.load import LoadEncoder
+from ehrdb.embedding.registry import RegisteredEncoder
+from ehrdb.errors import TrainingError
+from ehrdb.prediction.bootstrap import Drawing, Estimate, Floats, Integers, draw_patients, estimate
+from ehrdb.prediction.heads import FoldedHead, train_head
+from ehrdb.prediction.targets import SPLITS, Split, Target
+from ehrdb.prediction.tasks import Task, find_task
+from ehrdb.prediction.training import embed_labels, load_targets
+from ehrdb.queries import Queries
+
+_queries = Queries("ehrdb.prediction", "training.sql")
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class SurvivalResult:
+    """The heads of one task: per split how many labels and outcomes; the intervals' ends in days and each one's C.
+
+    test: Harrell's C of the risk by the last interval's end, and the Brier score integrated over the ends, with the
+    patient bootstrap's intervals; null where no two test patients can be compared.
+    """
+
+    target: str
+    labels: dict[str, int]
+    positives: dict[str, int]
+    intervals: list[int]
+    best_c: list[float]
+    is_calibrated: bool
+    test: dict[str, Estimate | None]
+
+
+@dataclass(frozen=True)
+class Follow:
+    """What is known of rows: days to the outcome where `happened`, else to when they were last known without it."""
+
+    days: Floats
+    happened: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, labels: Integers) -> Follow:
+        """From labels. Who was without the outcome for whole days was so a little longer."""
+        happened = labels > 0
+        return cls(np.where(happened, labels, 0.5 - labels).astype(np.float64), happened)
+
+    def within(self, start: int, end: int) -> tuple[Integers, Integers]:
+        """Rows whose fate in an interval is known, and whether the outcome falls into it."""
+        is_case = self.happened & (self.days > start) & (self.days <= end)
+        rows = np.flatnonzero(is_case | (self.days > end))
+        return rows, is_case[rows].astype(np.int64)
+
+
+def train_survival(
+    database: Database,
+    encoder: RegisteredEncoder,
+    load_encoder: LoadEncoder,
+    task_name: str,
+    *,
+    calibrate: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> SurvivalResult:
+    """Label the task, embed what is missing, fit and store a head for each interval.
+
+    Raises NotFound for an unknown task, TrainingError where an interval lacks outcomes.
+    """
+    prompt = embed_labels(database, encoder, load_encoder, task_name, progress=progress)
+    with database.transaction() as connection:
+        task = find_task(connection, task_name)
+    (target,) = load_targets(database, encoder, task, prompt)
+    ends = [int(end) for end in task.rule["intervals"]]
+    fitted = [_fit(target, start, end, calibrate) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    heads = [head for head, _ in fitted]
+    splits: dict[str, Split] = {name: getattr(target, name) for name in SPLITS}
+    result = SurvivalResult(
+        task_name,
+        {name: len(split.labels) for name, split in splits.items()},
+        {name: int((split.labels > 0).sum()) for name, split in splits.items()},
+        ends,
+        [c for _, c in fitted],
+        calibrate,
+        scores(survival(heads, target.features[target.test.row]), ends, target.train, target.test),
+    )
+    with database.transaction() as connection:
+        for end, head in zip(ends, heads, strict=True):
+            _store(connection, encoder, task, prompt, end, head, result)
+    return result
+
+
+def survival(heads: list[FoldedHead], vectors: NDArray[np.floating]) -> Floats:
+    """Probability of being without the outcome at each interval's end; (rows, intervals)."""
+    hazards = np.stack([head.probability(vectors) for head in heads], axis=1)
+    return np.asarray(np.cumprod(1 - hazards, axis=1), dtype=np.float64)
+
+
+def _fit(target: Target, start: int, end: int, calibrate: bool) -> tuple[FoldedHead, float]:
+    parts = []
+    for name in ("train", "val"):
+        split: Split = getattr(target, name)
+        rows, labels = Follow.of(split.labels).within(start, end)
+        if not 0 < labels.sum() < len(labels):
+            raise TrainingError(
+                f"task {target.task}: of the {name} patients {int(labels.sum())} of {len(labels)} have the outcome in"
+                f" days {start + 1} to {end}",
+                hint="Choose fewer or longer intervals (docs/tasks.md), or load more patients.",
+            )
+        parts.append((target.features[split.row[rows]], labels))
+    (x_train, y_train), (x_val, y_val) = parts
+    model = train_head(x_train, y_train, x_val, y_val)
+    head = model.fold()
+    return (head.calibrated(x_val, y_val) if calibrate else head), model.params["C"]
+
+
+def scores(free: Floats, ends: list[int], train: Split, test: Split) -> dict[str, Estimate | None]:
+    """C and integrated Brier score of survival `free` (test rows, intervals), with the patient bootstrap."""
+    follow, drawing = Follow.of(test.labels), draw_patients(test.patient_id)
+    losses = brier_losses(free, np.array(ends, dtype=np.float64), follow, censoring(Follow.of(train.labels)))
+    with np.errstate(invalid="ignore"):
+        found = {
+            "c_index": concordance(1 - free[:, -1], follow, drawing),
+            "integrated_brier": integrated(losses, np.array(ends, dtype=np.float64), drawing),
+        }
+    return {name: None if np.isnan(values[0]) else estimate(values) for name, values in found.items()}
+
+
+def concordance(risk: Floats, follow: Follow, drawing: Drawing) -> Floats:
+    """Harrell's C under every column of the drawing's counts; NaN where no two rows can be compared.
+
+    Compared are a row with the outcome and each that was without it longer; equal risks count half.
+    """
+    weight = drawing.counts[drawing.patient]
+    right, compared = np.zeros(weight.shape[1]), np.zeros(weight.shape[1])
+    for some in _chunks(np.flatnonzero(follow.happened)):
+        later = follow.days[None, :] > follow.days[some, None]
+        above = (risk[some, None] > risk[None, :]) + (risk[some, None] == risk[None, :]) / 2
+        right += np.einsum("ij,ij->j", (later * above) @ weight, weight[some])
+        compared += np.einsum("ij,ij->j", later.astype(np.float64) @ weight, weight[some])
+    return np.divide(right, compared, out=np.full_like(right, np.nan), where=compared > 0)
+
+
+def _chunks(rows: Integers) -> Iterator[Integers]:
+    for start in range(0, len(rows), _CHUNK):
+        yield rows[start : start + _CHUNK]
+
+
+def censoring(follow: Follow) -> tuple[Floats, Floats]:
+    """When rows ceased to be followed, and the Kaplan-Meier estimate of still being followed from then on."""
+    times, counts = np.unique(follow.days[~follow.happened], return_counts=True)
+    at_risk = len(follow.days) - np.searchsorted(np.sort(follow.days), times)
+    return times, np.asarray(np.cumprod(1 - counts / at_risk), dtype=np.float64)
+
+
+def brier_losses(free: Floats, ends: Floats, follow: Follow, followed: tuple[Floats, Floats]) -> Floats:
+    """Squared errors weighted by the inverse probability of still being followed (Graf et al. 1999); as `free`."""
+    times, estimates = followed
+
+    def still(moments: Floats) -> Floats:
+        return np.append(1.0, estimates)[np.searchsorted(times, moments, side="right")]
+
+    is_case = follow.happened[:, None] & (follow.days[:, None] <= ends)
+    is_free = follow.days[:, None] > ends
+    with np.errstate(divide="ignore"):
+        of_cases, of_free = 1 / still(follow.days)[:, None], 1 / still(ends)[None, :]
+    losses = np.where(is_case, free**2 * np.where(np.isfinite(of_cases), of_cases, 0), 0)
+    return np.asarray(losses + np.where(is_free, (1 - free) ** 2 * np.where(np.isfinite(of_free), of_free, 0), 0))
+
+
+def integrated(losses: Floats, ends: Floats, drawing: Drawing) -> Floats:
+    """The mean losses under every column of counts, integrated over the intervals' ends by trapezoids."""
+    weight = drawing.counts[drawing.patient]
+    means = (losses.T @ weight) / weight.sum(axis=0)
+    if len(ends) == 1:
+        return np.asarray(means[0])
+    return np.asarray(np.trapezoid(means, ends, axis=0) / (ends[-1] - ends[0]))
+
+
+def _store(
+    connection: Connection,
+    encoder: RegisteredEncoder,
+    task: Task,
+    prompt: int,
+    end: int,
+    head: FoldedHead,
+    result: SurvivalResult,
+) -> None:
+    register_vectors(connection)
+    found = connection.execute(_queries.provenance, {"task": task.name}).fetchone()
+    assert found is not None
+    provenance = {
+        **{name: value for name, value in asdict(result).items() if name != "target"},
+        **found[0],
+        "encoder_digest": encoder.digest,
+        "versions": {package: version(package) for package in ("numpy", "scikit-learn", "scipy")},
+    }
+    values = {
+        "task": task.name,
+        "target": f"{task.name}_day_{end}",
+        "encoder_id": encoder.encoder_id,
+        "prompt_id": prompt,
+        "weights": Vector(head.weights),
+        "intercept": head.intercept,
+        "slope": head.slope,
+        "shift": head.shift,
+        "provenance": json.dumps(provenance),
+    }
+    connection.execute(_queries.store_head, values)
