@@ -15,6 +15,7 @@ import onnx
 import torch
 from transformers import AttentionInterface, AutoModel
 
+from ehrdb.encoder.fusion import fuse
 from ehrdb.encoder.manifest import GRAPH
 from ehrdb.encoder.source import ModelSource
 
@@ -46,6 +47,7 @@ def write_decoder(source: ModelSource, folder: Path, shares_prefix: bool) -> Non
     assert program is not None
     program.save(folder / GRAPH, external_data=True)
     _strip(folder / GRAPH)
+    fuse(folder / GRAPH, _head_size(model.config))
 
 
 def _strip(graph: Path) -> None:
@@ -55,6 +57,10 @@ def _strip(graph: Path) -> None:
         del part.metadata_props[:]
         part.doc_string = ""
     onnx.save(model, graph)
+
+
+def _head_size(config: Any) -> int:
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 class _HiddenStates(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here

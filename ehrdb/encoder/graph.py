@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ehrdb.encoder.decoder import write_decoder
+from ehrdb.encoder.fusion import hold_angles
 from ehrdb.encoder.integers import LEVELS, quantize_products
 from ehrdb.encoder.manifest import GRAPH, Precision
 from ehrdb.encoder.source import ModelSource
@@ -140,7 +141,11 @@ def _halve(graph: Path, target: Path) -> None:
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    _save(convert_float_to_float16(onnx.load(graph), keep_io_types=True, disable_shape_infer=True), target)
+    model = onnx.load(graph)
+    halved = convert_float_to_float16(
+        model, keep_io_types=True, disable_shape_infer=True, node_block_list=hold_angles(model)
+    )
+    _save(halved, target)
 
 
 def _round(graph: Path, target: Path) -> None:

@@ -29,6 +29,7 @@ NEEDS_AN_EXTRA = {
     "ehrdb.encoder.convert": "onnx",
     "ehrdb.encoder.decoder": "onnx",
     "ehrdb.encoder.export": "onnx",
+    "ehrdb.encoder.fusion": "onnx",
     "ehrdb.encoder.graph": "onnx",
     "ehrdb.encoder.integers": "onnx",
     "ehrdb.encoder.onnx_files": "onnx",
