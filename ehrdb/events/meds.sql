@@ -7,23 +7,27 @@ from stdin (format csv);
 -- name: mark_visits
 -- admissions are visits that last until the next discharge of the same visit; without a visit's id its end is unknown
 -- where another admission comes first
-with boundary as materialized (
-    select e.patient_id, e.row, e.time, e.visit_id, kind.visit_class, starts_with(e.code, kind.admission) as is_start,
+with boundary as (
+    select e.row, e.visit_id, kind.visit_class, starts_with(e.code, kind.admission) as is_start,
            min(e.time) filter (where starts_with(e.code, kind.admission)) over (
                partition by e.patient_id, kind.visit_class order by e.time
-               range between interval '1 microsecond' following and unbounded following) as next_start
+               range between interval '1 microsecond' following and unbounded following) as next_start,
+           min(e.time) filter (where not starts_with(e.code, kind.admission)) over (
+               partition by e.patient_id, kind.visit_class order by e.time
+               range between current row and unbounded following) as next_end,
+           min(e.time) filter (where not starts_with(e.code, kind.admission)) over (
+               partition by e.patient_id, kind.visit_class, e.visit_id order by e.time
+               range between current row and unbounded following) as own_end
       from pg_temp.event_staging e
       join (values ('inpatient', %(admission)s, %(discharge)s),
                    ('icu', %(icu_admission)s, %(icu_discharge)s)) as kind (visit_class, admission, discharge)
         on starts_with(e.code, kind.admission) or starts_with(e.code, kind.discharge)
 ), visit as materialized (
-    select s.row, s.visit_class, min(d.time) as end_time
+    select s.row, s.visit_class,
+           case when s.visit_id is not null then s.own_end
+                when s.next_end <= coalesce(s.next_start, 'infinity') then s.next_end end as end_time
       from boundary s
-      left join boundary d
-        on not d.is_start and d.visit_class = s.visit_class and d.patient_id = s.patient_id and d.time >= s.time
-       and (d.visit_id = s.visit_id or s.visit_id is null and d.time <= coalesce(s.next_start, 'infinity'))
      where s.is_start
-     group by s.row, s.visit_class
 )
 update pg_temp.event_staging e
    set visit_class = visit.visit_class, end_time = coalesce(visit.end_time, e.end_time)
