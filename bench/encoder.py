@@ -18,7 +18,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -40,8 +40,8 @@ PEAK_SHAPE = (512, 1024, 3072)
 PEAK_TIMES = 8
 PEAK_OPERATIONS = 2 * PEAK_TIMES * PEAK_SHAPE[0] * PEAK_SHAPE[1] * PEAK_SHAPE[2]
 OTHERS = (
-    *("torch-bfloat16", "torch-float16", "onnx", "optimum", "openvino", "openvino-int8"),
-    *("ctranslate2", "ctranslate2-int8", "llama.cpp"),
+    *("torch-bfloat16", "torch-float16", "onnx", "optimum", "openvino", "openvino-fp32", "openvino-int8"),
+    *("ctranslate2", "ctranslate2-int8", "fastembed", "llama.cpp"),
 )
 
 
@@ -72,7 +72,7 @@ def _run_all(arguments: argparse.Namespace, folder: Path) -> None:
     print(f"{arguments.model}: {len(texts)} texts, {tokens} tokens, {arguments.threads} threads")
     here = this_machine()
     print(f"{here.processor}, {here.cores} cores, {' '.join(here.flags)}")
-    contenders = [_contender(peer, _peer, arguments, texts, peer) for peer in _peers(arguments)]
+    contenders = list(_running(arguments, texts))
     for precision, directory in directories.items():
         contenders.append(_contender(f"ehrdb {precision}", _ours, arguments, texts, directory))
         if arguments.bare:
@@ -93,7 +93,21 @@ def _run_all(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def _peers(arguments: argparse.Namespace) -> list[str]:
-    return ["torch-float32", *arguments.peer]
+    """PyTorch at full precision, and what else was asked for and is installed; the others are named."""
+    asked = OTHERS if "all" in arguments.peer else arguments.peer
+    for peer in asked:
+        if package := encoder_peers.absent(peer):
+            print(f"{peer:36} absent: {package} is not installed here")
+    return ["torch-float32", *(peer for peer in asked if not encoder_peers.absent(peer))]
+
+
+def _running(arguments: argparse.Namespace, texts: list[str]) -> Iterator[Contender]:
+    """The peers that can run this model; what another says of it is printed."""
+    for peer in _peers(arguments):
+        try:
+            yield _contender(peer, _peer, arguments, texts, peer)
+        except Exception as error:  # each library raises its own kinds
+            print(f"{peer:36} cannot run this model: {type(error).__name__}: {str(error).splitlines()[:1]}")
 
 
 def _contender(label: str, start: Callable[..., Floats], *arguments: object) -> Contender:
@@ -272,7 +286,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="all-MiniLM-L6-v2")
     parser.add_argument("--precision", action="append", choices=("fp32", "fp16", "bf16", "int8", "int7", "int4"))
-    parser.add_argument("--peer", action="append", default=[], choices=OTHERS)
+    parser.add_argument("--peer", action="append", default=[], choices=(*OTHERS, "all"))
+    parser.add_argument("--gguf", type=Path, help="the same model for llama.cpp")
     parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--texts", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32)

@@ -2,15 +2,21 @@
 
 What a peer imports is no part of ehrdb: install what is to be compared beside it, in an environment for benchmarks.
 
-    pip install -e '.[cpu,export]' optimum-intel openvino ctranslate2 llama-cpp-python
+    pip install -e '.[cpu,export]' optimum-intel openvino nncf ctranslate2 fastembed llama-cpp-python
+
+`PEERS` says which package each needs; the benchmark names those that are absent. llama.cpp reads a GGUF file and needs
+`--gguf`; fastembed has no models but those it downloads, so it gets a graph that Optimum exported. infinity pins
+packages of its own and runs in none of these environments.
 """
 
 from __future__ import annotations
 
 import argparse
+import queue
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +32,13 @@ def start(peer: str, arguments: argparse.Namespace, texts: list[str]) -> Embed:
     """Load the peer; what is returned embeds all texts each time it is called."""
     kind, _, option = peer.partition("-")
     with open_source(arguments.model) as source:
-        return PEERS[kind](source, arguments, texts, option)
+        return PEERS[kind][1](source, arguments, texts, option)
+
+
+def absent(peer: str) -> str | None:
+    """The package that this peer needs and that is not installed here."""
+    package = PEERS[peer.partition("-")[0]][0]
+    return None if find_spec(package) else package
 
 
 def _sentence_transformers(backend: str) -> Callable[..., Embed]:
@@ -64,25 +76,37 @@ def _optimum(source: ModelSource, arguments: argparse.Namespace, texts: list[str
 
 
 def _openvino(source: ModelSource, arguments: argparse.Namespace, texts: list[str], option: str) -> Embed:
-    """optimum-intel's conversion, a text a request, a stream for each thread; int8: weights, and rows in groups."""
-    from optimum.intel import OVModelForFeatureExtraction
+    """optimum-intel's conversion, a text a request, a stream for each thread.
+
+    int8: weights of 8 bits, and activations quantized in groups of 32 as they come. What the processor has decides
+    whether the rest is bfloat16: that is OpenVINO's default.
+    """
+    import openvino
+    from optimum.intel import OVModelForFeatureExtraction, OVWeightQuantizationConfig
 
     config = {"NUM_STREAMS": str(arguments.threads), "INFERENCE_NUM_THREADS": str(arguments.threads)}
     if option == "int8":
         config["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "32"
+    if option == "fp32":
+        config["INFERENCE_PRECISION_HINT"] = "f32"
+    weights = OVWeightQuantizationConfig(bits=8) if option == "int8" else None
     model = OVModelForFeatureExtraction.from_pretrained(
-        source.folder, export=True, load_in_8bit=option == "int8", ov_config=config, use_cache=False
+        source.folder, export=True, quantization_config=weights, compile=False, use_cache=False
     )
-    model.compile()
     names = {name for each in model.model.inputs for name in each.names}
-    compiled = model.request
+    compiled = openvino.Core().compile_model(model.model, "CPU", config)
+    requests = queue.SimpleQueue[Any]()
+    for _ in range(arguments.threads):
+        requests.put(compiled.create_infer_request())
 
     def states(ids: Any) -> Floats:
         given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
         given["position_ids"] = np.arange(ids.size)[None]
-        request = compiled.create_infer_request()
+        request = requests.get()
         result = request.infer({name: value for name, value in given.items() if name in names})
-        return np.array(next(iter(result.values()))[0])
+        found = np.array(next(iter(result.values()))[0])
+        requests.put(request)
+        return found
 
     return _one_by_one(source, arguments, texts, states, arguments.threads)
 
@@ -104,19 +128,45 @@ def _ctranslate2(source: ModelSource, arguments: argparse.Namespace, texts: list
     return _one_by_one(source, arguments, texts, states, arguments.threads)
 
 
+def _fastembed(source: ModelSource, arguments: argparse.Namespace, texts: list[str], option: str) -> Embed:
+    """Its own loop over a graph that Optimum exported, since it can download none here; BERT-like models only."""
+    from fastembed import TextEmbedding
+    from fastembed.common.model_description import ModelSource as Place
+    from fastembed.common.model_description import PoolingType
+    from optimum.exporters.onnx import main_export
+
+    folder = tempfile.mkdtemp()
+    main_export(str(source.folder), folder, task="feature-extraction", do_validation=False)
+    TextEmbedding.add_custom_model(
+        model="bench/model",
+        pooling=PoolingType.MEAN,
+        normalization=True,
+        sources=Place(url="http://localhost/never"),
+        dim=source.usage.dimension,
+        model_file="model.onnx",
+    )
+    model = TextEmbedding("bench/model", specific_model_path=folder, threads=arguments.threads)
+    tokenizer = model.model.tokenizer
+    tokenizer.enable_truncation(arguments.tokens)
+    return lambda: np.stack(list(model.embed(texts, batch_size=1)))
+
+
 def _llama_cpp(source: ModelSource, arguments: argparse.Namespace, texts: list[str], option: str) -> Embed:
-    """The GGUF file as it is."""
+    """The file that --gguf names."""
     import llama_cpp
 
     model = llama_cpp.Llama(
-        arguments.model, embedding=True, n_ctx=arguments.tokens, n_threads=arguments.threads, verbose=False
+        str(arguments.gguf),
+        embedding=True,
+        n_ctx=arguments.tokens + 8,
+        n_batch=arguments.tokens + 8,
+        n_ubatch=arguments.tokens + 8,
+        n_threads=arguments.threads,
+        n_threads_batch=arguments.threads,
+        pooling_type=llama_cpp.LLAMA_POOLING_TYPE_MEAN,
+        verbose=False,
     )
-
-    def embed_one(text: str) -> Floats:
-        vector = np.array(model.embed(text), dtype=np.float32)
-        return vector.mean(axis=0) if vector.ndim == 2 else vector
-
-    return lambda: np.stack([embed_one(text) for text in texts])
+    return lambda: np.stack([np.array(model.embed(text), dtype=np.float32).reshape(-1) for text in texts])
 
 
 def _one_by_one(
@@ -141,11 +191,13 @@ def _one_by_one(
     return lambda: np.stack(list(workers.map(embed_one, texts)))
 
 
-PEERS: dict[str, Callable[..., Embed]] = {
-    "torch": _sentence_transformers("torch"),
-    "onnx": _sentence_transformers("onnx"),
-    "optimum": _optimum,
-    "openvino": _openvino,
-    "ctranslate2": _ctranslate2,
-    "llama.cpp": _llama_cpp,
+PEERS: dict[str, tuple[str, Callable[..., Embed]]] = {
+    "torch": ("sentence_transformers", _sentence_transformers("torch")),
+    "onnx": ("optimum", _sentence_transformers("onnx")),
+    "optimum": ("optimum", _optimum),
+    "openvino": ("openvino", _openvino),
+    "ctranslate2": ("ctranslate2", _ctranslate2),
+    "fastembed": ("fastembed", _fastembed),
+    "llama.cpp": ("llama_cpp", _llama_cpp),
 }
+"""The package that each needs, and how to load it."""

@@ -43,8 +43,10 @@ PromptPosition = Literal["first", "last"]
 class Parity(BaseModel):
     """How the export compares with the original model on sample texts.
 
-    `overlap_at_10`: share of each text's ten nearest neighbours that both agree on. Both speeds are of the
-    export's own run, the original in PyTorch at full precision (None: compared with vectors it gave earlier).
+    `length_error`: by how much of itself a vector's length differs at most (0: exported before it was measured);
+    cosines do not see whether vectors are scaled to one. `overlap_at_10`: share of each text's ten nearest neighbours
+    that both agree on. Both speeds are of the export's own run, the original in PyTorch at full precision (None:
+    compared with vectors it gave earlier).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +54,7 @@ class Parity(BaseModel):
     texts: int
     mean_cosine: float
     min_cosine: float
+    length_error: float = 0.0
     overlap_at_10: float
     tokens_per_second: float
     original_tokens_per_second: float | None

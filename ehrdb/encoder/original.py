@@ -40,10 +40,14 @@ _STATES: dict[Pooling, Callable[[torch.Tensor], torch.Tensor]] = {
 
 @dataclass(frozen=True)
 class LibraryEncoder:
-    """One text at a time, so that nothing is padded; texts are cut to the manifest's `max_tokens`."""
+    """One text at a time, so that nothing is padded; texts are cut to the manifest's `max_tokens`.
+
+    `scales`: whether vectors are of whatever length the manifest says, because the library leaves that to its caller.
+    """
 
     manifest: Manifest
     embed: Embed
+    scales: bool
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """All vectors in the order of `texts`; no tokens are counted."""
@@ -56,7 +60,10 @@ class LibraryEncoder:
             if self.manifest.prompt_position == "last":
                 prompt, body = "", body + prompt_behind(prompt)
             vector = np.zeros((1, self.manifest.dimension), np.float32)
-            values = self.embed(prompt, body)[: self.manifest.dimension]
+            whole = self.embed(prompt, body)
+            values = whole[: self.manifest.dimension]
+            if self.manifest.normalize and (self.scales or len(values) < len(whole)):
+                values = values / np.linalg.norm(values)
             vector[0, : len(values)] = values  # joined chunks: texts in a comparison have one, the others are 0
             yield [index], Encoded(vector, np.zeros(1, np.int64), np.zeros(1, np.bool_))
 
@@ -64,9 +71,11 @@ class LibraryEncoder:
 def original_encoder(source: ModelSource, manifest: Manifest) -> LibraryEncoder:
     """The model in `source` at full precision, run by its own library."""
     if manifest.pooling == "mean_without_prompt":
-        return LibraryEncoder(manifest, _llm2vec(source, manifest))
-    make = _sentence_transformers if source.modules.is_declared and not source.is_llm2vec else _transformers
-    return LibraryEncoder(manifest, make(source, manifest))
+        return LibraryEncoder(manifest, _llm2vec(source, manifest), scales=True)
+    if source.modules.is_declared and not source.is_llm2vec:
+        # The last token's state is always scaled to one, as in the paper, whatever the folder says.
+        return LibraryEncoder(manifest, _sentence_transformers(source, manifest), manifest.pooling == "last_token")
+    return LibraryEncoder(manifest, _transformers(source, manifest), scales=True)
 
 
 def _sentence_transformers(source: ModelSource, manifest: Manifest) -> Embed:

@@ -29,6 +29,8 @@ LABS = (
 )
 
 
+LENGTH_ERROR = 0.1
+"""Of any vector at most, at any precision: a Normalize module that was misread makes more of it."""
 SAMPLE_CHARACTERS = 1000
 LONG_SAMPLE_CHARACTERS = 8000
 """Of the texts in a comparison, and of the longest one: PyTorch on a CPU would take hours for whole ones."""
@@ -67,6 +69,8 @@ def compare_vectors(exported: Encoder, texts: Sequence[str], wanted: Floats) -> 
 
 def passes(parity: Parity, precision: Precision) -> bool:
     """The gate: how near to the original an export of this precision has to be."""
+    if parity.length_error > LENGTH_ERROR:
+        return False
     if precision == "fp32":
         return parity.min_cosine >= 0.9999
     if precision in ("fp16", "bf16"):
@@ -81,7 +85,8 @@ def require_quality(parity: Parity, precision: Precision, accept_loss: bool) -> 
     if not accept_loss:
         raise QualityGateFailed(
             f"the {precision} export differs from the original: mean cosine {parity.mean_cosine:.5f}, minimum "
-            f"{parity.min_cosine:.5f}, neighbour overlap@10 {parity.overlap_at_10:.3f} on {parity.texts} texts",
+            f"{parity.min_cosine:.5f}, neighbour overlap@10 {parity.overlap_at_10:.3f}, lengths differ by up to "
+            f"{parity.length_error:.1%} on {parity.texts} texts",
             hint="Choose another --precision, or register it marked with --accept-quality-loss.",
         )
     return parity.model_copy(update={"is_accepted_loss": True})
@@ -89,10 +94,12 @@ def require_quality(parity: Parity, precision: Precision, accept_loss: bool) -> 
 
 def _figures(got: Floats, wanted: Floats, speed: float, original_speed: float | None) -> Parity:
     cosines = np.sum(_unit(got) * _unit(wanted), axis=1)
+    lengths, wanted_lengths = (np.linalg.norm(vectors, axis=1) for vectors in (got, wanted))
     return Parity(
         texts=len(got),
         mean_cosine=float(cosines.mean()),
         min_cosine=float(cosines.min()),
+        length_error=float(np.abs(lengths / wanted_lengths - 1).max()),
         overlap_at_10=overlap(got, wanted),
         tokens_per_second=speed,
         original_tokens_per_second=original_speed,

@@ -17,6 +17,7 @@ from ehrdb.database import Database
 from ehrdb.embedding import refresh, registry
 from ehrdb.embedding.load import load_encoder
 from ehrdb.encoder import Encoder
+from tests.encoder.served import serving
 from tests.records import day, write_patients
 
 pytestmark = pytest.mark.export
@@ -91,6 +92,55 @@ def test_verify_fails_where_the_original_is_another_model(ehrdb: Command, model:
 
     assert result.returncode == 2
     assert "is not the model that tiny was made of" in result.stderr
+
+
+def test_tuning_registers_a_faster_precision_beside_the_one_in_use(
+    ehrdb: Command, database: Database, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ehrdb.encoder import export as exporter
+
+    speeds = {"fp32": 10.0, "int8": 20.0, "int7": 1.0}
+    monkeypatch.setattr(exporter, "tokens_per_second", lambda encoders, texts: {p: speeds[p] for p in encoders})
+    assert ehrdb("encoder", "export", str(model)).returncode == 0
+    with database.transaction() as connection:
+        before = registry.find(connection, "tiny")
+
+    result = ehrdb("encoder", "tune", "tiny", "--model", str(model))
+
+    assert result.returncode == 0, result.stderr
+    assert "registered tiny-int8, which is faster here: `ehrdb encoder activate tiny-int8`" in result.stderr
+    with database.transaction() as connection:
+        assert registry.find(connection, "tiny") == before
+        assert load_encoder(Settings(), registry.find(connection, "tiny-int8")).manifest.tuning is not None
+
+
+def test_an_endpoint_embeds_the_patients_of_a_database(
+    ehrdb: Command, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.transaction() as connection:
+        write_patients(connection, 3)
+    with serving() as (does, server):
+        monkeypatch.setenv("EHRDB_ENDPOINTS", server.url)
+        exported = ehrdb("encoder", "export", "served", "--endpoint", server.url)
+        assert exported.returncode == 0, exported.stderr
+        does.asked.clear()
+
+        refreshed = ehrdb("refresh")
+
+    assert refreshed.returncode == 0, refreshed.stderr
+    assert sum(len(body["input"]) for body in does.asked) >= 3
+    with database.transaction() as connection:
+        row = connection.execute("select count(*) from ehrdb.embedding").fetchone()
+    assert row == (3,)
+
+
+def test_an_endpoint_that_the_administrator_did_not_name_is_never_asked(ehrdb: Command, database: Database) -> None:
+    with serving() as (does, server):
+        result = ehrdb("encoder", "export", "served", "--endpoint", server.url)
+
+    assert result.returncode == 2
+    assert "EHRDB_ENDPOINTS" in result.stderr
+    assert (does.asked, registered(database)) == ([], 0)
 
 
 def test_an_export_of_broken_weights_registers_and_writes_nothing(

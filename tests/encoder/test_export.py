@@ -20,6 +20,7 @@ from ehrdb.encoder.parity import require_quality
 from ehrdb.encoder.pooling import Floats
 from ehrdb.encoder.runtime import BatchingEncoder, open_batching
 from ehrdb.encoder.tuning import fastest
+from ehrdb.encoder.writing import describe
 from ehrdb.errors import (
     DigestMismatch,
     EncoderError,
@@ -244,6 +245,8 @@ def test_products_that_integers_would_ruin_stay_wide(tmp_path: Path) -> None:
         ("int8", {"mean_cosine": 0.999, "overlap_at_10": 0.89}, False),
         ("int7", {"mean_cosine": 0.989}, False),
         ("int4", {"mean_cosine": 0.98}, False),
+        ("int8", {"length_error": 0.09}, True),
+        ("fp32", {"length_error": 0.2}, False),
     ],
 )
 def test_the_gate(precision, figures, passes) -> None:  # type: ignore[no-untyped-def]
@@ -255,6 +258,19 @@ def test_the_gate(precision, figures, passes) -> None:  # type: ignore[no-untype
         with pytest.raises(QualityGateFailed, match="cosine"):
             require_quality(parity, precision, accept_loss=False)
         assert require_quality(parity, precision, accept_loss=True).is_accepted_loss
+
+
+def test_a_normalize_module_that_was_misread_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cosines are the same with and without it."""
+    model = tiny_bert(tmp_path / "model")
+    monkeypatch.setattr("ehrdb.encoder.candidates.describe", _normalized)
+
+    with pytest.raises(QualityGateFailed, match="lengths differ"):
+        export(str(model), tmp_path / "encoder", name="tiny")
+
+
+def _normalized(*arguments: object) -> Manifest:
+    return describe(*arguments).model_copy(update={"normalize": True})  # type: ignore[arg-type]
 
 
 def test_verifying_repeats_the_comparison(minilm_directory: Path, minilm: BatchingEncoder) -> None:
