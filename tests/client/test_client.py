@@ -1,5 +1,4 @@
-"""`import os
-import ehrdb`: every question as a method, cohorts as people have them, errors that say what to do next."""
+"""`import ehrdb`: every question as a method, cohorts as people have them, errors that say what to do next."""
 
 from __future__ import annotations
 
