@@ -102,6 +102,9 @@ def omop(
     time_zone: Annotated[
         str | None, typer.Option(help="Clock of the patients, where times have a time zone (America/New_York).")
     ] = None,
+    read_all: Annotated[
+        bool, typer.Option(help="Read patients too whose rows are as at the last load. The report is of all then.")
+    ] = False,
 ) -> Load:
     """Load OMOP CDM 5.3-5.5 tables.
 
@@ -123,6 +126,7 @@ def omop(
         quoted=tuple(quoted or ()),
         unquoted=tuple(unquoted or ()),
         time_zone=time_zone,
+        read_all=read_all,
     )
     name = source or "omop"
     if schema:
@@ -156,7 +160,11 @@ def ehrshot(
     Example: `ehrdb load ehrshot EHRSHOT_ASSETS/`
     """
     options = EhrshotOptions(
-        keep_missing, tuple(allow_missing or ()), allow_return, tuple(quoted or ()), tuple(unquoted or ())
+        keep_missing,
+        tuple(allow_missing or ()),
+        allow_return,
+        quoted=tuple(quoted or ()),
+        unquoted=tuple(unquoted or ()),
     )
     return lambda database, run: load_ehrshot(database, directory, options, source=source or "ehrshot", run=run)
 
@@ -294,6 +302,8 @@ def show(result: LoadResult, json: bool) -> None:
     show_sections(load_sections(result))
     counts_text = f"{result.new} new, {result.changed} changed, {result.unchanged} unchanged, {result.removed} removed"
     err.print(counts_text if result.anything_changed else f"nothing changed ({result.unchanged} patients)")
+    if result.unread:
+        err.print(f"the tables are of the others: the rows of {result.unread} patients are as before (--read-all)")
     if result.concepts or result.affected:
         err.print(f"{result.concepts} codes described or related otherwise, {result.affected} patients looked at again")
     if result.left_out:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from psycopg.errors import LockNotAvailable
 
 from ehrdb.database import Connection, Database, require_whole
 from ehrdb.errors import DatabaseError, InputError
+from ehrdb.events import changes
 from ehrdb.events.units import describe_units
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events")
 ALL_EVENTS = "all events"
 NOT_READ = "not read"
+UNREAD_PATIENTS = "patients whose rows are as before"
+"""Of a load that had no need to read them: its report is about the others alone."""
 SECTIONS = ("times", "visits", "values", "units", "codes used")
 """What is counted of all events, beside the tables that they come from; no table of a source is called so."""
 
@@ -41,11 +44,13 @@ class LoadOptions:
         keep_missing: keep patients that the source no longer has.
         allow_missing: tables (or table.column) of the last load that may be gone.
         allow_return: take in patients who were purged.
+        read_all: read patients whose rows are as at the last load, too.
     """
 
     keep_missing: bool = False
     allow_missing: tuple[str, ...] = ()
     allow_return: bool = False
+    read_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class LoadResult:
 
     `concepts`: codes whose description or relations changed; `affected`: patients who have such codes, or other
     radiology findings, though their own events did not change. `left_out`: purged patients who did not return.
+    `unread`: of the unchanged ones, whose rows are as before, so that they were not read; tables are then about others.
     `figures`: what the events are, by sections of which the first figure is the whole. `differences`: from the
     report of the source's last load.
     """
@@ -76,6 +82,7 @@ class LoadResult:
     concepts: int = 0
     affected: int = 0
     left_out: int = 0
+    unread: int = 0
     tables: list[TableReport] = field(default_factory=list)
     figures: list[TableReport] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
@@ -127,10 +134,10 @@ def load(
         _require_alone(connection, source)
         require_whole(connection)
         key = {"source": source, "digest": _whole_digest(connection, digest() if digest else None)}
-        result = _same_again(connection, key) or _load_anew(connection, key, stage, options)
+        result = _same_again(connection, key) or _load_anew(connection, key, stage, options, options.read_all)
         _report(connection, result)
     if result.patients_changed:
-        _vacuum(database)
+        _vacuum(database, result.unread > 0)
     return result
 
 
@@ -149,26 +156,33 @@ def rehearsal(look: Callable[[Connection], None]) -> Run:
             require_whole(connection)
             _know_source(connection, source)
             _require_alone(connection, source)
-            result = _load_anew(connection, {"source": source, "digest": None}, stage, options)
+            result = _load_anew(connection, {"source": source, "digest": None}, stage, options, is_whole=True)
             look(connection)
         if result.patients_changed:
-            _vacuum(database)  # what was undone still takes room
+            _vacuum(database, is_partial=False)  # what was undone still takes room
         return result
 
     return run
 
 
-def _load_anew(connection: Connection, key: Mapping[str, object], stage: Stage, options: LoadOptions) -> LoadResult:
+def _load_anew(
+    connection: Connection, key: Mapping[str, object], stage: Stage, options: LoadOptions, is_whole: bool
+) -> LoadResult:
     source = str(key["source"])
     before = _last_result(connection, source)
     connection.execute(_queries.roomy)
     connection.execute(_queries.staging)
-    connection.execute(_queries.this_load, key)
+    connection.execute(_queries.this_load, {"source": source, "is_whole": is_whole})
     tables = list(stage(connection))
     _refuse_gone_tables(connection, source, options)
-    result = _merge(connection, LoadResult(source, tables=tables), options)
+    unread = changes.count_unread(connection)
+    if unread and not changes.someone_to_read(connection):
+        result = replace(before, unchanged=unread, unread=unread)
+    else:
+        result = _merge(connection, LoadResult(source, tables=tables, unread=unread), options)
+        result.differences = [] if unread else _differences(before, result)
     connection.execute(_queries.remember, key)
-    result.differences = _differences(before, result)
+    changes.remember_patients(connection)
     return result
 
 
@@ -255,7 +269,8 @@ def _same_again(connection: Connection, key: Mapping[str, object]) -> LoadResult
 
 def _last_result(connection: Connection, source: str) -> LoadResult:
     """The stored report of the source's last load."""
-    reports = [TableReport(*row) for row in connection.execute(_queries.last_reports, {"source": source})]
+    asked = {"source": source, "unread": UNREAD_PATIENTS}
+    reports = [TableReport(*row) for row in connection.execute(_queries.last_reports, asked)]
     figures = [report for report in reports if report.source_table in SECTIONS]
     return LoadResult(source, tables=[report for report in reports if report not in figures], figures=figures)
 
@@ -320,15 +335,14 @@ def _merge(connection: Connection, result: LoadResult, options: LoadOptions) -> 
         connection.execute(_queries.keep_missing)
     for change, count in connection.execute(_queries.count_changes):
         setattr(result, change, count)
+    result.unchanged += result.unread
     connection.execute(_queries.purge_removed)
     connection.execute(_queries.add_concepts)
     describe_units(connection)
     result.tables.append(_oddities(connection))
     concepts, result.affected = _change_concepts(connection)
     result.concepts = concepts if result.changed or result.unchanged else 0  # at first all is new
-    result.tables += [
-        TableReport(f"format rules: {rules}", *counts) for rules, *counts in connection.execute(_queries.placed)
-    ]
+    result.tables += _placed(connection) if not result.unread else []
     result.figures = _figures(connection)
     if result.patients_changed:
         # Before their events: a source's figures count events by whose they are.
@@ -340,6 +354,10 @@ def _merge(connection: Connection, result: LoadResult, options: LoadOptions) -> 
     connection.execute(_queries.change_reports)
     result.affected += _count(connection, _queries.count_reports)
     return result
+
+
+def _placed(connection: Connection) -> list[TableReport]:
+    return [TableReport(f"format rules: {rules}", *counts) for rules, *counts in connection.execute(_queries.placed)]
 
 
 def _leave_purged_out(connection: Connection, options: LoadOptions) -> int:
@@ -386,13 +404,15 @@ def _refuse_foreign_patients(connection: Connection, source: str) -> None:
 
 def _report(connection: Connection, result: LoadResult) -> None:
     row = connection.execute(_queries.next_load).fetchone()
-    for table in [*result.tables, *result.figures]:
+    unread = [TableReport(UNREAD_PATIENTS, rows_loaded=result.unread)] if result.unread else []
+    for table in [*unread, *result.tables, *result.figures]:
         values = {**vars(table), "reasons": json.dumps(table.reasons), "source": result.source}
         connection.execute(_queries.report, {**values, "load_id": row[0] if row else 1})
 
 
-def _vacuum(database: Database) -> None:
-    """Timelines read the index alone only where the visibility map is current."""
+def _vacuum(database: Database, is_partial: bool) -> None:
+    """Timelines read the index alone only where the visibility map is current; few changes leave statistics true."""
     with database.session() as connection:
-        connection.execute("vacuum (analyze) ehrdb.event")
-        connection.execute("analyze ehrdb.concept")
+        connection.execute("vacuum ehrdb.event" if is_partial else "vacuum (analyze) ehrdb.event")
+        if not is_partial:
+            connection.execute("analyze ehrdb.concept")

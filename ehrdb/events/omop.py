@@ -5,9 +5,9 @@ Both become temporary relations `raw_<table>` with text columns; one set of SQL 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from psycopg import sql
 
 from ehrdb.database import Connection, Database
 from ehrdb.errors import InputError
+from ehrdb.events.changes import find_changes, someone_to_read
 from ehrdb.events.files import FileRules, columns_of, copy_table, name_files
 from ehrdb.events.folder import SourceFolder, digest_files
 from ehrdb.events.merge import (
@@ -86,6 +87,8 @@ PERSON_FIELDS = (
     "ethnicity_concept_id",
 )
 CONCEPT_FIELDS = ("concept_id", "concept_name", "vocabulary_id", "concept_code", "standard_concept")
+WITH_ZONE = "timestamp with time zone"
+WHOLE_NUMBERS = ("smallint", "integer", "bigint")
 DEATH_FIELDS = ("person_id", "death_date", "death_datetime")
 SOURCE_MAP_FIELDS = (
     "source_code",
@@ -202,7 +205,12 @@ def load_omop_schema(
     def stage(connection: Connection) -> Iterator[TableReport]:
         _require_time_zone(connection, chosen.time_zone)
         tables = _view_schema(connection, schema, vocabulary_schema or schema, chosen.time_zone)
-        yield from _stage(connection, {name: [place] for name, place in tables.items()}, chosen)
+
+        def narrow(name: str) -> None:
+            place = tables[name].rpartition(".")[0]
+            _view_table(connection, name, place, _columns(connection, place, name), chosen.time_zone, narrowed=True)
+
+        yield from _stage(connection, {name: [place] for name, place in tables.items()}, chosen, narrow)
         _drop_views(connection, tables)
         yield from _unread_tables(connection, (schema, vocabulary_schema or schema))
 
@@ -220,7 +228,15 @@ def _stage_directory(connection: Connection, directory: Path, options: OmopOptio
         with connection.cursor() as cursor:
             cursor.executemany(_queries.left_out, [(name, ragged.row, ragged.problem) for ragged in left_out])
     places = {name: [str(part.path) for part in parts] for name, parts in tables.items()}
-    yield from _stage(connection, places, options)
+
+    def narrow(name: str) -> None:
+        raw, whole = sql.Identifier(f"raw_{name}"), sql.Identifier(f"whole_{name}")
+        connection.execute(sql.SQL("alter table {} rename to {}").format(raw, whole))
+        connection.execute(
+            sql.SQL("create temp view {} as select * from {} where {}").format(raw, whole, _is_read("person_id"))
+        )
+
+    yield from _stage(connection, places, options, narrow)
     yield from report_unread(folder.unread)
 
 
@@ -231,7 +247,7 @@ def _view_schema(connection: Connection, schema: str, vocabulary_schema: str, ti
     found: dict[str, str] = {}
     for name in ("person", "concept", *OPTIONAL_TABLES):
         place = vocabulary_schema if name in ("concept", *VOCABULARY_TABLES) else schema
-        rows = connection.execute(_queries.columns_of, {"schema": place, "table": name}).fetchall()
+        rows = _columns(connection, place, name)
         if rows:
             found[name] = f"{place}.{name}"
             _view_table(connection, name, place, rows, time_zone)
@@ -256,7 +272,7 @@ def viewed_tables(connection: Connection, places: dict[str, str]) -> Iterator[No
     """Temporary views raw_<table> over tables of schemas, for as long as the block lasts; each must be there."""
     for name, place in places.items():
         _require_schema(connection, place, "--vocab-schema" if name == "concept" else "--schema")
-        rows = connection.execute(_queries.columns_of, {"schema": place, "table": name}).fetchall()
+        rows = _columns(connection, place, name)
         if not rows:
             raise InputError(
                 f"schema {place} has no table {name}", hint="--schema and --vocab-schema name the schemas."
@@ -279,14 +295,26 @@ def _require_schema(connection: Connection, schema: str, option: str) -> None:
         )
 
 
+def _columns(connection: Connection, schema: str, table: str) -> list[tuple[str, str, str, bool]]:
+    """Relation, column and type of each column, and whether we may read it."""
+    return connection.execute(_queries.columns_of, {"schema": schema, "table": table}).fetchall()
+
+
 def _view_table(
-    connection: Connection, name: str, schema: str, rows: list[tuple[str, str, bool, bool]], time_zone: str | None
+    connection: Connection,
+    name: str,
+    schema: str,
+    rows: list[tuple[str, str, str, bool]],
+    time_zone: str | None,
+    *,
+    narrowed: bool = False,
 ) -> None:
+    """The table as raw_<name>; `narrowed` to the patients who are to be read."""
     table = rows[0][0]
     if len({relation for relation, *_ in rows}) > 1:
         raise InputError(f"both {table} and {rows[-1][0]} hold table {name}", file=schema)
     wanted = [row for row in rows if row[1].lower() in _known(name)]
-    for _, column, has_zone, is_readable in wanted:
+    for _, column, kind, is_readable in wanted:
         if not is_readable:
             raise InputError(
                 "may not be read",
@@ -295,7 +323,7 @@ def _view_table(
                 hint=f'Its owner runs: grant select on "{schema}"."{table}" to "{connection.info.user}"; '
                 "What may not be seen is not taken for gone.",
             )
-        if has_zone and time_zone is None:
+        if kind == WITH_ZONE and time_zone is None:
             raise zone_error(f"{schema}.{table}", column)
     found = [column.lower() for _, column, _, _ in wanted]
     for column in found:
@@ -305,12 +333,16 @@ def _view_table(
     if missing:
         raise InputError("is missing", file=f"{schema}.{table}", column=missing[0])
     columns = sql.SQL(", ").join(
-        sql.SQL("({})::text as {}").format(_local_time(column, has_zone, time_zone), sql.Identifier(column.lower()))
-        for _, column, has_zone, _ in wanted
+        sql.SQL("({})::text as {}").format(_local_time(column, kind, time_zone), sql.Identifier(column.lower()))
+        for _, column, kind, _ in wanted
     )
+    person = next(((column, kind) for _, column, kind, _ in wanted if column.lower() == "person_id"), None)
     connection.execute(
-        sql.SQL("create temp view {} as select row_number() over () as row, {} from {}").format(
-            sql.Identifier(f"raw_{name}"), columns, sql.Identifier(schema, table)
+        sql.SQL("create or replace temp view {} as select row_number() over () as row, {} from {} where {}").format(
+            sql.Identifier(f"raw_{name}"),
+            columns,
+            sql.Identifier(schema, table),
+            _is_read(*person) if person and narrowed else sql.SQL("true"),
         )
     )
     _require_readable(connection, name, f"{schema}.{table}")
@@ -334,8 +366,14 @@ def _require_time_zone(connection: Connection, name: str | None) -> None:
         raise InputError(f"{name} is no time zone", hint="For example --time-zone America/New_York.")
 
 
-def _local_time(column: str, has_zone: bool, time_zone: str | None) -> sql.Composable:
-    if not has_zone:
+def _is_read(column: str, kind: str = "text") -> sql.Composable:
+    """Numbers are compared as such, so that an index on them serves."""
+    number = sql.SQL("{}" if kind in WHOLE_NUMBERS else "ehrdb.to_bigint({}::text)").format(sql.Identifier(column))
+    return sql.SQL("{} in (select patient_id from pg_temp.read_patient)").format(number)
+
+
+def _local_time(column: str, kind: str, time_zone: str | None) -> sql.Composable:
+    if kind != WITH_ZONE:
         return sql.Identifier(column)
     return sql.SQL("{} at time zone {}").format(sql.Identifier(column), sql.Literal(time_zone))
 
@@ -372,9 +410,20 @@ def _known(name: str) -> set[str]:
     return set((fixed | clinical)[name])
 
 
-def _stage(connection: Connection, places: dict[str, list[str]], options: OmopOptions) -> Iterator[TableReport]:
-    for name in places:
-        found_table(connection, name, _known(name) & set(columns_of(connection, name)))
+def _stage(
+    connection: Connection, places: dict[str, list[str]], options: OmopOptions, narrow: Callable[[str], None]
+) -> Iterator[TableReport]:
+    """Every table as the common stream; `narrow` leaves of a table the patients who are to be read."""
+    columns = {name: sorted(_known(name) & set(columns_of(connection, name))) for name in places}
+    for name, found in columns.items():
+        found_table(connection, name, found)
+    patients = {name: found for name, found in columns.items() if "person_id" in found}
+    rules = {name: found for name, found in columns.items() if name not in patients}
+    if find_changes(connection, patients, rules, replace(options, read_all=False)):
+        if not someone_to_read(connection):
+            return
+        for name in patients:
+            narrow(name)
     connection.execute(_queries.omop_tables)
     read = partial(_read, connection, options.time_zone)
     read("person", _queries.read_person, {name: name for name in PERSON_FIELDS})
@@ -387,7 +436,7 @@ def _stage(connection: Connection, places: dict[str, list[str]], options: OmopOp
     connection.execute(_queries.tell_apart)
     connection.execute(_queries.index_tables)
     _check(connection, places, options)
-    return _map(connection, places, options)
+    yield from _map(connection, places, options)
 
 
 def _read(

@@ -1,7 +1,7 @@
 -- name: columns_of
--- columns of a table, view, materialized view or foreign table, in any letter case, and whether we may read
+-- columns of a table, view, materialized view or foreign table, in any letter case, their types, and whether we may read
 -- them. The information schema would hide materialized views, and whatever we have no right to.
-select c.relname, a.attname, a.atttypid = 'timestamptz'::regtype, has_column_privilege(c.oid, a.attnum, 'select')
+select c.relname, a.attname, a.atttypid::regtype::text, has_column_privilege(c.oid, a.attnum, 'select')
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped

@@ -35,20 +35,22 @@ select s.patients from ehrdb.source s
    and s.patients = (select count(*) from ehrdb.patient p where p.source = s.source);
 
 -- name: last_reports
--- what became of each table's rows then
+-- what became of each table's rows when all were read for the last time
 select source_table, rows_read, rows_loaded, rows_unmapped, rows_rejected, reasons
   from ehrdb.load_report
- where load_id = (select max(load_id) from ehrdb.load_report where source = %(source)s)
+ where load_id = (select load_id from ehrdb.load_report where source = %(source)s
+                   group by load_id having bool_and(source_table <> %(unread)s) order by load_id desc limit 1)
  order by ctid;
 
 -- name: remember
 -- what this load left, for same_again and gone_tables
-insert into ehrdb.source as s (source, digest, patients, tables)
+insert into ehrdb.source as s (source, digest, patients, tables, rules)
 select %(source)s, %(digest)s, count(*),
-       (select coalesce(jsonb_object_agg(t.table_name, t.columns), '{}') from pg_temp.found_table t)
+       (select coalesce(jsonb_object_agg(t.table_name, t.columns), '{}') from pg_temp.found_table t),
+       (select l.rules from pg_temp.this_load l)
   from ehrdb.patient where source = %(source)s
 on conflict (source) do update
-   set digest = excluded.digest, patients = excluded.patients, tables = excluded.tables;
+   set digest = excluded.digest, patients = excluded.patients, tables = excluded.tables, rules = excluded.rules;
 
 -- name: gone_tables
 -- tables and columns that the last load of the source had and this one has not
@@ -66,7 +68,7 @@ select missing.name
 
 -- name: this_load
 -- whose load this is
-insert into pg_temp.this_load values (%(source)s);
+insert into pg_temp.this_load (source, is_whole) values (%(source)s, %(is_whole)s);
 
 -- name: found_table
 -- a table that this load reads, and its columns
@@ -106,7 +108,8 @@ create temp table concept_staging (
 create temp table concept_parent_staging (child_code text, parent_code text) on commit drop;
 create temp table custom_text_staging (vocabulary text, code text, description text) on commit drop;
 create temp table report_staging (patient_id bigint, time timestamp, findings integer) on commit drop;
-create temp table this_load (source text) on commit drop;
+create temp table this_load (source text, is_whole boolean, rules bytea, is_partial boolean default false) on commit drop;
+create temp table read_patient (patient_id bigint primary key) on commit drop;
 create temp table found_table (table_name text primary key, columns text[]) on commit drop;
 create temp table load_remark (source_table text, remark text, rows bigint) on commit drop;
 create temp table load_problem (file text, source_table text, row bigint, column_name text, problem text) on commit drop;
@@ -168,11 +171,15 @@ select coalesce(i.patient_id, p.patient_id) as patient_id, i.fingerprint,
        case when p.patient_id is null then 'new' when i.patient_id is null then 'removed'
             when p.fingerprint = i.fingerprint then 'unchanged' else 'changed' end as change
   from incoming i
-  full join (select * from ehrdb.patient where source = %(source)s) p using (patient_id);
+  full join (select p.*
+               from ehrdb.patient p, pg_temp.this_load l
+              where p.source = l.source
+                and (not l.is_partial or p.patient_id in (select r.patient_id from pg_temp.read_patient r))) p
+       using (patient_id);
 
 -- name: any_incoming
 -- whether the source has anybody
-select from pg_temp.patient_staging limit 1;
+select from pg_temp.patient_staging union all select from pg_temp.this_load where is_partial limit 1;
 
 -- name: index_changes
 -- they are joined many times
@@ -263,7 +270,7 @@ union select c.code_id from ehrdb.concept c
        where c.vocabulary in (select vocabulary from renamed union all select vocabulary from unnamed);
 
 -- name: change_relations
--- parents of codes, likewise
+-- parents of codes, likewise; a load that read some patients only knows of no relation that has gone
 create temp table relation on commit drop as
 select distinct child.code_id as child_id, parent.code_id as parent_id
   from pg_temp.concept_parent_staging s
@@ -285,7 +292,8 @@ create temp table relation_gone on commit drop as
 select p.child_id, p.parent_id, p.sources
   from ehrdb.concept_parent p
  where (select l.source from pg_temp.this_load l) = any (p.sources)
-   and not exists (select from pg_temp.relation r where r.child_id = p.child_id and r.parent_id = p.parent_id);
+   and not exists (select from pg_temp.relation r where r.child_id = p.child_id and r.parent_id = p.parent_id)
+   and not (select l.is_partial from pg_temp.this_load l);
 delete from ehrdb.concept_parent p using pg_temp.relation_gone g
  where p.child_id = g.child_id and p.parent_id = g.parent_id and cardinality(g.sources) = 1;
 update ehrdb.concept_parent p set sources = array_remove(p.sources, (select l.source from pg_temp.this_load l)) from pg_temp.relation_gone g

@@ -25,6 +25,7 @@ begin
     drop table pg_temp.orphan;
     delete from ehrdb.label l where l.patient_id = any (gone);
     delete from ehrdb.patient_prediction s where s.patient_id = any (gone);
+    delete from ehrdb.source_patient k where k.patient_id = any (gone);
     delete from ehrdb.radiology_report r where r.patient_id = any (gone);
     delete from ehrdb.event e where e.patient_id = any (gone);
     delete from ehrdb.patient p where p.patient_id = any (gone);

@@ -108,7 +108,7 @@ def _try_all(untouched: Path, mutants: Sequence[Mutant], jobs: int) -> list[bool
 def _require_green(tree: Path, mutants: Sequence[Mutant], jobs: int) -> None:
     """The tests must pass without any fault: else they would notice everything."""
     tests = sorted({test for mutant in mutants for test in mutant.tests})
-    status, output = _pytest(tree, tests, "-n", str(jobs))
+    status, output = _pytest(tree, tests, "-n", str(jobs), patience=None)
     if status != PASSED:
         raise Fault(f"the tests do not pass without a fault (exit status {status}):\n{output}")
 
@@ -135,13 +135,15 @@ def _copy(source: Path, tree: Path) -> None:
             shutil.copy(source / part, tree / part)
 
 
-def _pytest(tree: Path, tests: Sequence[str], *options: str) -> tuple[int, str]:
+def _pytest(
+    tree: Path, tests: Sequence[str], *options: str, patience: float | None = PATIENCE_SECONDS
+) -> tuple[int, str]:
     """Exit status and output of these tests in that tree; tests that hang have noticed something."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=line", *options, *tests]
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         ended = subprocess.run(
-            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=patience, check=False
         )
     except subprocess.TimeoutExpired:
         return FAILED, "1 failed to end"

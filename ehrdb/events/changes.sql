@@ -1,0 +1,57 @@
+-- name: digest_patients
+-- one digest of all that a source has of a patient; 1 and 1.0 are one patient. Rows may stand in any order.
+create temp table patient_digest on commit drop as
+select patient_id, sha256(convert_to(string_agg(concat_ws(':', name, rows, digest), ',' order by name), 'UTF8')) as digest
+  from (select name, ehrdb.to_bigint(person_id) as patient_id, sum(rows) as rows, sum(digest) as digest
+          from ({digests}) raw group by 1, 2) tables
+ group by patient_id;
+analyze pg_temp.patient_digest;
+
+-- name: digest_rules
+-- and one of what all patients are read by
+update pg_temp.this_load
+   set rules = (select sha256(convert_to(concat_ws('|', %(settings)s::text,
+                                         (select string_agg(code, ',' order by code) from ehrdb.icu_care_site),
+                                         string_agg(concat_ws(':', name, rows, digest), ',' order by name)), 'UTF8'))
+                  from ({tables}) t);
+
+-- name: find_changed
+-- patients who are new, whose rows differ, or who have none any more
+update pg_temp.this_load l
+   set is_partial = not l.is_whole
+       and exists (select from ehrdb.source s where s.source = l.source and s.rules = l.rules)
+       and not exists (select from pg_temp.patient_digest d where d.patient_id is null);
+insert into pg_temp.read_patient (patient_id)
+select coalesce(d.patient_id, p.patient_id)
+  from pg_temp.patient_digest d
+  full join (select k.patient_id, k.digest
+               from pg_temp.this_load l
+               join ehrdb.source_patient k on k.source = l.source
+               join ehrdb.patient p on p.patient_id = k.patient_id and p.source = k.source) p using (patient_id)
+ where (select is_partial from pg_temp.this_load) and d.digest is distinct from p.digest;
+analyze pg_temp.read_patient;
+
+-- name: is_partial
+select is_partial from pg_temp.this_load;
+
+-- name: any_changed
+select from pg_temp.read_patient limit 1;
+
+-- name: count_unread
+-- patients of the source whom this load had no need to read
+select count(*)
+  from pg_temp.this_load l
+  join ehrdb.patient p on p.source = l.source
+ where l.is_partial and not exists (select from pg_temp.read_patient r where r.patient_id = p.patient_id);
+
+-- name: remember_patients
+-- what differs from what is kept
+delete from ehrdb.source_patient k using pg_temp.this_load l
+ where k.source = l.source
+   and (l.rules is null or not exists (select from pg_temp.patient_digest d where d.patient_id = k.patient_id));
+insert into ehrdb.source_patient as k (source, patient_id, digest)
+select l.source, d.patient_id, d.digest
+  from pg_temp.this_load l
+ cross join pg_temp.patient_digest d
+  join ehrdb.patient p on p.patient_id = d.patient_id and p.source = l.source
+    on conflict (source, patient_id) do update set digest = excluded.digest where k.digest <> excluded.digest;
