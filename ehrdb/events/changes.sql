@@ -1,7 +1,7 @@
 -- name: digest_patients
 -- one digest of all that a source has of a patient; 1 and 1.0 are one patient. Rows may stand in any order.
-create temp table patient_digest on commit drop as
-select patient_id, sha256(convert_to(string_agg(concat_ws(':', name, rows, digest), ',' order by name), 'UTF8')) as digest
+insert into pg_temp.patient_digest
+select patient_id, sha256(convert_to(string_agg(concat_ws(':', name, rows, digest), ',' order by name), 'UTF8'))
   from (select name, ehrdb.to_bigint(person_id) as patient_id, sum(rows) as rows, sum(digest) as digest
           from ({digests}) raw group by 1, 2) tables
  group by patient_id;

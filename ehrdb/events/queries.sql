@@ -109,6 +109,7 @@ create temp table concept_parent_staging (child_code text, parent_code text) on 
 create temp table custom_text_staging (vocabulary text, code text, description text) on commit drop;
 create temp table report_staging (patient_id bigint, time timestamp, findings integer) on commit drop;
 create temp table this_load (source text, is_whole boolean, rules bytea, is_partial boolean default false) on commit drop;
+create temp table patient_digest (patient_id bigint, digest bytea) on commit drop;
 create temp table read_patient (patient_id bigint primary key) on commit drop;
 create temp table found_table (table_name text primary key, columns text[]) on commit drop;
 create temp table load_remark (source_table text, remark text, rows bigint) on commit drop;
