@@ -107,7 +107,7 @@ def test_a_bad_row_of_a_changed_patient_is_refused_and_of_nobody_too(loaded: Dat
         loaded,
         "update cdm.visit_occurrence set visit_start_date = null, visit_start_datetime = null where person_id = 2",
     )
-    with pytest.raises(InputError, match="start date"):
+    with pytest.raises(InputError, match="visit_start_date"):
         again(loaded)
     change(
         loaded, "update cdm.visit_occurrence set visit_start_date = '2020-04-01', person_id = null where person_id = 2"
