@@ -151,7 +151,7 @@ select n.code, n.unit, n.visit_class, count(*) as events, count(n.numeric_value)
 
 -- name: oddities
 -- events that may be as they are but deserve a look
-select sum(f.events)::bigint, sum(f.before_birth)::bigint, sum(f.after_death)::bigint, sum(f.in_the_future)::bigint,
+select coalesce(sum(f.events), 0)::bigint, sum(f.before_birth)::bigint, sum(f.after_death)::bigint, sum(f.in_the_future)::bigint,
        coalesce(sum(f.numbers) filter (where u.dimension = ''), 0)::bigint as of_unknown_unit
   from pg_temp.code_figure f
   left join ehrdb.unit u using (unit);
