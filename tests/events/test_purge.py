@@ -15,7 +15,7 @@ ROWS_OF_EVERYBODY = """
 insert into ehrdb.task values ('sepsis', 'site', 'binary', '', '{}');
 insert into ehrdb.label select 'sepsis', patient_id, '2020-01-01', 1 from ehrdb.patient;
 insert into ehrdb.radiology_report select patient_id, '2020-01-01', 1 from ehrdb.patient;
-insert into ehrdb.source_patient select source, patient_id, '\x00' from ehrdb.patient;
+insert into ehrdb.source_patient select source, patient_id, sha256('') from ehrdb.patient;
 insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)
 select 'sepsis', 'sepsis', encoder_id, prompt_id, '[1, 2, 3, 4, 5, 6, 7, 8]', 0, '{}' from ehrdb.encoder;
 select ehrdb.store_predictions(null, null);
