@@ -1,7 +1,9 @@
 create or replace function ehrdb.source_sign(text text, value real) returns text
 language sql immutable
 begin atomic
-    select case when value in (ehrdb.to_value(p[2]), ehrdb.to_value(replace(p[2], ',', '')), ehrdb.to_value(replace(p[2], ',', '.')))
+    -- `any (array)`, not `in`: PostgreSQL writes that into a dump as something else.
+    select case when value = any (array[ehrdb.to_value(p[2]), ehrdb.to_value(replace(p[2], ',', '')),
+                                        ehrdb.to_value(replace(p[2], ',', '.'))])
                 then case p[1] when '=<' then '<=' when '≤' then '<=' when '=>' then '>=' when '≥' then '>=' else p[1] end end
       from regexp_match(text, '^\s*(<=|>=|=<|=>|[<>=≤≥])\s*([-+]?\.?\d[\d.,]*(?:[eE][-+]?\d+)?)') p;
 end;

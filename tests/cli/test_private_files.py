@@ -22,6 +22,7 @@ SOURCES = [f"{verb} {source}" for verb in ("check", "load") for source in ("omop
 READS = {
     *(f"{command} directory" for command in SOURCES),
     *("load labels path", "load map file", "load map --concepts", "task add file"),
+    *("task add --aces", "task add --predicates"),
     *("encoder register directory", "encoder import file"),
     *("evaluate --embeddings", "evaluate --labels", "evaluate --patients"),
 }
