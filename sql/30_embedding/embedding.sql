@@ -6,22 +6,23 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     for_encoder_id constant integer := ehrdb.encoder_id(encoder);
-    found public.vector;
+    found record;
 begin
     perform ehrdb.is_moment(as_of);
-    select e.embedding::public.vector into found
+    select e.embedding::public.vector as embedding, e.reason into found
       from ehrdb.encoder n,
-           ehrdb.newest_vector(for_encoder_id, n.prompt_id, embedding.as_of) e
-     where n.encoder_id = for_encoder_id and e.patient_id = embedding.patient_id;
-    if found is null then
-        perform ehrdb.raise_no_embedding(patient_id, as_of);
+           ehrdb.vectors_at(for_encoder_id, n.prompt_id, array[embedding.patient_id], array[embedding.as_of]) e
+     where n.encoder_id = for_encoder_id;
+    if found.embedding is null then
+        perform ehrdb.raise_no_embedding(patient_id, as_of, found.reason);
     end if;
-    return found;
+    return found.embedding;
 end
 $$;
 
 comment on function ehr.embedding(bigint, timestamp, text) is
-'The patient''s newest embedding at or before as_of.
-Under the encoder''s neutral prompt; a unit vector where the encoder normalizes. EH001: unknown patient; EH003:
-unknown encoder; EH004: nothing embedded by then.
+'The embedding of the patient''s record as of a moment; without one, the newest.
+A past moment is answered from a vector of the text as of then alone: no event lies between. Under the encoder''s neutral
+prompt; a unit vector where the encoder normalizes. EH001: unknown patient; EH003: unknown encoder; EH004: not embedded as
+of then, with the command that does it.
 Example: select ehr.embedding(1, ''2020-01-01'');';

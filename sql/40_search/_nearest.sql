@@ -6,15 +6,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     found bigint[];
-    past integer;
 begin
     perform ehrdb.is_count(k, 'k'), ehrdb.is_cohort(cohort), ehrdb.is_moment(as_of);
     if as_of <> 'infinity' then
+        perform ehrdb.require_snapshot(for_encoder_id, cohort, as_of, excluded);
         return query select * from ehrdb.nearest_past(for_encoder_id, query, k, cohort, as_of, excluded);
-        get diagnostics past = row_count;
-        if past < k then
-            perform ehrdb.require_snapshot(for_encoder_id, cohort, as_of, excluded);
-        end if;
         return;
     end if;
     if ehrdb.search_by_index(for_encoder_id, cardinality(cohort)) then

@@ -6,24 +6,23 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 as $$
 declare
-    for_prompt_id constant integer := (select n.prompt_id from ehrdb.encoder n where n.encoder_id = for_encoder_id);
-    without bigint;
+    without bigint[];
 begin
-    select count(*) into without
-      from ehrdb.patient p
-     where (cohort is null or p.patient_id in (select c from unnest(cohort) c)) and p.patient_id is distinct from excluded
-       and exists (select from ehrdb.event v where v.patient_id = p.patient_id and v.time <= require_snapshot.as_of)
-       and not exists (select from ehrdb.embedding_point n
-                         join ehrdb.embedding e on e.encoder_id = n.encoder_id and e.content_sha256 = n.content_sha256
-                        where n.encoder_id = for_encoder_id and n.prompt_id = for_prompt_id
-                          and n.patient_id = p.patient_id and n.as_of <= require_snapshot.as_of);
-    if without > 0 then
+    without := array(
+        select v.patient_id
+          from ehrdb.encoder n, ehrdb.vectors_of(cohort, for_encoder_id, n.prompt_id, require_snapshot.as_of) v
+         where n.encoder_id = for_encoder_id and v.reason = 'not embedded as of then'
+           and v.patient_id is distinct from excluded
+         order by v.patient_id);
+    if without <> '{}' then
         raise exception using errcode = 'EH004',
-            message = format('%s patients with a record by %s have no embedding as of then', without, as_of),
-            hint = format('Make a snapshot: ehrdb refresh --as-of "%s".', as_of);
+            message = format('%s patients with a record by %s are not embedded as of then: %s', cardinality(without), as_of,
+                             array_to_string(without[:3], ', ') || case when cardinality(without) > 3 then ', ...' else '' end),
+            hint = format('Make a snapshot: ehrdb refresh --as-of "%s". Or leave them out of the cohort.', as_of);
     end if;
 end
 $$;
 
 comment on function ehrdb.require_snapshot(integer, bigint[], timestamp, bigint) is
-'EH004 where members of the cohort could not be compared as of that moment: too few rows are never returned silently.';
+'EH004 where members of the cohort cannot be compared as of that moment: an answer among the others would change with the
+next refresh.';

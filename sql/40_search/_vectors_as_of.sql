@@ -9,9 +9,10 @@ begin atomic
        and vectors_as_of.as_of = 'infinity'
     union all
     select v.patient_id, v.embedding
-      from ehrdb.encoder n, ehrdb.newest_vector_of(patient_ids, for_encoder_id, n.prompt_id, vectors_as_of.as_of) v
-     where n.encoder_id = for_encoder_id and patient_ids is not null and vectors_as_of.as_of < 'infinity';
+      from ehrdb.encoder n, ehrdb.vectors_of(patient_ids, for_encoder_id, n.prompt_id, vectors_as_of.as_of) v
+     where n.encoder_id = for_encoder_id and patient_ids is not null and vectors_as_of.as_of < 'infinity' and v.reason is null;
 end;
 
 comment on function ehrdb.vectors_as_of(integer, bigint[], timestamp) is
-'The newest vector of each patient at or before as_of, under the encoder''s neutral prompt.';
+'The vector of each patient''s record as of a moment (infinity: the newest), under the encoder''s neutral prompt; patients
+without one have no row.';

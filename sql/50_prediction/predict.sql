@@ -6,21 +6,22 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     head constant ehrdb.head := ehrdb.head_of(task, ehrdb.encoder_id(encoder));
-    found float8;
+    found record;
 begin
     perform ehrdb.is_moment(as_of);
     select ehrdb.head_probability(head.weights, head.intercept, head.calibration_slope, head.calibration_shift,
-                                  e.embedding::public.vector) into found
-      from ehrdb.newest_vector(head.encoder_id, head.prompt_id, predict.as_of) e
-     where e.patient_id = predict.patient_id;
-    if found is null then
-        perform ehrdb.raise_no_embedding(patient_id, as_of);
+                                  e.embedding::public.vector) as probability, e.reason into found
+      from ehrdb.vectors_at(head.encoder_id, head.prompt_id, array[predict.patient_id], array[predict.as_of]) e;
+    if found.probability is null then
+        perform ehrdb.raise_no_embedding(patient_id, as_of, found.reason);
     end if;
-    return found;
+    return found.probability;
 end
 $$;
 
 comment on function ehr.predict(text, bigint, timestamp, text) is
-'Probability of the task''s outcome for one patient, from the newest embedding at or before as_of.
-EH001: unknown patient; EH004: nothing embedded by then; EH005: unknown task; EH006: no head trained for this encoder.
+'Probability of the task''s outcome for one patient, from the record as of a moment.
+A past moment is answered from a vector of the text as of then alone; without one, the newest vector answers
+(ehr.predict_cohort says of when it is, and whether it is stale). EH001: unknown patient; EH004: not embedded as of then, with the
+command that does it; EH005: unknown task; EH006: no head trained for this encoder.
 Example: select ehr.predict(''guo_readmission'', 1);';

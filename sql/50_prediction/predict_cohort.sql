@@ -12,7 +12,7 @@ begin atomic
          where n.encoder_id = ehrdb.encoder_id($4) and ehrdb.is_cohort($2) and ehrdb.is_moment($3)
            and ehrdb.is_count(coalesce(cardinality($1), 0), 'tasks')
     )
-    select x.target, s.patient_id, x.probability, s.as_of, s.is_stale
+    select x.target, s.patient_id, x.probability, s.as_of, s.is_stale, null
       from (select p.patient_id, p.as_of, p.embedding::public.vector as vector, p.is_stale
               from ehrdb.served_embedding p
              where p.encoder_id = ehrdb.encoder_id($4) and ($2 is null or p.patient_id in (select c from unnest($2) c))
@@ -23,12 +23,12 @@ begin atomic
                                                     s.vector) as probability
               from head h where h.is_served offset 0) x
     union all
-    select x.target, s.patient_id, x.probability, s.as_of, g.is_stale
-      from (select h.prompt_id, v.patient_id, v.as_of, v.embedding::public.vector as vector
+    select x.target, s.patient_id, x.probability, s.as_of, s.is_stale, s.reason
+      from (select h.prompt_id, v.patient_id, v.as_of, v.is_stale, v.reason, v.embedding::public.vector as vector
               from (select distinct h.prompt_id from head h where not h.is_served) h,
-                   ehrdb.newest_vector_of($2, ehrdb.encoder_id($4), h.prompt_id, $3) v
+                   ehrdb.vectors_of($2, ehrdb.encoder_id($4), h.prompt_id, $3) v
+             where v.reason is null or $3 < 'infinity'
             offset 0) s
-     cross join lateral ehrdb.record_goes_on(s.patient_id, s.as_of, $3) g
      cross join lateral (
             select h.target, ehrdb.head_probability(h.weights, h.intercept, h.calibration_slope, h.calibration_shift,
                                                     s.vector) as probability
@@ -37,7 +37,8 @@ end;
 
 comment on function ehr.predict_cohort(text[], bigint[], timestamp, text) is
 'Probabilities of many tasks'' outcomes for every embedded member of a cohort (null: all patients).
-In one pass over the vectors, with the moment up to which the record was known and whether it changed since.
+In one pass over the vectors, with the moment up to which the record was known and whether it changed since. As of a past
+moment every member has a row; where the record as of then is not embedded, the probability is null and reason says why.
 EH001: nobody in the cohort is known; EH005, EH006: unknown task, no head; EH010: a cohort with a null, no moment.
 Example: select * from ehr.predict_cohort(array[''guo_los'', ''guo_icu'']) where probability > 0.5;';
 
@@ -46,11 +47,12 @@ create or replace function ehr.predict_cohort(
 ) returns setof ehrdb.prediction
 language sql stable
 begin atomic
-    select p.patient_id, p.probability, p.as_of, p.is_stale
+    select p.patient_id, p.probability, p.as_of, p.is_stale, p.reason
       from ehr.predict_cohort(array[$1], $2, $3, $4) p;
 end;
 
 comment on function ehr.predict_cohort(text, bigint[], timestamp, text) is
 'Probability of the task''s outcome for every embedded member of a cohort (null: all patients).
-In one pass, with the moment up to which the record was known and whether it changed since.
+In one pass, with the moment up to which the record was known and whether it changed since. As of a past moment every member
+has a row; where the record as of then is not embedded, the probability is null and reason says why.
 Example: select * from ehr.predict_cohort(''guo_readmission'') order by probability desc limit 10;';

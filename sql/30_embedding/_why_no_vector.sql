@@ -1,0 +1,23 @@
+create or replace function ehrdb.why_no_vector(for_encoder_id integer, for_patient_id bigint, moment timestamp) returns text
+language sql stable parallel safe
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select case
+        when not exists (select from ehrdb.patient p where p.patient_id = for_patient_id) then 'unknown patient'
+        when not exists (select from ehrdb.event e where e.patient_id = for_patient_id and e.time <= moment)
+            then 'no record by then'
+        -- A format that keeps some categories alone is read; of the others, any event with words is a line.
+        when n.format ~ '_(no|only)_'
+            and (select t.text = '' from ehr.timelines(array[for_patient_id], array[moment], n.format) t)
+            or not exists (select from ehrdb.event e
+                             join ehrdb.concept_text c using (code_id)
+                            where e.patient_id = for_patient_id and e.time <= moment)
+            then 'nothing to embed by then'
+        else 'not embedded as of then' end
+      from ehrdb.encoder n
+     where n.encoder_id = for_encoder_id;
+end;
+
+comment on function ehrdb.why_no_vector(integer, bigint, timestamp) is
+'In words, why a patient has no vector as of a moment: unknown patient, no record by then, nothing to embed by then, not
+embedded as of then.';
