@@ -298,7 +298,8 @@ class Client:
     ) -> Frame:
         """Probabilities of one or more tasks for everybody in the cohort who has a vector; most probable first.
 
-        Columns: task, patient_id, probability, as_of (what the vector knows), is_stale.
+        Columns: task, patient_id, probability, as_of (what the vector knows), is_stale, reason. As of a past moment
+        every member has a row; where the record as of then is not embedded, probability is null, and reason says so.
         """
         names = [task] if isinstance(task, str) else list(task)
         with self._asked(f"predict {', '.join(names)}") as connection:
@@ -306,7 +307,7 @@ class Client:
             return self._fetch(connection, _queries.predict, values, cohort, encoder)
 
     def embeddings(self, cohort: Cohort = None, as_of: Moment = None, encoder: str | None = None) -> Embeddings:
-        """Each member's newest vector at or before as_of, with ids in the same order."""
+        """Each member's vector of the record as of a moment (None: the newest), with ids in the same order."""
         with self._asked("embeddings") as connection:
             register_vectors(connection)
             registered = registry.find(connection, self._named(encoder))

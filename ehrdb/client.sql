@@ -89,7 +89,7 @@ select e.* from ehr.explain_similarity(%(a)s, %(b)s, %(as_of)s) e;
 -- name: predict
 -- probabilities of tasks for a cohort, most probable first
 select p.* from ehr.predict_cohort(%(tasks)s::text[], %(cohort)s::bigint[], %(as_of)s, %(encoder)s) p
- order by p.task, p.probability desc, p.patient_id;
+ order by p.task, p.probability desc nulls last, p.patient_id;
 
 -- name: outcomes
 -- what happened to the nearest within the horizon
@@ -101,7 +101,7 @@ select o.* from ehr.nearest_outcomes(%(patient_id)s, %(outcome)s, %(as_of)s, %(h
 call ehr.search_text(%(query)s, %(k)s, %(cohort)s::bigint[], %(patience)s, %(encoder)s);
 
 -- name: embeddings
--- each member's newest vector, null where there is none
+-- each member's vector of the record as of a moment, null where there is none
 select p.patient_id, v.embedding
   from ehr.patient p
   left join ehrdb.vectors_as_of(ehrdb.encoder_id(%(encoder)s),

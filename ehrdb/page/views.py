@@ -169,7 +169,7 @@ def _risks(db: Client, patient_id: int, as_of: datetime | None) -> Rows:
     known = {row["task"]: row for row in heads(db)}
     if not known:
         raise NotFound("nothing has been learned yet", hint="A data engineer runs: ehrdb train guo_los")
-    rows: Rows = db.predict(list(known), [patient_id], as_of)
+    rows: Rows = [row for row in db.predict(list(known), [patient_id], as_of) if row["reason"] is None]
     if not rows:
         db.probability(next(iter(known)), patient_id, as_of)  # says why there is none
     return [{**row, "head": known.get(row["task"]), "test": tested(known.get(row["task"]))} for row in rows]

@@ -7,15 +7,19 @@ select (manifest ->> 'prompt_template')::boolean from ehrdb.encoder where encode
 select ehrdb.plan_labels(%(encoder_id)s, %(task)s, %(prompt_id)s);
 
 -- name: store_head
--- one head per target and encoder; a new one takes the old one's place
-insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, calibration_slope, calibration_shift,
-                        provenance)
-values (%(task)s, %(target)s, %(encoder_id)s, %(prompt_id)s, %(weights)s, %(intercept)s, %(slope)s, %(shift)s,
-        %(provenance)s)
-on conflict (target, encoder_id) do update
-   set prompt_id = excluded.prompt_id, weights = excluded.weights, intercept = excluded.intercept,
-       calibration_slope = excluded.calibration_slope, calibration_shift = excluded.calibration_shift,
-       provenance = excluded.provenance, trained_at = now();
+-- one head per target and encoder; a new one takes the old one's place, whose probabilities go
+with stored as (
+    insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, calibration_slope, calibration_shift,
+                            provenance)
+    values (%(task)s, %(target)s, %(encoder_id)s, %(prompt_id)s, %(weights)s, %(intercept)s, %(slope)s, %(shift)s,
+            %(provenance)s)
+    on conflict (target, encoder_id) do update
+       set prompt_id = excluded.prompt_id, weights = excluded.weights, intercept = excluded.intercept,
+           calibration_slope = excluded.calibration_slope, calibration_shift = excluded.calibration_shift,
+           provenance = excluded.provenance, trained_at = now()
+    returning head_id
+)
+delete from ehrdb.patient_prediction p using stored where p.head_id = stored.head_id;
 
 -- name: provenance
 -- what a head was trained on: the loads of each source, the labels, who is in which split

@@ -20,7 +20,7 @@ begin atomic
         select coalesce(s.is_same, false) as is_same,
                v.patient_id is not null and (a.moment = 'infinity' or not v.goes_on and coalesce(s.is_same, false)) as holds
           from (select v.patient_id is not null and ehrdb.text_holds(
-                           for_encoder_id, for_prompt_id, a.patient_id, v.as_of, v.content_sha256) as is_same) s) h;
+                           for_encoder_id, for_prompt_id, a.patient_id, v.as_of) as is_same) s) h;
 end;
 
 comment on function ehrdb.vectors_at(integer, integer, bigint[], timestamp[]) is

@@ -29,7 +29,7 @@ begin
     with near as materialized (
         select n.patient_id from ehr.nearest_patients(nearest_outcomes.patient_id, k, cohort, nearest_outcomes.as_of, encoder) n
     ), candidate as (
-        select p.patient_id, p.patient_id in (select n.patient_id from near n) as is_near
+        select p.patient_id, p.death_time, p.patient_id in (select n.patient_id from near n) as is_near
           from ehrdb.patient p
          where (cohort is null or p.patient_id in (select c from unnest(cohort) c)) and p.patient_id <> nearest_outcomes.patient_id
            and exists (select from ehrdb.event e where e.patient_id = p.patient_id and e.time <= nearest_outcomes.as_of)
@@ -45,7 +45,8 @@ begin
                          where e.patient_id = c.patient_id and e.code_id = any (codes)
                            and e.time > nearest_outcomes.as_of and e.time <= nearest_outcomes.as_of + horizon) end as has_outcome,
                exists (select from ehrdb.event e
-                        where e.patient_id = c.patient_id and e.time >= nearest_outcomes.as_of + horizon) as is_known
+                        where e.patient_id = c.patient_id and e.time >= nearest_outcomes.as_of + horizon)
+               or c.death_time between nearest_outcomes.as_of and nearest_outcomes.as_of + horizon as is_known
           from candidate c
     ), grouped as (
         select c.name, c.place, count(*) as members, count(*) filter (where f.is_known or f.has_outcome) as known,
@@ -67,7 +68,8 @@ $$;
 comment on function ehr.nearest_outcomes(bigint, text, timestamp, interval, integer, bigint[], text) is
 'What happened within the horizon after as_of to the k patients most similar then, beside everybody.
 The outcome is a code (with its descendants) or a task (a positive label made in that time). followed: those with the
-outcome, or with a record that reaches the horizon''s end; share is of them. Counts of 1 to 10, with or without, are
+outcome, with a record that reaches the horizon''s end, or who died before it; share is of them. Death competes with other
+outcomes: who died without it counts as without it. Counts of 1 to 10, with or without, are
 not shown (null): a courtesy for screens, as readers hold record-level access and two cohorts show what one withholds.
 A description, not a prediction: see ehr.predict. No rows: there is nobody else to look at. EH001, EH004: unknown
 patient, or no vector by then; EH005: no such outcome; EH010: as_of is not in the past.

@@ -9,8 +9,9 @@ declare
     found record;
 begin
     perform ehrdb.is_moment(as_of);
-    select ehrdb.head_probability(head.weights, head.intercept, head.calibration_slope, head.calibration_shift,
-                                  e.embedding::public.vector) as probability, e.reason into found
+    select case when e.reason is null then ehrdb.head_probability(
+               head.weights, head.intercept, head.calibration_slope, head.calibration_shift, e.embedding::public.vector) end
+               as probability, e.reason into found
       from ehrdb.vectors_at(head.encoder_id, head.prompt_id, array[predict.patient_id], array[predict.as_of]) e;
     if found.probability is null then
         perform ehrdb.raise_no_embedding(patient_id, as_of, found.reason);

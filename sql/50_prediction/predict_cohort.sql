@@ -12,7 +12,7 @@ begin atomic
          where n.encoder_id = ehrdb.encoder_id($4) and ehrdb.is_cohort($2) and ehrdb.is_moment($3)
            and ehrdb.is_count(coalesce(cardinality($1), 0), 'tasks')
     )
-    select x.target, s.patient_id, x.probability, s.as_of, s.is_stale, null
+    select x.target, s.patient_id, x.probability, s.as_of, s.is_stale, null::text
       from (select p.patient_id, p.as_of, p.embedding::public.vector as vector, p.is_stale
               from ehrdb.served_embedding p
              where p.encoder_id = ehrdb.encoder_id($4) and ($2 is null or p.patient_id in (select c from unnest($2) c))
@@ -30,8 +30,8 @@ begin atomic
              where v.reason is null or $3 < 'infinity'
             offset 0) s
      cross join lateral (
-            select h.target, ehrdb.head_probability(h.weights, h.intercept, h.calibration_slope, h.calibration_shift,
-                                                    s.vector) as probability
+            select h.target, case when s.reason is null then ehrdb.head_probability(
+                       h.weights, h.intercept, h.calibration_slope, h.calibration_shift, s.vector) end as probability
               from head h where not h.is_served and h.prompt_id = s.prompt_id offset 0) x;
 end;
 

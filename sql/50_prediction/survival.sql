@@ -16,7 +16,8 @@ begin
             hint = format('See: select ehr.predict(%L, ...);', $1);
     end if;
     return query
-        select p.patient_id, i.days, exp(sum(ln(greatest(1 - p.probability, 1e-300))) over (
+        select p.patient_id, i.days, exp(sum(ln(case when p.probability < 1 then 1 - p.probability
+                                                          when p.probability = 1 then 1e-300 end)) over (
                    partition by p.patient_id order by i.days)), p.as_of, p.is_stale
           from ehr.predict_cohort(intervals, $2, $3, $4) p
          cross join lateral (select substring(p.task from '_(\d+)$')::integer as days) i
@@ -27,6 +28,6 @@ $$;
 comment on function ehr.survival(text, bigint[], timestamp, text) is
 'How probable it is to be without the outcome until each interval''s end, for a cohort.
 days: the interval''s end, counted from as_of, the moment up to which the record was known; survival: the product of
-one minus the hazard of each interval up to then. EH005, EH006: unknown task, none of survival or no head; EH001, EH010 as
+one minus the hazard of each interval up to then, null where the record as of a past moment is not embedded. EH005, EH006: unknown task, none of survival or no head; EH001, EH010 as
 of ehr.predict_cohort.
 Example: select days, survival from ehr.survival(''death_5y'', array[1]);';

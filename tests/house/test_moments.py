@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import psycopg
 import pytest
 
 from ehrdb.database import Connection, Database
@@ -72,14 +73,31 @@ def test_what_happens_at_the_moment_is_known_and_not_a_microsecond_earlier(recor
     assert after == at
 
 
-@pytest.mark.parametrize("function", ["ehr.nearest_patients(bigint,", "ehr.predict_cohort(text,"])
-def test_a_vector_is_stale_from_the_moment_of_the_next_event(record: Database, function: str) -> None:
-    later = MOMENT + timedelta(days=1)
+LATER = MOMENT + timedelta(days=1)
+
+
+@pytest.fixture
+def gone_on(record: Database) -> Database:
+    """The records go on at LATER, and nothing is embedded as of then."""
     with record.transaction() as connection:
-        write(connection, [Record(p, later, "SNOMED/later") for p in PATIENTS])
-    before, at, after = ask(record, function, [later - MICROSECOND, later, later + MICROSECOND])
-    assert {row[-1] for row in before} == {False}
-    assert {row[-1] for row in at} == {row[-1] for row in after} == {True}
+        write(connection, [Record(p, LATER, "SNOMED/later") for p in PATIENTS])
+    return record
+
+
+def test_a_vector_answers_up_to_the_next_event_and_a_cohort_says_so(gone_on: Database) -> None:
+    before, at, after = ask(gone_on, "ehr.predict_cohort(text,", [LATER - MICROSECOND, LATER, LATER + MICROSECOND])
+    assert [(row[1] is not None, row[-1]) for row in before] == [(True, None)] * 2
+    assert at == after
+    assert [row[1:] for row in at] == [(None, None, True, "not embedded as of then")] * 2
+
+
+@pytest.mark.parametrize("function", ["ehr.embedding(", "ehr.predict(", "ehr.nearest_patients(bigint,"])
+def test_a_vector_answers_up_to_the_next_event_and_not_at_it(gone_on: Database, function: str) -> None:
+    assert ask(gone_on, function, [LATER - MICROSECOND]) == ask(gone_on, function, [MOMENT])
+    for moment in (LATER, LATER + MICROSECOND):
+        with pytest.raises(psycopg.Error) as caught:
+            ask(gone_on, function, [moment])
+        assert caught.value.sqlstate == "EH004"
 
 
 def test_every_function_with_a_moment_is_asked(connection: Connection) -> None:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from ehrdb.database import Database
-from ehrdb.embedding import refresh, registry
+from ehrdb.embedding import Snapshot, refresh, registry
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.embedding.vectors import import_vectors
 from ehrdb.errors import NotFound, TrainingError
@@ -145,6 +145,54 @@ def test_a_prediction_in_the_past_ignores_what_came_later(database: Database, en
         assert connection.execute("select ehr.predict('guo_los', 5, %s)", [moment]).fetchone() == before
 
 
+@pytest.mark.parametrize(
+    ("moment", "reason"),
+    [
+        (day(20), "not embedded as of then"),  # an event of day 10 lies between
+        (datetime(1900, 1, 1), "no record by then"),
+    ],
+)
+def test_a_past_moment_is_never_answered_from_an_older_text(
+    database: Database, encoder: RegisteredEncoder, moment: datetime, reason: str
+) -> None:
+    train(database, encoder, make, "guo_los")
+    with database.transaction() as connection:
+        write(connection, [Record(5, day(10), "SNOMED/99"), Record(5, day(30), "SNOMED/98")])
+    refresh(database, encoder, FakeEncoder)
+    for question in ("ehr.predict('guo_los', 5, %s)", "ehr.embedding(5, %s)"):
+        with database.transaction() as connection, pytest.raises(psycopg.Error) as caught:
+            connection.execute(f"select {question}".encode(), [moment])
+        assert (caught.value.diag.sqlstate, reason in str(caught.value)) == ("EH004", True)
+    with database.transaction() as connection:
+        rows = connection.execute(
+            "select patient_id, probability, reason from ehr.predict_cohort('guo_los', array[5], %s)", [moment]
+        ).fetchall()
+    assert rows == [(5, None, reason)]
+
+
+def test_the_hint_of_a_moment_that_is_not_embedded_embeds_it(database: Database, encoder: RegisteredEncoder) -> None:
+    train(database, encoder, make, "guo_los")
+    with database.transaction() as connection:
+        write(connection, [Record(5, day(10), "SNOMED/99"), Record(5, day(30), "SNOMED/98")])
+    refresh(database, encoder, FakeEncoder, snapshot=Snapshot(day(20), [5]))
+    with database.transaction() as connection:
+        found = connection.execute("select ehr.predict('guo_los', 5, %s)", [day(20)]).fetchone()
+        write(connection, [Record(5, day(20) + timedelta(hours=1), "SNOMED/97")])
+        assert connection.execute("select ehr.predict('guo_los', 5, %s)", [day(20)]).fetchone() == found
+
+
+def test_a_record_that_arrives_late_takes_the_answer_of_its_moment_away_until_it_is_embedded(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    train(database, encoder, make, "guo_los")
+    moment = datetime(2020, 1, 2, 23, 59)
+    with database.transaction() as connection:
+        write(connection, [Record(5, day(1, 7), "SNOMED/99")])
+    with database.transaction() as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute("select ehr.predict('guo_los', 5, %s)", [moment])
+    assert caught.value.diag.sqlstate == "EH004"
+
+
 def test_a_late_record_is_embedded_again_at_a_labels_moment(database: Database, encoder: RegisteredEncoder) -> None:
     train(database, encoder, make, "guo_los")
     with database.transaction() as connection:
@@ -272,6 +320,16 @@ def test_a_kept_prediction_follows_the_moment_that_its_vector_knows(
     assert store(database) == (1, PATIENTS, 1, 0)
     with database.transaction() as connection:
         assert connection.execute("select as_of from ehr.prediction where patient_id = 7").fetchone() == (day(3),)
+
+
+def test_a_head_trained_anew_takes_the_old_ones_probabilities_along(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    train(database, encoder, make, "guo_los")
+    store(database)
+    train(database, encoder, make, "guo_los", calibrate=True)
+    with database.transaction() as connection:
+        assert connection.execute("select count(*) from ehr.prediction").fetchone() == (0,)
 
 
 def test_heads_are_trained_on_the_record_as_of_the_label_alone(database: Database, encoder: RegisteredEncoder) -> None:
