@@ -51,7 +51,10 @@ begin
         select p.place, e.ordinal as position,
                -- A visit without an id is one of its own.
                coalesce(e.visit_id, case when use.is_visit and not k.is_visit then '#' || e.ordinal else '' end)
-                   collate "C" as visit_id, e.time, e.end_time,
+                   collate "C" as visit_id, e.time,
+               -- With has_slips, as the paper has it, an end after the moment is seen, though nobody knew it.
+               case when $4 or e.end_time <= p.as_of then e.end_time end as end_time,
+               e.visit_class in ('inpatient', 'icu', 'emergency') as is_stay,
                k.code, k.text, k.text_id, u.unit, u.dimension, u.factor, u.shift, e.numeric_value, e.text_value,
                k.is_demographic, k.section, k.section_position,
                use.is_visit and k.text is not null and isfinite(e.time) as is_visit, k.aggregate, use.is_measured,
@@ -69,21 +72,27 @@ begin
             select k.aggregate is not null and (k.any_unit or conversion.unit is not null) as is_measured,
                    k.is_visit or coalesce(e.visit_class <> 'icu', false) as is_visit) use
         union all
-        select age.place, -1, '', null, null, '', age.text,
+        select age.place, -1, '', null, null, null, '', age.text,
                (select min(k.text_id) from known k where k.text = age.text), null, null, null, null, age.numeric_value,
                age.text_value, true,
                rest.section, rest.position, false, null, false, true, null
           from age
           left join ehrdb.visit_section rest on rest.rules = $3 and rest.vocabulary = '*'
-    ), visit as (
+    ), told as (
         -- The last event of a visit_id says what the visit is, the first one its rank among equals.
-        select distinct on (r.place, r.visit_id) r.place, r.visit_id, r.time as starts, r.end_time as ends,
-               min(r.position) over (partition by r.place, r.visit_id) as first_position,
-               ehrdb.visit_heading(r.text, r.time, r.end_time, p.moment) as heading
+        select distinct on (r.place, r.visit_id) r.place, r.visit_id, r.time as starts, r.end_time as ends, r.text, r.is_stay,
+               min(r.position) over (partition by r.place, r.visit_id) as first_position
           from record r
-          join point p on p.place = r.place
          where r.is_visit
          order by r.place, r.visit_id, r.position desc
+    ), visit as (
+        select t.place, t.visit_id, t.starts, t.ends, t.first_position,
+               ehrdb.visit_heading(t.text, t.starts, t.ends, p.moment,
+                                   case when $4 then t.ends > p.moment
+                                        else t.is_stay and t.ends is null
+                                             and t.starts = max(t.starts) over (partition by t.place) end) as heading
+          from told t
+          join point p on p.place = t.place
     ), listed as (
         select r.*, v.first_position as in_visit
           from record r

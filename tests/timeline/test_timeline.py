@@ -252,3 +252,27 @@ def test_every_listed_format_can_be_asked_for(record: Connection) -> None:
     assert len(names) == 7 + 2 * 6 * 5
     for name in names:
         timeline(record, 1, None, name)
+
+
+@pytest.mark.parametrize(("visit_class", "says"), [("inpatient", True), ("outpatient", False)])
+def test_an_open_stay_reads_the_same_whether_its_end_is_recorded_later_or_not(
+    connection: Connection, visit_class: str, says: bool
+) -> None:
+    moment = day(5)
+    write(
+        connection,
+        [Record(1, day(1), "SNOMED/1"), Record(1, day(3), "Visit/IP"), Record(1, day(4), "SNOMED/2")],
+    )
+    connection.execute("update ehrdb.event set visit_class = %s, visit_id = '7' where time = %s", [visit_class, day(3)])
+
+    def text() -> str:
+        row = connection.execute("select ehr.timeline(1, %s, 'markdown_corrected')", [moment]).fetchone()
+        assert row is not None
+        return str(row[0])
+
+    before = text()
+    connection.execute("update ehrdb.event set end_time = %s where visit_id = '7'", [day(9)])
+    assert text() == before
+    assert ("current visit" in before) is says
+    connection.execute("update ehrdb.event set end_time = %s where visit_id = '7'", [day(5)])
+    assert "current visit" not in text()
