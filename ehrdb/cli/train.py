@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from ehrdb.cli.common import EncoderName, Json, current_database, out, print_json, settings
+from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, settings
 from ehrdb.cli.refresh import progress_bar
 from ehrdb.embedding import registry
 from ehrdb.embedding.load import load_encoder
@@ -27,12 +27,18 @@ def train(
     replicates: Annotated[
         int, typer.Option(help="With --k: samples to train on; scores are their means, the first head is kept.", min=1)
     ] = 1,
-    calibrate: Annotated[
-        bool, typer.Option(help="Add Platt scaling, fitted on the validation patients (the paper has none).")
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Leave the heads uncalibrated, as the paper's are: a probability is a rank then."),
+    ] = False,
+    accept_few: Annotated[
+        bool, typer.Option("--accept-few", help="Train even from fewer than 10 labels of a class (5 in validation).")
     ] = False,
     json: Json = False,
 ) -> None:
     """Label tasks, embed every patient as of each prediction time, and train heads that SQL can score.
+
+    Heads are calibrated on the validation patients, so that a probability is one and not a rank alone.
 
     Example: `ehrdb train guo_los`, then `select * from ehr.predict_cohort('guo_los')`
     """
@@ -56,17 +62,25 @@ def train(
         loader = partial(load_encoder, configured)
         for task in tasks:
             with progress_bar(f"embedding for {task}") as report:
-                how: dict[str, Any] = {"calibrate": calibrate, "progress": report.update}
+                how: dict[str, Any] = {"calibrate": not raw, "accept_few": accept_few, "progress": report.update}
                 if task in timed:
                     timed_results.append(train_survival(database, registered, loader, task, **how))
                 else:
                     results += train_task(database, registered, loader, task, k=k, replicates=replicates, **how)
     if json:
         print_json([*results, *timed_results])
-        return
+    else:
+        show(results, timed_results)
+
+
+def show(results: list[TrainResult], timed_results: list[SurvivalResult]) -> None:
+    """Print tables of heads, and warn of those made from few labels."""
     for found in (table(results), survival_table(timed_results)):
         if found.row_count:
             out.print(found)
+    trained: list[TrainResult | SurvivalResult] = [*results, *timed_results]
+    if few := [result.target for result in trained if result.is_from_few]:
+        err.print(f"made from few labels of a class, so do not rely on them: {', '.join(few)}")
 
 
 def survival_table(results: list[SurvivalResult]) -> Table:

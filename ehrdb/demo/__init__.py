@@ -76,7 +76,7 @@ def learn(
     """Train the demo's task on embeddings as of each prediction time."""
     from ehrdb.prediction.training import train
 
-    return train(database, encoder, partial(load_encoder, settings), TASK, calibrate=True, progress=progress)[0]
+    return train(database, encoder, partial(load_encoder, settings), TASK, progress=progress)[0]
 
 
 def example_patient(database: Database) -> int:

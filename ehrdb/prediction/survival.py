@@ -20,8 +20,8 @@ from ehrdb.database import Connection, Database, register_vectors
 from ehrdb.embedding import Progress
 from ehrdb.embedding.load import LoadEncoder
 from ehrdb.embedding.registry import RegisteredEncoder
-from ehrdb.errors import TrainingError
 from ehrdb.prediction.bootstrap import Drawing, Estimate, Floats, Integers, draw_patients, estimate
+from ehrdb.prediction.enough import LEAST, Supply, require_enough
 from ehrdb.prediction.heads import FoldedHead, train_head
 from ehrdb.prediction.targets import SPLITS, Split, Target
 from ehrdb.prediction.tasks import Task, find_task
@@ -37,7 +37,8 @@ class SurvivalResult:
     """The heads of one task: per split how many labels and outcomes; the intervals' ends in days and each one's C.
 
     test: Harrell's C of the risk by the last interval's end, and the Brier score integrated over the ends, with the
-    patient bootstrap's intervals; null where no two test patients can be compared.
+    patient bootstrap's intervals; null where no two test patients can be compared. is_from_few: an interval's head was
+    made from fewer labels of a class than a head needs.
     """
 
     target: str
@@ -47,6 +48,7 @@ class SurvivalResult:
     best_c: list[float]
     is_calibrated: bool
     test: dict[str, Estimate | None]
+    is_from_few: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,19 +77,24 @@ def train_survival(
     load_encoder: LoadEncoder,
     task_name: str,
     *,
-    calibrate: bool = False,
+    calibrate: bool = True,
+    accept_few: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> SurvivalResult:
     """Label the task, embed what is missing, fit and store a head for each interval.
 
-    Raises NotFound for an unknown task, TrainingError where an interval lacks outcomes.
+    Raises NotFound for an unknown task, TrainingError where an interval lacks outcomes, or has few of them
+    (`enough.LEAST`) without `accept_few`.
     """
     prompt = embed_labels(database, encoder, load_encoder, task_name, progress=progress)
     with database.transaction() as connection:
         task = find_task(connection, task_name)
     (target,) = load_targets(database, encoder, task, prompt)
     ends = [int(end) for end in task.rule["intervals"]]
-    fitted = [_fit(target, start, end, calibrate) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    spans = list(zip([0, *ends[:-1]], ends, strict=True))
+    supplies = [_supply(target, *span) for span in spans]
+    require_enough(supplies, accept_few=accept_few)
+    fitted = [_fit(target, *span, calibrate) for span in spans]
     heads = [head for head, _ in fitted]
     splits: dict[str, Split] = {name: getattr(target, name) for name in SPLITS}
     result = SurvivalResult(
@@ -98,6 +105,7 @@ def train_survival(
         [c for _, c in fitted],
         calibrate,
         scores(survival(heads, target.features[target.test.row]), ends, target.train, target.test),
+        any(supply.short for supply in supplies),
     )
     with database.transaction() as connection:
         for end, head in zip(ends, heads, strict=True):
@@ -111,17 +119,19 @@ def survival(heads: list[FoldedHead], vectors: NDArray[np.floating]) -> Floats:
     return np.asarray(np.cumprod(1 - hazards, axis=1), dtype=np.float64)
 
 
+def _supply(target: Target, start: int, end: int) -> Supply:
+    labels = {name: Follow.of(getattr(target, name).labels).within(start, end)[1] for name in LEAST}
+    return Supply(
+        f"task {target.task}, outcome in days {start + 1} to {end}",
+        {name: len(of_split) for name, of_split in labels.items()},
+        {name: int(of_split.sum()) for name, of_split in labels.items()},
+    )
+
+
 def _fit(target: Target, start: int, end: int, calibrate: bool) -> tuple[FoldedHead, float]:
     parts = []
-    for name in ("train", "val"):
-        split: Split = getattr(target, name)
+    for split in (target.train, target.val):
         rows, labels = Follow.of(split.labels).within(start, end)
-        if not 0 < labels.sum() < len(labels):
-            raise TrainingError(
-                f"task {target.task}: of the {name} patients {int(labels.sum())} of {len(labels)} have the outcome in"
-                f" days {start + 1} to {end}",
-                hint="Choose fewer or longer intervals (docs/tasks.md), or load more patients.",
-            )
         parts.append((target.features[split.row[rows]], labels))
     (x_train, y_train), (x_val, y_val) = parts
     model = train_head(x_train, y_train, x_val, y_val)

@@ -22,6 +22,7 @@ from ehrdb.encoder import Encoder
 from ehrdb.encoder.prompts import prompt_for
 from ehrdb.errors import InputError, TrainingError
 from ehrdb.prediction import Task, find_task, label
+from ehrdb.prediction.enough import Supply, require_enough
 from ehrdb.prediction.files import match
 from ehrdb.prediction.heads import Features, FoldedHead, Labels, train_head
 from ehrdb.prediction.sampling import ALL, sample_shots
@@ -39,7 +40,7 @@ class TrainResult:
     """One head: counts of labels and positives per split, the chosen C, scores on the test patients.
 
     k: examples per class of each sample, -1 for every row. `test` holds means over the replicates; the head that is
-    kept, and `best_c`, are the first one's.
+    kept, and `best_c`, are the first one's. is_from_few: made from fewer labels of a class than a head needs.
     """
 
     target: str
@@ -50,6 +51,7 @@ class TrainResult:
     test: dict[str, float | None]
     k: int = ALL
     replicates: int = 1
+    is_from_few: bool = False
 
 
 def train(
@@ -60,25 +62,26 @@ def train(
     *,
     k: int = ALL,
     replicates: int = 1,
-    calibrate: bool = False,
+    calibrate: bool = True,
+    accept_few: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> list[TrainResult]:
     """Label the task, embed what is missing, fit and store its head (14 for chexpert).
 
     With `k`, heads are trained on `replicates` samples of k rows per class, as in the paper's few-shot setting; the
-    first is kept. `calibrate` adds Platt scaling, fitted on the validation rows; the paper's heads have none.
+    first is kept. `calibrate` adds Platt scaling, fitted on all validation rows; the paper's heads have none.
 
-    Raises NotFound for an unknown task, TrainingError where a split lacks labels of a class.
+    Raises NotFound for an unknown task, TrainingError where a split lacks labels of a class, or has few of them
+    (`enough.LEAST`) without `accept_few`. Nothing is stored then.
     """
     prompt = embed_labels(database, encoder, load_encoder, task_name, progress=progress)
     with database.transaction() as connection:
         task = find_task(connection, task_name)
     if task.kind == "survival":
         raise TrainingError(f"task {task_name} asks when, not whether", hint="Use train_survival (`ehrdb train` does).")
-    fitted = [
-        _fit(target, k, 1 if k == ALL else replicates, calibrate)
-        for target in load_targets(database, encoder, task, prompt)
-    ]
+    targets = load_targets(database, encoder, task, prompt)
+    require_enough(map(_supply, targets), accept_few=accept_few)
+    fitted = [_fit(target, k, 1 if k == ALL else replicates, calibrate) for target in targets]
     with database.transaction() as connection:
         for head, outcome in fitted:
             _store(connection, encoder, task, prompt, head, outcome)
@@ -153,36 +156,44 @@ def load_targets(database: Database, encoder: RegisteredEncoder, task: Task, pro
         raise TrainingError(str(error), hint="Import vectors as of every prediction time (`ehr.label`).") from None
 
 
+def _supply(target: Target) -> Supply:
+    labels = {name: getattr(target, name).labels for name in SPLITS}
+    return Supply(
+        f"task {target.task}",
+        {name: len(of_split) for name, of_split in labels.items()},
+        {name: int(of_split.sum()) for name, of_split in labels.items()},
+    )
+
+
 def _fit(target: Target, k: int, replicates: int, calibrate: bool) -> tuple[FoldedHead, TrainResult]:
     splits: dict[str, Split] = {name: getattr(target, name) for name in SPLITS}
     parts = {name: (target.features[split.row], split.labels) for name, split in splits.items()}
-    for name in ("train", "val"):
-        if len(set(parts[name][1].tolist())) < 2:
-            raise TrainingError(
-                f"task {target.task}: the {name} patients have labels of one class only",
-                hint="Load more patients, or choose another task (`ehrdb label` shows counts).",
-            )
     heads, chosen = zip(*(_fit_sample(parts, k, replicate, calibrate) for replicate in range(replicates)), strict=True)
+    supply = _supply(target)
     outcome = TrainResult(
         target.task,
-        {name: len(labels) for name, (_, labels) in parts.items()},
-        {name: int(labels.sum()) for name, (_, labels) in parts.items()},
+        dict(supply.labels),
+        dict(supply.positives),
         chosen[0],
         calibrate,
         _mean([_scores(head, *parts["test"]) for head in heads]),
         k,
         replicates,
+        bool(supply.short),
     )
     return heads[0], outcome
 
 
 def _fit_sample(parts: Parts, k: int, replicate: int, calibrate: bool) -> tuple[FoldedHead, float]:
-    """One sample's head, and the C that its validation rows chose."""
+    """One sample's head, and the C that its validation rows chose.
+
+    It is calibrated on all validation rows: a sample of k per class does not know how common the outcome is.
+    """
     (x_train, y_train), (x_val, y_val) = parts["train"], parts["val"]
     train, val = sample_shots(y_train, k, replicate), sample_shots(y_val, k, replicate)
     model = train_head(x_train[train], y_train[train], x_val[val], y_val[val])
     head = model.fold()
-    return head.calibrated(x_val[val], y_val[val]) if calibrate else head, model.params["C"]
+    return head.calibrated(x_val, y_val) if calibrate else head, model.params["C"]
 
 
 def _mean(scores: list[dict[str, float | None]]) -> dict[str, float | None]:
