@@ -25,7 +25,7 @@ from ehrdb import cohorts, tables
 from ehrdb.cohorts import Cohort, OmopCohort
 from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, open_database, register_vectors
-from ehrdb.embedding import RefreshResult, Snapshot, refresh_all, registry
+from ehrdb.embedding import RefreshResult, Snapshot, index_dates, refresh_all, registry
 from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import ConfigError, NotFound
 from ehrdb.failure import translated
@@ -44,6 +44,10 @@ __all__ = ["Client", "Embeddings", "Map", "Matching", "OmopCohort", "Status", "c
 
 Moment = datetime | date | str | None
 """A moment, inclusive, as a datetime or ISO 8601; a date is its midnight; None is everything known."""
+
+At = Any
+"""Index dates, patients each with a moment: a SQL query, a table's name, a CSV or parquet file, an OMOP cohort (the end
+of the day of entry), a frame with patient_id and as_of (or subject_id, cohort_start_date), or pairs."""
 
 _queries = Queries("ehrdb", "client.sql")
 
@@ -419,11 +423,13 @@ class Client:
         cohort: Cohort = None,
         encoder: str | None = None,
         *,
+        at: At = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> RefreshResult:
         """Embed every patient whose text is new or changed; with as_of also records as of then, of the cohort.
 
-        Needs the encoder's files here, and a role that sees everybody. progress: called with what is done, of how many.
+        at: index dates, each patient as of a moment of his own. Both are kept: later refreshes look after them. Needs
+        the encoder's files here, and a role that sees everybody. progress: called with what is done, of how many.
         """
         moment = _moment(as_of)
         if cohort is not None and moment is None:
@@ -432,7 +438,10 @@ class Client:
             with self.database.transaction() as connection:
                 registered = registry.find(connection, self._named(encoder))
                 snapshot = Snapshot(moment, cohorts.resolve(connection, cohort)) if moment else None
-            return refresh_all(self.database, registered, self._load, snapshot=snapshot, progress=progress)
+                dates = None if at is None else index_dates.resolve(connection, at)
+            return refresh_all(
+                self.database, registered, self._load, snapshot=snapshot, index_dates=dates, progress=progress
+            )
 
     def status(self) -> Status:
         """What is loaded, how far each encoder's vectors have come, and what keeps them from being made."""

@@ -87,20 +87,25 @@ def keep(connection: Connection, cohort_definition_id: int, patients: Sequence[i
 
 
 def _selected(connection: Connection, query: sql.Composable) -> list[int]:
-    """One statement, read-only, with the caller's rights and names: whatever it does is rolled back."""
     try:
-        with connection.transaction(force_rollback=True):
-            connection.execute(_queries.ask_only)
-            # In binary, because that protocol takes one statement alone; a comment at its end ends before the bracket.
-            statement = sql.SQL("select array(select c::bigint from ({}\n) q (c))").format(query)
-            row = connection.execute(statement, binary=True).fetchone()
+        # A comment at the query's end ends before the bracket.
+        row = ask(connection, sql.SQL("select array(select c::bigint from ({}\n) q (c))").format(query))
     except psycopg.Error as error:
         raise ConfigError(
             f"the cohort is not a query of patient ids ({type(error).__name__})",
             hint="For example: \"select patient_id from ehr.patient where birth_time < '1950-01-01'\".",
         ) from None
-    assert row is not None
     return list(row[0])
+
+
+def ask(connection: Connection, statement: sql.Composed) -> tuple[Any, ...]:
+    """The one row of somebody's statement, read-only, with their rights and names: whatever it does is rolled back."""
+    with connection.transaction(force_rollback=True):
+        connection.execute(_queries.ask_only)
+        # In binary, because that protocol takes one statement alone.
+        row = connection.execute(statement, binary=True).fetchone()
+    assert row is not None
+    return row
 
 
 def _members(connection: Connection, cohort: OmopCohort) -> list[int]:

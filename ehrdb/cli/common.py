@@ -52,6 +52,16 @@ AsOf = Annotated[
     typer.Option("--as-of", help="Use only what was known at this moment (inclusive). Default: everything."),
 ]
 
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        help="Index dates, each patient's own moment (inclusive): a SQL query of patients and moments, a table, a "
+        "CSV or parquet file (of labels, say), or an OMOP cohort's id (the end of the day of entry).",
+        callback=lambda value: not_empty(value),
+    ),
+]
+
 Cohort = Annotated[
     str | None, typer.Option(help="Only the patient ids that this SQL query selects, or of the OMOP cohort of this id.")
 ]

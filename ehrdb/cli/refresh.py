@@ -14,8 +14,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ehrdb import cohorts, embedding
-from ehrdb.cli.common import EncoderName, Json, current_database, err, print_json, settings, visible
-from ehrdb.embedding import Engine, Queue, RefreshResult, Snapshot, refresh_all, registry
+from ehrdb.cli.common import At, EncoderName, Json, current_database, err, print_json, settings, visible
+from ehrdb.embedding import Engine, Queue, RefreshResult, Snapshot, index_dates, refresh_all, registry
 from ehrdb.embedding.load import load_encoder
 from ehrdb.errors import ConfigError
 from ehrdb.patience import ENDING
@@ -32,6 +32,7 @@ def refresh(
         str | None,
         typer.Option(help="Limit the snapshot to the patient ids that this SQL query selects, or of this OMOP cohort."),
     ] = None,
+    at: At = None,
     once: Annotated[
         bool, typer.Option("--once", help="What refresh does anyway: embed what changed, then end.")
     ] = False,
@@ -50,6 +51,10 @@ def refresh(
 
     Example (crontab): `*/15 * * * * ehrdb refresh --once --json >> refresh.log`
 
+    With --at, records as of index dates too, each patient as of a moment of his own; those are kept, as a snapshot is.
+
+    Example (index dates): `ehrdb refresh --at "select subject_id, cohort_start_date from results.cohort"`
+
     Example (snapshot): `ehrdb refresh --as-of 2020-01-01 --cohort "select patient_id from ehr.patient where sex = 'F'"`
     """
     if cohort and not as_of:
@@ -60,12 +65,14 @@ def refresh(
         with database.transaction() as connection:
             registered = registry.find(connection, encoder or configured.encoder)
             snapshot = Snapshot(as_of, cohorts.resolve(connection, cohort)) if as_of else None
+            dates = index_dates.resolve(connection, at) if at else None
         with progress_bar(f"embedding with {registered.name}") as report, _told_when_interrupted(report):
             result = refresh_all(
                 database,
                 registered,
                 partial(load_encoder, configured),
                 snapshot=snapshot,
+                index_dates=dates,
                 engine=Engine(configured, workers, engine) if workers > 1 or engine == "ray" else None,
                 progress=report.update,
             )
@@ -73,6 +80,8 @@ def refresh(
         print_json(result)
     else:
         err.print(describe(result))
+        if result.moments:
+            err.print(describe_moments(result))
     raise typer.Exit(result.exit_code)
 
 
@@ -161,6 +170,12 @@ def describe(result: RefreshResult) -> str:
     failed = f", {result.failed} failed (reasons: `ehrdb status`)" if result.failed else ""
     slow = "; the search index is for the owner to build: `ehrdb index rebuild`" if result.unindexed else ""
     return f"embedded {result.embedded} texts in {result.seconds:.1f} s ({rate:,.0f} tokens/s){failed}{slow}"
+
+
+def describe_moments(result: RefreshResult) -> str:
+    """One line about index dates."""
+    nothing = f"; of {result.without:,} there is nothing to embed" if result.without else ""
+    return f"{result.moments:,} index dates are kept{nothing}"
 
 
 class progress_bar:  # noqa: N801 - used as a with-statement's verb

@@ -2,12 +2,14 @@
 
 from ehrdb.embedding.drain import Progress, RefreshResult
 from ehrdb.embedding.engine import Engine
+from ehrdb.embedding.index_dates import IndexDates
 from ehrdb.embedding.queue import Outlook, Queue
 from ehrdb.embedding.repair import Repaired, repair
 from ehrdb.embedding.run import Snapshot, refresh, refresh_all
 
 __all__ = [
     "Engine",
+    "IndexDates",
     "Outlook",
     "Progress",
     "Queue",

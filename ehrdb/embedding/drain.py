@@ -23,7 +23,8 @@ Progress = Callable[[int, int], None]
 @dataclass
 class RefreshResult:
     """What a refresh did. `leased` and `dead`: contents that others hold, and that were given up. `unindexed`: encoders
-    whose search index is to be built, which this role may not."""
+    whose search index is to be built, which this role may not. `moments`: index dates that were asked for; `without`:
+    of how many there is nothing to embed."""
 
     patients: int = 0
     queued: int = 0
@@ -35,6 +36,8 @@ class RefreshResult:
     waiting: int = 0
     dead: int = 0
     unindexed: int = 0
+    moments: int = 0
+    without: int = 0
 
     @property
     def exit_code(self) -> int:

@@ -18,6 +18,10 @@ select ehrdb.concatenate_all();
 -- queue the cohort's timelines as of a moment
 select ehrdb.plan_snapshot(%(encoder_id)s, %(as_of)s, %(cohort)s);
 
+-- name: plan_index_dates
+-- queue timelines of patients, each as of a moment of his own; how many of them there is nothing of
+select queued, without from ehrdb.plan_index_dates(%(encoder_id)s, %(patient_ids)s::bigint[], %(as_ofs)s::timestamp[]);
+
 -- name: start_run
 -- a row for this run; those of a month ago go
 with gone as (delete from ehrdb.refresh_run where started_at < now() - interval '30 days')

@@ -14,6 +14,7 @@ from ehrdb.embedding import registry
 from ehrdb.embedding.drain import Progress, RefreshResult, add_up, drain, worker_name
 from ehrdb.embedding.engine import Engine
 from ehrdb.embedding.index import ensure_index
+from ehrdb.embedding.index_dates import IndexDates
 from ehrdb.embedding.load import LoadEncoder
 from ehrdb.embedding.queue import Queue
 from ehrdb.embedding.registry import RegisteredEncoder
@@ -39,6 +40,7 @@ def refresh(
     load_encoder: Callable[[], Encoder],
     *,
     snapshot: Snapshot | None = None,
+    index_dates: IndexDates | None = None,
     engine: Engine | None = None,
     progress: Progress = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -47,11 +49,11 @@ def refresh(
 
     The model is loaded only when there is something to embed. Interrupted at any moment, nothing is lost:
     stored batches stay, leased contents become free again. `should_stop` is asked after every batch. A `snapshot`
-    is embedded as well as what is current. An `engine` embeds in processes of its own (None: here). Faults of the
-    database are waited for, up to two minutes.
+    and `index_dates` are embedded as well as what is current. An `engine` embeds in processes of its own (None: here).
+    Faults of the database are waited for, up to two minutes.
     """
     queue = Queue(database, encoder, worker_name())
-    result = plan(database, encoder, snapshot)
+    result = plan(database, encoder, snapshot, index_dates)
     with _recorded(queue, result):
         if queue.outlook().ready:
             if engine:
@@ -85,6 +87,7 @@ def refresh_all(
     load_encoder: LoadEncoder,
     *,
     snapshot: Snapshot | None = None,
+    index_dates: IndexDates | None = None,
     engine: Engine | None = None,
     progress: Progress = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -98,6 +101,7 @@ def refresh_all(
             model,
             partial(load_encoder, model),
             snapshot=snapshot,
+            index_dates=index_dates,
             engine=engine,
             progress=progress,
             should_stop=should_stop,
@@ -105,17 +109,25 @@ def refresh_all(
         for model in models
     ]
     total = add_up(results)
-    total.patients = max((result.patients for result in results), default=0)
+    for name in ("patients", "moments", "without"):
+        setattr(total, name, max((getattr(result, name) for result in results), default=0))
     return total
 
 
-def plan(database: Database, encoder: RegisteredEncoder, snapshot: Snapshot | None = None) -> RefreshResult:
+def plan(
+    database: Database,
+    encoder: RegisteredEncoder,
+    snapshot: Snapshot | None = None,
+    index_dates: IndexDates | None = None,
+) -> RefreshResult:
     """Compare texts with what was embedded, in portions: each that is done is kept, whatever becomes of the next."""
     result = RefreshResult()
     while not _plan_portion(database, result):
         pass
     if snapshot:
         result.queued += _plan_snapshot(database, encoder, snapshot)
+    for portion in index_dates.portions() if index_dates else ():
+        _plan_index_dates(database, encoder, portion, result)
     return result
 
 
@@ -142,6 +154,21 @@ def _plan_snapshot(database: Database, encoder: RegisteredEncoder, snapshot: Sna
         connection.execute(_queries.unhurried)
         row = connection.execute(_queries.plan_snapshot, values).fetchone()
     return int(row[0]) if row else 0
+
+
+@patiently
+def _plan_index_dates(
+    database: Database, encoder: RegisteredEncoder, portion: IndexDates, result: RefreshResult
+) -> None:
+    values = {"encoder_id": encoder.encoder_id, "patient_ids": portion.patient_ids, "as_ofs": portion.as_ofs}
+    with database.transaction() as connection:
+        require_whole(connection)
+        connection.execute(_queries.unhurried)
+        row = connection.execute(_queries.plan_index_dates, values).fetchone()
+    assert row is not None
+    result.queued += row[0]
+    result.without += row[1]
+    result.moments += len(portion)
 
 
 @patiently

@@ -27,12 +27,13 @@ begin
        and arrays.patient_ids is not null
        and ehrdb.content_sha256(pr.prompt, t.text) <> past.content_sha256;
 
-    -- What was once current is not worth another embedding; the moment of a label or a snapshot is.
+    -- What was once current is not worth another embedding; the moment of a label, an index date or a snapshot is.
     delete from ehrdb.embedding_point p using pg_temp.wanted w
      where p.encoder_id = for_encoder_id
        and (p.prompt_id, p.patient_id, p.as_of) = (w.prompt_id, w.patient_id, w.as_of)
        and (w.characters = 0
             or not exists (select from ehrdb.label l where l.patient_id = p.patient_id and l.prediction_time = p.as_of)
+           and not exists (select from ehrdb.index_date i where i.patient_id = p.patient_id and i.as_of = p.as_of)
            and not exists (select from ehrdb.snapshot s where s.as_of = p.as_of));
     delete from pg_temp.wanted w
      where not exists (select from ehrdb.embedding_point p
@@ -46,4 +47,5 @@ end
 $$;
 
 comment on function ehrdb.plan_past(integer, bigint[]) is
-'Re-checks earlier moments of these patients after a late record: moments of labels and snapshots are queued again, others dropped.';
+'Re-checks earlier moments of these patients after a late record: moments of labels, index dates and
+snapshots are queued again, others dropped.';

@@ -14,6 +14,7 @@ from tests.records import Record, add_encoder, day, write
 ROWS_OF_EVERYBODY = """
 insert into ehrdb.task values ('sepsis', 'site', 'binary', '', '{}');
 insert into ehrdb.label select 'sepsis', patient_id, '2020-01-01', 1 from ehrdb.patient;
+insert into ehrdb.index_date select patient_id, '2020-01-01' from ehrdb.patient;
 insert into ehrdb.radiology_report select patient_id, '2020-01-01', 1 from ehrdb.patient;
 insert into ehrdb.source_patient select source, patient_id, sha256('') from ehrdb.patient;
 insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)

@@ -181,6 +181,7 @@ ASKED = {
     "patients_by_words": "select patient_id from ehr.patients_by_words('text snomed', 30)",
     "survival": "select patient_id from ehr.survival('death')",
     "cohort": "select unnest(ehr.cohort(7))",
+    "cohort_moments": "select unnest(patient_ids) from ehr.cohort_moments(7)",
     "predict_cohort": "select patient_id from ehr.predict_cohort('death')",
     "predict_cohort of tasks": "select patient_id from ehr.predict_cohort(array['death'])",
     "predict_cohort as of": "select patient_id from ehr.predict_cohort('death', as_of => '2020-01-12 08:00')",
