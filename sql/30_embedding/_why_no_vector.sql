@@ -2,10 +2,7 @@ create or replace function ehrdb.why_no_vector(for_encoder_id integer, for_patie
 language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 begin atomic
-    select case
-        when not exists (select from ehrdb.patient p where p.patient_id = for_patient_id) then 'unknown patient'
-        when not exists (select from ehrdb.event e where e.patient_id = for_patient_id and e.time <= moment)
-            then 'no record by then'
+    select coalesce(ehrdb.why_no_record(for_patient_id, moment), case
         -- A format that keeps some categories alone is read; of the others, any event with words is a line.
         when n.format ~ '_(no|only)_'
             and (select t.text = '' from ehr.timelines(array[for_patient_id], array[moment], n.format) t)
@@ -13,7 +10,7 @@ begin atomic
                              join ehrdb.concept_text c using (code_id)
                             where e.patient_id = for_patient_id and e.time <= moment)
             then 'nothing to embed by then'
-        else 'not embedded as of then' end
+        else 'not embedded as of then' end)
       from ehrdb.encoder n
      where n.encoder_id = for_encoder_id;
 end;

@@ -3,62 +3,9 @@ create or replace function ehr.explain_similarity(
 ) returns table (relation text, code text, description text, weight float8, value_a text, value_b text)
 language sql stable parallel safe
 begin atomic
-    with seen as materialized (
-        -- The latest of each code; one branch runs, each from an index that holds all it needs.
-        select e.patient_id, e.code_id, e.unit_id, e.numeric_value, e.short_text, e.has_long_text
-          from ehrdb.event e
-         where ehrdb.are_known(patient_a, patient_b) and ehrdb.is_moment(explain_similarity.as_of)
-           and explain_similarity.as_of = 'infinity' and e.patient_id in (patient_a, patient_b) and e.valid_to = 'infinity'
-        union all
-        select e.patient_id, e.code_id, e.unit_id, e.numeric_value, e.short_text, e.has_long_text
-          from ehrdb.event e
-         where ehrdb.are_known(patient_a, patient_b) and explain_similarity.as_of < 'infinity' and e.patient_id in (patient_a, patient_b)
-           and e.time <= explain_similarity.as_of and e.valid_to > explain_similarity.as_of
-    ), paired as (
-        select coalesce(a.code_id, b.code_id) as code_id, a as in_a, b as in_b,
-               case when b.code_id is null then 'only_a' when a.code_id is null then 'only_b'
-                    else 'shared' end as relation
-          from (select * from seen where seen.patient_id = patient_a) a
-          full join (select * from seen where seen.patient_id = patient_b) b on a.code_id = b.code_id
-    ), clinical as materialized (
-        select p.*
-          from paired p
-         where p.code_id not in (select f.code_id from ehrdb.concept_frequency f where not f.is_clinical)
-    ), related as materialized (
-        select *
-          from ehrdb.related_concepts(array(select c.code_id from clinical c where c.relation = 'only_a'),
-                                      array(select c.code_id from clinical c where c.relation = 'only_b'))
-    ), found (relation, code_id, patients, value_a, value_b) as (
-        select c.relation, c.code_id, coalesce(f.patients, 1),
-               case when (c.in_a).numeric_value is not null
-                    then (c.in_a).numeric_value
-                         || coalesce((select ' ' || u.unit from ehrdb.unit u where u.unit_id = (c.in_a).unit_id), '')
-                    when (c.in_a).has_long_text then '(long text)'
-                    else (c.in_a).short_text end,
-               case when (c.in_b).numeric_value is not null
-                    then (c.in_b).numeric_value
-                         || coalesce((select ' ' || u.unit from ehrdb.unit u where u.unit_id = (c.in_b).unit_id), '')
-                    when (c.in_b).has_long_text then '(long text)'
-                    else (c.in_b).short_text end
-          from clinical c
-          left join ehrdb.concept_frequency f using (code_id)
-         where c.code_id not in (select r.code_id_a from related r union all select r.code_id_b from related r)
-        union all
-        -- As rare as the commoner of the two.
-        select 'related' as relation, r.ancestor_id, greatest(coalesce(fa.patients, 1), coalesce(fb.patients, 1)),
-               ca.description, cb.description
-          from related r
-          left join ehrdb.concept_frequency fa on fa.code_id = r.code_id_a
-          left join ehrdb.concept_frequency fb on fb.code_id = r.code_id_b
-          join ehrdb.concept ca on ca.code_id = r.code_id_a
-          join ehrdb.concept cb on cb.code_id = r.code_id_b
-    )
-    select f.relation, c.code, c.description, ln(1 + (select count(*) from ehrdb.patient)::float8 / f.patients),
-           f.value_a, f.value_b
-      from found f
-      join ehrdb.concept c on c.code_id = f.code_id
-     order by array_position(array['shared', 'related'], f.relation), 4 desc, c.code collate "C", f.value_a collate "C",
-              f.value_b collate "C";
+    select e.relation, e.code, e.description, e.weight, e.value_a, e.value_b
+      from ehrdb.explained(patient_a, explain_similarity.as_of, patient_b, explain_similarity.as_of) e
+     where ehrdb.are_known(patient_a, patient_b) and ehrdb.is_moment(explain_similarity.as_of);
 end;
 
 comment on function ehr.explain_similarity(bigint, bigint, timestamp) is

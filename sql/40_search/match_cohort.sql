@@ -10,48 +10,27 @@ set plan_cache_mode = force_custom_plan
 as $$
 declare
     for_encoder_id constant integer := ehrdb.encoder_id(encoder);
+    cases bigint[];
     reachable bigint[];
-    used bigint[] := '{}';
-    missing jsonb;
-    depth integer;
-    pair record;
 begin
-    perform ehrdb.is_count(ratio, 'ratio'), ehrdb.is_cohort(cohort), ehrdb.is_cohort(candidates), ehrdb.is_moment(as_of),
-            ehrdb.is_between(coalesce(caliper, 0), 'caliper', 0, 2), ehrdb.is_count(coalesce(age_band, 1), 'age_band');
+    perform ehrdb.can_match(ratio, caliper, age_band), ehrdb.is_cohort(cohort), ehrdb.is_cohort(candidates),
+            ehrdb.is_moment(as_of);
     if cohort is null then
         raise exception using errcode = 'EH010', message = 'whose controls? The cohort is null',
             hint = 'For example: ehr.match_cohort(array[1, 2, 3])';
     end if;
-    depth := 10 * ratio;
-    missing := (select jsonb_object_agg(c, ratio) from unnest(cohort) c);
+    cases := array(select distinct c from unnest(cohort) c order by 1);
     reachable := array(
         select p.patient_id from ehrdb.patient p
          where (candidates is null or p.patient_id in (select c from unnest(candidates) c))
-           and p.patient_id not in (select c from unnest(cohort) c));
+           and p.patient_id not in (select c from unnest(cases) c));
     if as_of <> 'infinity' then
-        perform ehrdb.require_snapshot(for_encoder_id, cohort || reachable, as_of, null);
+        perform ehrdb.require_snapshot(for_encoder_id, cases || reachable, as_of, null);
     end if;
-    -- Closest pairs first, every control once. The nearest few of each case come first; cases whose nearest were
-    -- taken by others look ten times deeper, until all are served or nobody is left.
-    loop
-        for pair in
-            select * from ehrdb.closest_pairs(
-                for_encoder_id, array(select k::bigint from jsonb_object_keys(missing) k),
-                array(select r from unnest(reachable) r except select u from unnest(used) u),
-                depth, caliper, same_sex, age_band, as_of) p
-             order by p.similarity desc, p.case_id, p.control_id
-        loop
-            continue when pair.control_id = any (used) or not missing ? pair.case_id::text;
-            used := used || pair.control_id;
-            missing := case when (missing ->> pair.case_id::text)::integer = 1 then missing - pair.case_id::text
-                            else jsonb_set(missing, array[pair.case_id::text],
-                                           to_jsonb((missing ->> pair.case_id::text)::integer - 1)) end;
-            case_id := pair.case_id; control_id := pair.control_id; similarity := pair.similarity;
-            return next;
-        end loop;
-        exit when missing is null or missing = '{}' or depth >= cardinality(reachable);
-        depth := depth * 10;
-    end loop;
+    return query
+    select cases[m.case_place], reachable[m.control_place], m.similarity
+      from ehrdb.match(for_encoder_id, cases, array_fill(as_of, array[cardinality(cases)]),
+                       reachable, array_fill(as_of, array[cardinality(reachable)]), ratio, caliper, same_sex, age_band) m;
 end
 $$;
 

@@ -5,14 +5,9 @@ create or replace function ehr.nearest_outcomes(
 ) returns setof record
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan
 as $$
 declare
-    -- No count from 1 to 10 is shown, nor a share that would reveal it (CMS cell size policy). A courtesy: whoever asks
-    -- may read the records, and the difference of two cohorts shows what one withholds.
-    smallest_cell constant integer := 11;
-    is_task constant boolean := exists (select from ehrdb.task t where t.task = nearest_outcomes.outcome);
-    codes integer[];
+    candidates bigint[];
 begin
     perform ehrdb.is_moment(as_of), ehrdb.is_span(horizon, 'horizon'), ehrdb.is_count(k, 'k'), ehrdb.is_cohort(cohort);
     if as_of in ('infinity', '-infinity') then
@@ -20,48 +15,30 @@ begin
             hint = 'Outcomes are counted after it: choose a day with horizon enough behind it, and make its snapshot.';
     end if;
     perform ehr.embedding(patient_id, as_of, encoder);
-    codes := array(select * from ehrdb.expanded_codes(array[outcome]));
-    if not is_task and codes = '{}' then
-        raise exception using errcode = 'EH005', message = format('%L is neither a task nor a code', outcome),
-            hint = 'See: select task from ehr.task; select code, description from ehr.concept;';
-    end if;
-    return query
-    with near as materialized (
-        select n.patient_id from ehr.nearest_patients(nearest_outcomes.patient_id, k, cohort, nearest_outcomes.as_of, encoder) n
-    ), candidate as (
-        select p.patient_id, p.death_time, p.patient_id in (select n.patient_id from near n) as is_near
+    candidates := array(
+        select p.patient_id
           from ehrdb.patient p
          where (cohort is null or p.patient_id in (select c from unnest(cohort) c)) and p.patient_id <> nearest_outcomes.patient_id
            and exists (select from ehrdb.event e where e.patient_id = p.patient_id and e.time <= nearest_outcomes.as_of)
+         order by p.patient_id);
+    return query
+    with near as materialized (
+        select n.patient_id from ehr.nearest_patients(nearest_outcomes.patient_id, k, cohort, nearest_outcomes.as_of, encoder) n
     ), followed_up as (
-        select c.patient_id, c.is_near,
-               case when is_task then exists (
-                        select from ehr.label l
-                         where l.task = nearest_outcomes.outcome and l.patient_id = c.patient_id and l.value > 0
-                           and l.prediction_time > nearest_outcomes.as_of
-                           and l.prediction_time <= nearest_outcomes.as_of + horizon)
-                    else exists (
-                        select from ehrdb.event e
-                         where e.patient_id = c.patient_id and e.code_id = any (codes)
-                           and e.time > nearest_outcomes.as_of and e.time <= nearest_outcomes.as_of + horizon) end as has_outcome,
-               exists (select from ehrdb.event e
-                        where e.patient_id = c.patient_id and e.time >= nearest_outcomes.as_of + horizon)
-               or c.death_time between nearest_outcomes.as_of and nearest_outcomes.as_of + horizon as is_known
-          from candidate c
+        select f.has_outcome, f.is_known, candidates[f.place] in (select n.patient_id from near n) as is_near
+          from ehrdb.followed_up(candidates, array_fill(nearest_outcomes.as_of, array[cardinality(candidates)]),
+                                 outcome, horizon) f
     ), grouped as (
         select c.name, c.place, count(*) as members, count(*) filter (where f.is_known or f.has_outcome) as known,
                count(*) filter (where f.has_outcome) as positive
           from (values ('nearest', 1), ('everybody', 2)) c (name, place)
           join followed_up f on c.name = 'everybody' or f.is_near
          group by c.name, c.place
-    ), shown as (
-        select g.*, g.positive in (0, g.known) or least(g.positive, g.known - g.positive) >= smallest_cell as is_safe
-          from grouped g
     )
-    select s.name, s.members::integer, s.known::integer, case when s.is_safe then s.positive::integer end,
-           case when s.is_safe then s.positive / nullif(s.known, 0)::float8 end
-      from shown s
-     order by s.place;
+    select g.name, g.members::integer, g.known::integer, case when ehrdb.is_shown(g.positive, g.known) then g.positive::integer end,
+           case when ehrdb.is_shown(g.positive, g.known) then g.positive / nullif(g.known, 0)::float8 end
+      from grouped g
+     order by g.place;
 end
 $$;
 

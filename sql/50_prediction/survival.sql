@@ -1,28 +1,14 @@
 create or replace function ehr.survival(
     task text, cohort bigint[] default null, as_of timestamp default 'infinity', encoder text default null
 ) returns setof ehrdb.survival
-language plpgsql stable
+language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    for_encoder_id constant integer := ehrdb.encoder_id($4);
-    intervals constant text[] := array(
-        select h.target from ehrdb.head h
-         where h.task = $1 and h.encoder_id = for_encoder_id and h.target like replace($1, '_', '\_') || '\_day\_%');
-begin
-    if intervals = '{}' then
-        perform ehrdb.head_of($1, for_encoder_id);
-        raise exception using errcode = 'EH006', message = format('task %s is not one of survival', $1),
-            hint = format('See: select ehr.predict(%L, ...);', $1);
-    end if;
-    return query
-        select p.patient_id, i.days, exp(sum(ln(case when p.probability < 1 then 1 - p.probability
-                                                          when p.probability = 1 then 1e-300 end)) over (
-                   partition by p.patient_id order by i.days)), p.as_of, p.is_stale
-          from ehr.predict_cohort(intervals, $2, $3, $4) p
-         cross join lateral (select substring(p.task from '_(\d+)$')::integer as days) i
-         order by p.patient_id, i.days;
-end
+    select p.patient_id, i.days, exp(sum(ehrdb.log_survival(p.probability)) over (
+               partition by p.patient_id order by i.days)), p.as_of, p.is_stale
+      from ehr.predict_cohort(ehrdb.survival_heads($1, ehrdb.encoder_id($4)), $2, $3, $4) p
+     cross join lateral (select substring(p.task from '_(\d+)$')::integer as days) i
+     order by p.patient_id, i.days
 $$;
 
 comment on function ehr.survival(text, bigint[], timestamp, text) is

@@ -32,6 +32,25 @@ QUESTIONS = {
     "ehr.survival(": "select * from ehr.survival('sepsis', array[1, 2], %(as_of)s)",
     "ehr.predict_cohort(text[],": "select * from ehr.predict_cohort(array['sepsis'], array[1], %(as_of)s)",
 }
+# Of pairs, what is answered and not what was asked.
+PAIRS = {
+    "ehr.embeddings_at(": "select embedding::text, reason from ehr.embeddings_at({these})",
+    "ehr.predict_at(text,": "select probability, reason from ehr.predict_at('sepsis', {these})",
+    "ehr.predict_at(text[],": "select probability, reason from ehr.predict_at(array['sepsis'], {these})",
+    "ehr.survival_at(": "select survival, reason from ehr.survival_at('sepsis', {these})",
+    "ehr.similarity_at(": "select similarity, reason from ehr.similarity_at({these}, {those})",
+    "ehr.nearest_at(": "select neighbour_id, similarity, reason from ehr.nearest_at({these}, 3, {those})",
+    "ehr.explain_similarity_at(": "select code, value_a, reason from ehr.explain_similarity_at({these}, {those})",
+    "ehr.match_cohort_at(": "select control_id, similarity, reason from ehr.match_cohort_at({these}, {those})",
+    "ehr.cohort_balance_at(": "select * from ehr.cohort_balance_at({these}, {those})",
+    "ehr.nearest_outcomes_at(": "select group_name, with_outcome, reason"
+    " from ehr.nearest_outcomes_at({these}, 'SNOMED/late', '30 days', 3, {those})",
+    "ehr.risk_history(": "select probability, events, last_event, reason"
+    " from ehr.risk_history('sepsis', 1, array[%(as_of)s]::timestamp[])",
+}
+_MOMENTS = "array[%(as_of)s, %(as_of)s]::timestamp[]"
+_LISTS = {"these": f"array[1, 2], {_MOMENTS}", "those": f"array[3, 4], {_MOMENTS}"}
+QUESTIONS |= {function: question.format(**_LISTS) for function, question in PAIRS.items()}
 Answer = list[tuple[object, ...]]
 
 
@@ -103,7 +122,7 @@ def test_a_vector_answers_up_to_the_next_event_and_not_at_it(gone_on: Database, 
 def test_every_function_with_a_moment_is_asked(connection: Connection) -> None:
     rows = connection.execute(
         "select oid::regprocedure::text from pg_proc where pronamespace = 'ehr'::regnamespace"
-        " and pg_get_function_identity_arguments(oid) ~ '(?<!OUT )\\mas_ofs?\\M'"
+        " and pg_get_function_identity_arguments(oid) ~ '(?<!OUT )\\m\\w*(as_of|moments)'"
     ).fetchall()
     found = {signature: [start for start in QUESTIONS if signature.startswith(start)] for (signature,) in rows}
     assert {signature for signature, starts in found.items() if not starts} == set()

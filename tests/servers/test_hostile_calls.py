@@ -66,9 +66,22 @@ MAY_BE_EMPTY = {
     "search_concepts",
     "patients_by_words",
     "outlying_patients",
+    # Nobody is asked about.
+    "embeddings_at",
+    "predict_at",
+    "similarity_at",
+    "nearest_at",
+    "explain_similarity_at",
+    "match_cohort_at",
+    "nearest_outcomes_at",
+    # No visit.
+    "risk_history",
 }
 # Columns that are null where the documentation says so.
-MAY_BE_NULL = {"nearest_outcomes", "cohort_balance", "explain_similarity", "search_recall"}
+MAY_BE_NULL = {
+    *("nearest_outcomes", "cohort_balance", "explain_similarity", "search_recall"),
+    *("nearest_outcomes_at", "cohort_balance_at", "explain_similarity_at"),
+}
 CALLS = 2000
 
 

@@ -192,6 +192,21 @@ ASKED = {
     "current_timelines in Markdown": "select patient_id from ehr.current_timelines('markdown')",
 }
 
+# The same of pairs, some of them of the other site.
+OF_PAIRS = {
+    "predict_at": "select patient_id from ehr.predict_at('death', {pairs}) where reason is null",
+    "survival_at": "select patient_id from ehr.survival_at('death', {pairs}) where reason is null",
+    "embeddings_at": "select patient_id from ehr.embeddings_at({pairs}) where reason is null",
+    "nearest_at": "select neighbour_id from ehr.nearest_at(array[1], {moment}, 30, {pairs}) where reason is null",
+    "similarity_at": "select patient_b from ehr.similarity_at({pairs}, {pairs}) where reason is null",
+    "explain_similarity_at": "select patient_b from ehr.explain_similarity_at({pairs}, {pairs}) where reason is null",
+    "match_cohort_at": "select control_id from ehr.match_cohort_at(array[1, 2], {moment} || {moment}, {pairs}, 2)"
+    " where reason is null",
+}
+_AT = "array['2020-01-12 08:00']::timestamp[]"
+_PAIRS = f"array[3, 4, 13, 14], {_AT} || {_AT} || {_AT} || {_AT}"
+ASKED |= {name: question.format(pairs=_PAIRS, moment=_AT) for name, question in OF_PAIRS.items()}
+
 
 def test_what_a_function_gives_is_about_the_readers_own_patients(protected: Database, analyst: Database) -> None:
     for name, question in ASKED.items():
@@ -209,6 +224,7 @@ UNKNOWN = {
     "similarity": "select ehr.similarity(1, 11)",
     "predict": "select ehr.predict('death', 11)",
     "nearest_patients": "select * from ehr.nearest_patients(11)",
+    "risk_history": "select * from ehr.risk_history('death', 11)",
     "nearest_outcomes": "select * from ehr.nearest_outcomes(11, 'death', '2020-01-12 08:00')",
     "explain_similarity": "select * from ehr.explain_similarity(1, 11)",
 }
@@ -226,6 +242,11 @@ SUMMED = {
     "centroid": "select ehr.centroid(null::bigint[])::text",
     "cohort_balance": "select array_agg(b::text) from ehr.cohort_balance(array[1, 2, 11, 12], array[3, 4, 13, 14]) b",
     "nearest_outcomes": "select array_agg(o::text) from ehr.nearest_outcomes(1, 'death', '2020-01-12 08:00', k => 5) o",
+    "cohort_balance_at": "select array_agg(b::text) from (select array_agg(timestamp '2020-02-01') as t"
+    " from generate_series(1, 4)) m, ehr.cohort_balance_at(array[1, 2, 11, 12], m.t, array[3, 4, 13, 14], m.t) b",
+    "nearest_outcomes_at": "select array_agg(o::text)"
+    " from (select array_agg(p) as p, array_agg(timestamp '2020-01-12 08:00') as t from generate_series(1, 20) p) m,"
+    " ehr.nearest_outcomes_at(m.p[:1], m.t[:1], 'death', k => 5, candidate_ids => m.p, candidate_as_ofs => m.t) o",
     "search_recall": "select queries from ehr.search_recall()",
     "embedding_status": "select array_agg((patients, embedded, stale, missing)::text) from ehr.embedding_status",
     "search_concepts": "select array_agg((code, patients)::text order by code) from ehr.search_concepts('LOINC')",
