@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,6 +68,7 @@ class Commands(TyperGroup):
         return name, imported(name), rest
 
 
+@cache
 def imported(name: str | None) -> Any:
     """A command with everything that it needs; None stays None."""
     if name not in COMMANDS:

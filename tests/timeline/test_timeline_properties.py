@@ -88,22 +88,20 @@ def test_neither_the_order_on_disk_nor_the_plan_changes_a_text(
             plain, moved = texts(vocabulary, format_name, START + timedelta(minutes=minute))
             assert plain == moved
             with vocabulary.transaction(force_rollback=True):
-                for setting in PLANS:
-                    vocabulary.execute(f"set local {setting}".encode())
+                for change in PLANS:
+                    vocabulary.execute(change.encode())
                     assert texts(vocabulary, format_name, START + timedelta(minutes=minute)) == [plain, plain]
 
 
+# One after the other: parallel plans first, then every way to join or read but the last is forbidden.
 PLANS = [
-    "parallel_setup_cost = 0",
-    "parallel_tuple_cost = 0",
-    "min_parallel_table_scan_size = 0",
-    "min_parallel_index_scan_size = 0",
-    "enable_indexonlyscan = off",
-    "enable_indexscan = off",
-    "enable_bitmapscan = off",
-    "enable_hashjoin = off",
-    "enable_hashagg = off",
-    "enable_mergejoin = off",
+    "set local parallel_setup_cost = 0; set local parallel_tuple_cost = 0;"
+    "set local min_parallel_table_scan_size = 0; set local min_parallel_index_scan_size = 0",
+    "set local enable_indexonlyscan = off",
+    "set local enable_indexscan = off",
+    "set local enable_bitmapscan = off",
+    "set local enable_hashjoin = off; set local enable_hashagg = off",
+    "set local enable_mergejoin = off",
 ]
 
 
