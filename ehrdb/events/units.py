@@ -12,6 +12,7 @@ from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events", "units.sql")
 _ANNOTATION = re.compile(r"\{[^}]*\}|\[[a-zA-Z]*'?(?:iU|IU|U)\]")
+_ANNOTATION_ALONE = re.compile(r"\{[^{}]*\}")
 _MICRO = str.maketrans("µμ", "uu")
 _POWER = re.compile(r"^x? ?10[eE^](\d+)")
 _PLAIN = {
@@ -72,7 +73,9 @@ def describe(ucum: str) -> tuple[str, float | None, float | None]:
     """
     registry = _registry()
     try:
-        unit = registry.from_ucum(_POWER.sub(r"10*\1", ucum.translate(_MICRO)))
+        # An annotation alone ({score}) is the unit 1; the parser does not know that.
+        plain = "1" if _ANNOTATION_ALONE.fullmatch(ucum) else _POWER.sub(r"10*\1", ucum.translate(_MICRO))
+        unit = registry.from_ucum(plain)
         zero, one = (registry.Quantity(number, unit.units).to_base_units() for number in (0.0, 1.0))
     except Exception:  # the parser's and the registry's errors are of many kinds, and all mean the same
         small = ucum.lower()

@@ -36,5 +36,10 @@ def test_other_spellings_are_the_same_unit(unit: str, ucum: str) -> None:
     assert describe(unit)[0] != UNKNOWN
 
 
+def test_an_annotation_alone_is_a_unit_of_its_own() -> None:
+    assert describe("{score}") == ("dimensionless{score}", 1.0, 0.0)
+    assert describe("{score}")[0] != describe("{ratio}")[0]
+
+
 def test_what_ucum_does_not_know_measures_nothing_known() -> None:
     assert describe("a handful") == (UNKNOWN, None, None)
