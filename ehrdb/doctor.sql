@@ -109,9 +109,9 @@ having sum(f.embedded) > ehrdb.exact_search_bound()
  order by e.name;
 
 -- name: placed
--- of which share of each source's events the rules of formats know the category, at its last load
+-- of which share of each source's events the rules of formats know the category, at the last load of all
 select r.source, substr(r.source_table, length('format rules: ') + 1), r.rows_loaded::float8 / r.rows_read
   from ehrdb.load_report r
- where starts_with(r.source_table, 'format rules: ') and r.rows_read > 0
-   and r.load_id = (select max(l.load_id) from ehrdb.load_report l where l.source = r.source)
+ where r.kind = 'rules' and r.rows_read > 0
+   and r.load_id = (select max(l.load_id) from ehrdb.load_report l where l.source = r.source and l.kind = 'rules')
  order by 1, 2;

@@ -85,7 +85,7 @@ class NotFound(DatabaseError):
 
 
 class InputError(EhrdbError):
-    """A file or row cannot be loaded; nothing was written."""
+    """A file or row cannot be loaded; nothing was written. `problem`: the message without its place."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class InputError(EhrdbError):
         place += [f"row {row}"] if row is not None else []
         place += [f"column {column}"] if column is not None else []
         super().__init__(f"{', '.join(place)}: {message}" if place else message, hint=hint)
-        self.file, self.row, self.column = file, row, column
+        self.problem, self.file, self.row, self.column = message, file, row, column
 
 
 class EncoderError(EhrdbError):

@@ -24,7 +24,7 @@ COMMANDS = {
     "sql": ("database:sql_app", "SQL for a database administrator."),
     "psql": ("database:psql", "Open psql on the configured database."),
     "check": ("check:app", "Read a source as a load would, write nothing, and say what is in it."),
-    "load": ("load:app", "Load records from OMOP, MEDS or EHRSHOT; again and again."),
+    "load": ("load:app", "Load records from OMOP, MEDS, EHRSHOT or FHIR; again and again."),
     "export": ("records:export_app", "Write records in a standard form."),
     "purge": ("records:purge", "Remove everything of patients, everywhere, and prove it by counting."),
     "encoder": ("encoder:app", "Make encoders, take them from host to host, choose one."),

@@ -1,4 +1,4 @@
-"""`ehrdb check omop | meds | ehrshot`: the options of `ehrdb load`, and nothing written."""
+"""`ehrdb check omop | meds | ehrshot | fhir`: the options of `ehrdb load`, and nothing written."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from rich.text import Text
 from ehrdb.check import Check, TaskCheck
 from ehrdb.cli.common import out
 from ehrdb.events import LoadResult, TableReport
-from ehrdb.events.merge import NOT_READ
 
 Cell = str | int | None
 UNITS_SHOWN = 20
@@ -113,7 +112,7 @@ def _tables(result: LoadResult) -> Section:
             _remarks(report),
         )
         for report in result.tables
-        if report.source_table != NOT_READ and not report.source_table.startswith(RULES)
+        if report.kind == "table"
     ]
     return Section("Tables", ("table", "read", "loaded", "unmapped", "%", "rejected", "remarks"), rows)
 
@@ -125,14 +124,15 @@ def _remarks(report: TableReport) -> str:
 
 def _unread(result: LoadResult) -> Iterator[Section]:
     for report in result.tables:
-        if report.source_table == NOT_READ:
-            yield Section("Not read", ("files or tables",), [(", ".join(report.reasons),)])
+        if report.kind == "not read":
+            names = (f"{name} ({count:,})" if count > 1 else name for name, count in report.reasons.items())
+            yield Section("Not read", ("files, tables or resources",), [(", ".join(names),)])
 
 
 def _rules(result: LoadResult) -> Iterator[Section]:
     found: dict[tuple[int, int], list[str]] = {}
     for report in result.tables:
-        if report.source_table.startswith(RULES):
+        if report.kind == "rules":
             names = found.setdefault((report.rows_loaded, report.rows_read), [])
             names.append(report.source_table.removeprefix(RULES))
     rows = [(", ".join(names), placed, _share(placed, of)) for (placed, of), names in found.items()]

@@ -1,4 +1,4 @@
-"""`ehrdb load omop | meds | ehrshot | labels | map`; `ehrdb check` takes the same sources and options."""
+"""`ehrdb load omop | meds | ehrshot | fhir | labels | map`; `ehrdb check` takes the same sources and options."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ehrdb.events import (
 from ehrdb.events.code_map import MapResult, drop_map, load_built_in_map, load_map, load_map_schema
 from ehrdb.events.merge import load
 
-app = typer.Typer(no_args_is_help=True, help="Load records from OMOP, MEDS or EHRSHOT; again and again.")
+app = typer.Typer(no_args_is_help=True, help="Load records from OMOP, MEDS, EHRSHOT or FHIR; again and again.")
 SOURCES: list[Callable[..., Load]] = []
 Directory = Annotated[Path, typer.Argument(help="Folder with the files")]
 Source = Annotated[str | None, typer.Option(help="Name of the source; a load replaces only its own patients.")]
@@ -102,6 +102,10 @@ def omop(
     time_zone: Annotated[
         str | None, typer.Option(help="Clock of the patients, where times have a time zone (America/New_York).")
     ] = None,
+    notes: Annotated[bool, typer.Option(help="Read table note too: its texts become events.")] = False,
+    note_length: Annotated[
+        int, typer.Option(help="Characters of a note that are kept, from its beginning.")
+    ] = OmopOptions.note_length,
     read_all: Annotated[
         bool, typer.Option(help="Read patients too whose rows are as at the last load. The report is of all then.")
     ] = False,
@@ -126,6 +130,8 @@ def omop(
         quoted=tuple(quoted or ()),
         unquoted=tuple(unquoted or ()),
         time_zone=time_zone,
+        notes=notes,
+        note_length=note_length,
         read_all=read_all,
     )
     name = source or "omop"
@@ -292,6 +298,58 @@ def meds(
         allow_return=allow_return,
     )
     return lambda database, run: load_meds(database, directory, options, source=source or "meds", run=run)
+
+
+@source_command
+def fhir(
+    path: Annotated[Path, typer.Argument(help="Folder of a Bulk Data export or of bundles, or one file")],
+    time_zone: Annotated[
+        str | None, typer.Option(help="Clock of the patients; without it the digits of times are taken as local.")
+    ] = None,
+    date_only: Annotated[
+        DatePolicy, typer.Option(help="What a date without time, day or month means: its last minute, or its first.")
+    ] = "end_of_day",
+    inpatient_class: Annotated[
+        list[str] | None,
+        typer.Option(help="Class of encounters that are inpatient stays; repeatable (default: IMP, ACUTE, NONAC)."),
+    ] = None,
+    code_order: Annotated[
+        str | None, typer.Option(help="Vocabularies, of which the first names an event that has several codes.")
+    ] = None,
+    system: Annotated[
+        list[str] | None, typer.Option(help="What a code system is called here, as URL=NAME; repeatable.")
+    ] = None,
+    identifier: Annotated[
+        str | None, typer.Option(help="System of the identifier that is the patient's id, a whole number.")
+    ] = None,
+    skip_bad_rows: Annotated[
+        bool, typer.Option(help="Load the rest and count rejected resources, instead of refusing the load.")
+    ] = False,
+    source: Source = "fhir",
+    keep_missing: KeepMissing = False,
+    allow_missing: AllowMissing = None,
+    allow_return: AllowReturn = False,
+) -> Load:
+    """Load FHIR R4: the NDJSON of a Bulk Data export, or bundles.
+
+    Example: `ehrdb load fhir export/` or `ehrdb load fhir bundles/ --time-zone America/New_York`
+    """
+    # Imported here: its models take a while, and other loads need none.
+    from ehrdb.events.fhir import FhirOptions, load_fhir
+
+    options = FhirOptions(
+        time_zone=time_zone,
+        date_only=date_only,
+        inpatient_classes=tuple(inpatient_class or FhirOptions.inpatient_classes),
+        code_order=tuple(code_order.split(",")) if code_order else FhirOptions.code_order,
+        systems=tuple(system or ()),
+        identifier=identifier,
+        skip_bad_rows=skip_bad_rows,
+        keep_missing=keep_missing,
+        allow_missing=tuple(allow_missing or ()),
+        allow_return=allow_return,
+    )
+    return lambda database, run: load_fhir(database, path, options, source=source or "fhir", run=run)
 
 
 def show(result: LoadResult, json: bool) -> None:

@@ -116,11 +116,12 @@ def digest_files(directory: Path, *settings: object) -> bytes:
         raise InputError("is not a directory", file=directory, hint="Name the folder that holds the files.")
     digest = hashlib.sha256(repr((__version__, settings)).encode())
     for path in files_below(directory):
-        digest.update(f"{path.relative_to(directory)}\n".encode() + (_content(path) if _suffix(path) else b""))
+        digest.update(f"{path.relative_to(directory)}\n".encode() + (content_digest(path) if _suffix(path) else b""))
     return digest.digest()
 
 
-def _content(path: Path) -> bytes:
+def content_digest(path: Path) -> bytes:
+    """SHA-256 of a file."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").digest()

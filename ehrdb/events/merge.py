@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from psycopg.errors import LockNotAvailable
 
@@ -20,8 +20,9 @@ ALL_EVENTS = "all events"
 NOT_READ = "not read"
 UNREAD_PATIENTS = "patients whose rows are as before"
 """Of a load that had no need to read them: its report is about the others alone."""
-SECTIONS = ("times", "visits", "values", "units", "codes used")
-"""What is counted of all events, beside the tables that they come from; no table of a source is called so."""
+Kind = Literal["table", "figures", "rules", "not read", "unread patients"]
+"""What a row of the report is about: a source's table, figures of all events, events whose category a format's rules
+know, what was not read of the source, patients who were not read."""
 
 
 @dataclass
@@ -34,6 +35,7 @@ class TableReport:
     rows_unmapped: int = 0
     rows_rejected: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    kind: Kind = "table"
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ def report_unread(names: Iterable[str]) -> Iterator[TableReport]:
     """What stands in a folder or schema and was not read."""
     reasons = dict.fromkeys(names, 1)
     if reasons:
-        yield TableReport(NOT_READ, reasons=reasons)
+        yield TableReport(NOT_READ, reasons=reasons, kind="not read")
 
 
 def check_problems(connection: Connection, hint: str = "Correct the file; nothing was written.") -> None:
@@ -269,16 +271,15 @@ def _same_again(connection: Connection, key: Mapping[str, object]) -> LoadResult
 
 def _last_result(connection: Connection, source: str) -> LoadResult:
     """The stored report of the source's last load."""
-    asked = {"source": source, "unread": UNREAD_PATIENTS}
-    reports = [TableReport(*row) for row in connection.execute(_queries.last_reports, asked)]
-    figures = [report for report in reports if report.source_table in SECTIONS]
+    reports = [TableReport(*row) for row in connection.execute(_queries.last_reports, {"source": source})]
+    figures = [report for report in reports if report.kind == "figures"]
     return LoadResult(source, tables=[report for report in reports if report not in figures], figures=figures)
 
 
 def _figures(connection: Connection) -> list[TableReport]:
     sections: dict[str, TableReport] = {}
     for section, figure, count in connection.execute(_queries.figures):
-        report = sections.setdefault(section, TableReport(section, rows_read=count, rows_loaded=count))
+        report = sections.setdefault(section, TableReport(section, count, count, kind="figures"))
         report.reasons[figure] = count
     return list(sections.values())
 
@@ -289,24 +290,24 @@ def _differences(before: LoadResult, now: LoadResult) -> list[Difference]:
         return []
     old, new = _counts(before), _counts(now)
     return [
-        Difference(*name, old.get(name, 0), new.get(name, 0))
+        Difference(*name[1:], old.get(name, 0), new.get(name, 0))
         for name in dict.fromkeys([*new, *old])
         if old.get(name, 0) != new.get(name, 0)
     ]
 
 
-def _counts(result: LoadResult) -> dict[tuple[str, str], int]:
-    counts: dict[tuple[str, str], int] = {}
+def _counts(result: LoadResult) -> dict[tuple[str, str, str], int]:
+    counts: dict[tuple[str, str, str], int] = {}
     for report in [*result.tables, *result.figures]:
-        if report.source_table not in SECTIONS:
+        if report.kind != "figures":
             for word in ("read", "loaded", "unmapped", "rejected"):
-                counts[report.source_table, word] = getattr(report, f"rows_{word}")
-        counts |= {(report.source_table, figure): count for figure, count in report.reasons.items()}
+                counts[report.kind, report.source_table, word] = getattr(report, f"rows_{word}")
+        counts |= {(report.kind, report.source_table, figure): count for figure, count in report.reasons.items()}
     return counts
 
 
 def _add_remarks(connection: Connection, tables: list[TableReport]) -> None:
-    reports = {table.source_table: table for table in tables}
+    reports = {table.source_table: table for table in tables if table.kind == "table"}
     for table, remark, rows in connection.execute(_queries.remarks):
         reports[table].reasons[remark] = rows
 
@@ -357,7 +358,8 @@ def _merge(connection: Connection, result: LoadResult, options: LoadOptions) -> 
 
 
 def _placed(connection: Connection) -> list[TableReport]:
-    return [TableReport(f"format rules: {rules}", *counts) for rules, *counts in connection.execute(_queries.placed)]
+    found = connection.execute(_queries.placed)
+    return [TableReport(f"format rules: {rules}", of, placed, kind="rules") for rules, of, placed in found]
 
 
 def _leave_purged_out(connection: Connection, options: LoadOptions) -> int:
@@ -404,8 +406,8 @@ def _refuse_foreign_patients(connection: Connection, source: str) -> None:
 
 def _report(connection: Connection, result: LoadResult) -> None:
     row = connection.execute(_queries.next_load).fetchone()
-    unread = [TableReport(UNREAD_PATIENTS, rows_loaded=result.unread)] if result.unread else []
-    for table in [*unread, *result.tables, *result.figures]:
+    unread = TableReport(UNREAD_PATIENTS, rows_loaded=result.unread, kind="unread patients")
+    for table in [*([unread] if result.unread else []), *result.tables, *result.figures]:
         values = {**vars(table), "reasons": json.dumps(table.reasons), "source": result.source}
         connection.execute(_queries.report, {**values, "load_id": row[0] if row else 1})
 

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from ehrdb.database import Connection, Database
-from ehrdb.errors import InputError
+from ehrdb.errors import ConfigError, InputError
 from ehrdb.events.changes import find_changes, someone_to_read
 from ehrdb.events.files import FileRules, columns_of, copy_table, name_files
 from ehrdb.events.folder import SourceFolder, digest_files
@@ -55,6 +55,8 @@ class OmopOptions(LoadOptions):
         skip_bad_rows: load the other rows and count the rejected ones, instead of refusing the load.
         quoted, unquoted: tables whose text files quote, or do not; of others it is found out.
         time_zone: the clock that times with a time zone are turned into; None refuses them.
+        notes: read table note too: texts as events.
+        note_length: characters of a note that are kept, from its beginning.
     """
 
     concept_order: tuple[ConceptField, ...] = ("standard", "source", "source_value")
@@ -65,6 +67,22 @@ class OmopOptions(LoadOptions):
     quoted: tuple[str, ...] = ()
     unquoted: tuple[str, ...] = ()
     time_zone: str | None = None
+    notes: bool = False
+    note_length: int = 10_000
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.note_length <= LONGEST_NOTE:
+            raise ConfigError(f"--note-length must be 1 to {LONGEST_NOTE}")
+
+    @property
+    def clinical_tables(self) -> tuple[ClinicalTable, ...]:
+        """Tables of events, in the order that breaks ties between them within one second."""
+        return (*CLINICAL_TABLES, NOTE) if self.notes else CLINICAL_TABLES
+
+    @property
+    def optional_tables(self) -> tuple[str, ...]:
+        """Tables that may be absent."""
+        return (*(table.name for table in self.clinical_tables), "death", *VOCABULARY_TABLES)
 
     @property
     def files(self) -> FileRules:
@@ -87,6 +105,8 @@ PERSON_FIELDS = (
     "ethnicity_concept_id",
 )
 CONCEPT_FIELDS = ("concept_id", "concept_name", "vocabulary_id", "concept_code", "standard_concept")
+NOTE_TEXT = "note_text"
+LONGEST_NOTE = 1_000_000
 WITH_ZONE = "timestamp with time zone"
 WHOLE_NUMBERS = ("smallint", "integer", "bigint")
 DEATH_FIELDS = ("person_id", "death_date", "death_datetime")
@@ -151,6 +171,22 @@ class ClinicalTable:
         }
 
 
+@dataclass(frozen=True)
+class NoteTable(ClinicalTable):
+    """Notes: of the class of document, or called by their title, with their text as the value."""
+
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        """Columns without which there is no note."""
+        return (self.key_column, "person_id", "note_date", NOTE_TEXT)
+
+    @property
+    def event_columns(self) -> dict[str, str]:
+        """What an event takes from which column."""
+        own = {"concept_id": "note_class_concept_id", "source_value": "note_title", "value_as_string": NOTE_TEXT}
+        return super().event_columns | own
+
+
 # In the order that breaks ties between tables within one second.
 CLINICAL_TABLES = (
     ClinicalTable("visit_occurrence", "visit", "visit_start", "visit_end"),
@@ -162,10 +198,10 @@ CLINICAL_TABLES = (
     ClinicalTable("measurement", "measurement", "measurement"),
     ClinicalTable("observation", "observation", "observation"),
 )
+NOTE = NoteTable("note", "note", "note")
 PERSON_COLUMNS = ("person_id", "gender_concept_id", "year_of_birth")
 CONCEPT_COLUMNS = ("concept_id", "concept_name", "vocabulary_id", "concept_code")
 VOCABULARY_TABLES = ("concept_relationship", "concept_ancestor")
-OPTIONAL_TABLES = (*(table.name for table in CLINICAL_TABLES), "death", *VOCABULARY_TABLES)
 
 
 def load_omop(
@@ -204,7 +240,7 @@ def load_omop_schema(
 
     def stage(connection: Connection) -> Iterator[TableReport]:
         _require_time_zone(connection, chosen.time_zone)
-        tables = _view_schema(connection, schema, vocabulary_schema or schema, chosen.time_zone)
+        tables = _view_schema(connection, schema, vocabulary_schema or schema, chosen)
 
         def narrow(name: str) -> None:
             place = tables[name].rpartition(".")[0]
@@ -212,7 +248,7 @@ def load_omop_schema(
 
         yield from _stage(connection, {name: [place] for name, place in tables.items()}, chosen, narrow)
         _drop_views(connection, tables)
-        yield from _unread_tables(connection, (schema, vocabulary_schema or schema))
+        yield from _unread_tables(connection, (schema, vocabulary_schema or schema), chosen)
 
     return run(database, source, stage, chosen)
 
@@ -221,7 +257,7 @@ def _stage_directory(connection: Connection, directory: Path, options: OmopOptio
     _require_time_zone(connection, options.time_zone)
     folder = SourceFolder(directory)
     tables = {name: folder.require(name) for name in ("person", "concept")}
-    tables |= {name: parts for name in OPTIONAL_TABLES if (parts := folder.take(name))}
+    tables |= {name: parts for name in options.optional_tables if (parts := folder.take(name))}
     for name, parts in tables.items():
         left_out: list[RaggedRow] = []
         copy_table(connection, parts, name, required=_required(name), rules=options.files, left_out=left_out)
@@ -240,25 +276,25 @@ def _stage_directory(connection: Connection, directory: Path, options: OmopOptio
     yield from report_unread(folder.unread)
 
 
-def _view_schema(connection: Connection, schema: str, vocabulary_schema: str, time_zone: str | None) -> dict[str, str]:
+def _view_schema(connection: Connection, schema: str, vocabulary_schema: str, options: OmopOptions) -> dict[str, str]:
     """Temporary views raw_<table> over the schema's tables; returns where each table is."""
     for place, option in ((schema, "--schema"), (vocabulary_schema, "--vocab-schema")):
         _require_schema(connection, place, option)
     found: dict[str, str] = {}
-    for name in ("person", "concept", *OPTIONAL_TABLES):
+    for name in ("person", "concept", *options.optional_tables):
         place = vocabulary_schema if name in ("concept", *VOCABULARY_TABLES) else schema
         rows = _columns(connection, place, name)
         if rows:
             found[name] = f"{place}.{name}"
-            _view_table(connection, name, place, rows, time_zone)
+            _view_table(connection, name, place, rows, options.time_zone)
     for name, place, option in (("person", schema, "--schema"), ("concept", vocabulary_schema, "--vocab-schema")):
         if name not in found:
             raise InputError(f"schema {place} has no table {name}", hint=f"{option} names the schema.")
     return found
 
 
-def _unread_tables(connection: Connection, schemas: tuple[str, str]) -> Iterator[TableReport]:
-    read = ["person", "concept", *OPTIONAL_TABLES]
+def _unread_tables(connection: Connection, schemas: tuple[str, str], options: OmopOptions) -> Iterator[TableReport]:
+    read = ["person", "concept", *options.optional_tables]
     names = [
         f"{schema}.{name}"
         for schema in dict.fromkeys(schemas)
@@ -393,7 +429,7 @@ def _required(name: str) -> tuple[str, ...]:
         "concept_relationship": ("concept_id_1", "concept_id_2", "relationship_id"),
         "source_to_concept_map": ("source_code", "source_vocabulary_id", "target_concept_id"),
     }
-    return fixed.get(name) or next(table.required_columns for table in CLINICAL_TABLES if table.name == name)
+    return fixed.get(name) or next(table.required_columns for table in (*CLINICAL_TABLES, NOTE) if table.name == name)
 
 
 def _known(name: str) -> set[str]:
@@ -406,7 +442,7 @@ def _known(name: str) -> set[str]:
         "concept_relationship": ("concept_id_1", "concept_id_2", "relationship_id", "invalid_reason"),
         "source_to_concept_map": SOURCE_MAP_FIELDS,
     }
-    clinical = {table.name: tuple(table.event_columns.values()) for table in CLINICAL_TABLES}
+    clinical = {table.name: tuple(table.event_columns.values()) for table in (*CLINICAL_TABLES, NOTE)}
     return set((fixed | clinical)[name])
 
 
@@ -424,24 +460,30 @@ def _stage(
             return
         for name in patients:
             narrow(name)
-    connection.execute(_queries.omop_tables)
-    read = partial(_read, connection, options.time_zone)
-    read("person", _queries.read_person, {name: name for name in PERSON_FIELDS})
-    read("concept", _queries.read_concept, {name: name for name in CONCEPT_FIELDS})
-    if "death" in places:
-        read("death", _queries.read_death, {name: name for name in DEATH_FIELDS})
-    for number, table in enumerate(CLINICAL_TABLES):
-        if table.name in places:
-            read(table.name, _queries.read_events, table.event_columns, number)
+    _read_tables(connection, places, options)
     connection.execute(_queries.tell_apart)
     connection.execute(_queries.index_tables)
     _check(connection, places, options)
     yield from _map(connection, places, options)
 
 
+def _read_tables(connection: Connection, places: dict[str, list[str]], options: OmopOptions) -> None:
+    connection.execute(_queries.omop_tables)
+    read = partial(_read, connection, options)
+    read("person", _queries.read_person, {name: name for name in PERSON_FIELDS})
+    read("concept", _queries.read_concept, {name: name for name in CONCEPT_FIELDS})
+    if "death" in places:
+        read("death", _queries.read_death, {name: name for name in DEATH_FIELDS})
+    for number, table in enumerate(options.clinical_tables):
+        if table.name in places:
+            read(table.name, _queries.read_events, table.event_columns, number)
+    if NOTE.name in places:
+        connection.execute(_queries.remark_cut, {"length": options.note_length})
+
+
 def _read(
     connection: Connection,
-    time_zone: str | None,
+    options: OmopOptions,
     table: str,
     statement: bytes,
     columns: dict[str, str],
@@ -453,7 +495,7 @@ def _read(
     """
     present = set(columns_of(connection, table))
     times = [column for column in columns.values() if column in present and column.endswith("_datetime")]
-    if times and time_zone is None:
+    if times and options.time_zone is None:
         zoned = sql.SQL(" + ").join(map(_has_zone, times))
         query = sql.SQL(_queries.remark_zones.decode())
         raw_table = sql.Identifier(f"raw_{table}")
@@ -462,7 +504,7 @@ def _read(
     raw = sql.SQL("(select row, {} as words, {} from {})").format(
         words,
         sql.SQL(", ").join(
-            sql.SQL("{} as {}").format(_value(column, present, time_zone), sql.Identifier(name))
+            sql.SQL("{} as {}").format(_value(column, present, options), sql.Identifier(name))
             for name, column in columns.items()
         ),
         sql.Identifier(f"raw_{table}"),
@@ -472,13 +514,15 @@ def _read(
     connection.execute(template.format(raw=raw, number=sql.Literal(number), table=sql.Literal(table), **names))
 
 
-def _value(column: str, present: set[str], time_zone: str | None) -> sql.Composable:
+def _value(column: str, present: set[str], options: OmopOptions) -> sql.Composable:
     """A column of a raw table, or null where it is not there, or holds nothing or a word for nothing."""
     if column not in present:
         return sql.SQL("null::text")
     value: sql.Composable = sql.Identifier(column)
-    if time_zone is not None and column.endswith("_datetime"):
-        value = sql.SQL("ehrdb.to_local_time({}, {})").format(value, sql.Literal(time_zone))
+    if options.time_zone is not None and column.endswith("_datetime"):
+        value = sql.SQL("ehrdb.to_local_time({}, {})").format(value, sql.Literal(options.time_zone))
+    if column == NOTE_TEXT:
+        value = sql.SQL("left({}, {})").format(value, sql.Literal(options.note_length))
     return sql.SQL("case when {} in ({}) then null else {} end").format(
         sql.Identifier(column), _words("", column), value
     )
@@ -537,6 +581,6 @@ def _map(connection: Connection, places: dict[str, list[str]], options: OmopOpti
     if "visit_occurrence" in places:
         connection.execute(_queries.remarks_of_visits)
     reports = {row[0]: TableReport(*row) for row in connection.execute(_queries.reports)}
-    patients_tables = {"person", "death", *(table.name for table in CLINICAL_TABLES)} & set(places)
+    patients_tables = {"person", "death", *(table.name for table in options.clinical_tables)} & set(places)
     empty = {name: TableReport(name) for name in patients_tables}
     yield from (report for _, report in sorted((empty | reports).items()))

@@ -373,6 +373,12 @@ insert into pg_temp.load_remark (source_table, remark, rows)
 select {table}, 'times with a zone, taken as local (see --time-zone)', sum(rows)
   from (select ({zoned})::bigint as rows from {raw}) r having sum(rows) > 0;
 
+-- name: remark_cut
+-- notes of which only the beginning is kept
+insert into pg_temp.load_remark (source_table, remark, rows)
+select 'note', 'cut after ' || %(length)s || ' characters', count(*)
+  from pg_temp.raw_note where char_length(note_text) > %(length)s having count(*) > 0;
+
 -- name: reports
 -- what became of each table's rows; a person is one row, whatever facts it becomes
 select coalesce(s.source_table, b.source_table), (coalesce(s.loaded, 0) + coalesce(b.rejected, 0))::bigint, coalesce(s.loaded, 0),

@@ -36,10 +36,10 @@ select s.patients from ehrdb.source s
 
 -- name: last_reports
 -- what became of each table's rows when all were read for the last time
-select source_table, rows_read, rows_loaded, rows_unmapped, rows_rejected, reasons
+select source_table, rows_read, rows_loaded, rows_unmapped, rows_rejected, reasons, kind
   from ehrdb.load_report
  where load_id = (select load_id from ehrdb.load_report where source = %(source)s
-                   group by load_id having bool_and(source_table <> %(unread)s) order by load_id desc limit 1)
+                   group by load_id having bool_and(kind <> 'unread patients') order by load_id desc limit 1)
  order by ctid;
 
 -- name: remember
@@ -463,6 +463,6 @@ select coalesce(max(load_id), 0) + 1 from ehrdb.load_report;
 
 -- name: report
 -- one row per table of this load
-insert into ehrdb.load_report (load_id, source, source_table, rows_read, rows_loaded, rows_unmapped, rows_rejected, reasons)
+insert into ehrdb.load_report (load_id, source, source_table, rows_read, rows_loaded, rows_unmapped, rows_rejected, reasons, kind)
 values (%(load_id)s, %(source)s, %(source_table)s, %(rows_read)s, %(rows_loaded)s, %(rows_unmapped)s,
-        %(rows_rejected)s, %(reasons)s);
+        %(rows_rejected)s, %(reasons)s, %(kind)s);

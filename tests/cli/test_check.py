@@ -86,6 +86,8 @@ def test_a_load_stores_the_figures_of_a_check_and_says_what_differs(
     assert (first["figures"], first["differences"]) == (check["load"]["figures"], [])
     with database.transaction() as connection:
         rows = connection.execute("select reasons from ehr.load_report where source_table = 'visits'").fetchall()
+        kinds = connection.execute("select array_agg(distinct kind order by kind) from ehr.load_report").fetchone()
+    assert kinds == (["figures", "not read", "rules", "table"],)
     assert rows == [(figures(first, "visits"),)]
     again = json.loads(ehrdb("load", "ehrshot", str(write(source, ROWS[:2] + ROWS[3:])), "--json").stdout)
     differs = {(d["source_table"], d["figure"]): (d["before"], d["now"]) for d in again["differences"]}

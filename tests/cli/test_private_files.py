@@ -21,6 +21,7 @@ from tests.records import add_encoder, add_head, day, write_patients
 SOURCES = [f"{verb} {source}" for verb in ("check", "load") for source in ("omop", "ehrshot", "meds")]
 READS = {
     *(f"{command} directory" for command in SOURCES),
+    *("check fhir path", "load fhir path"),
     *("load labels path", "load map file", "load map --concepts", "task add file"),
     *("task add --aces", "task add --predicates"),
     *("encoder register directory", "encoder import file"),
@@ -31,6 +32,7 @@ WRITES = {
     "check omop --html": "check omop records --html {}",
     "check ehrshot --html": "",  # the same lines of code for every source
     "check meds --html": "",
+    "check fhir --html": "",
     "export meds directory": "export meds {}",
     "export labels directory": "export labels {} t",
     "export predictions file": "export predictions {} t --split all",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ehrdb.database import Database
-from ehrdb.errors import InputError
-from ehrdb.events import LoadResult, OmopOptions, load_omop
+from ehrdb.errors import ConfigError, InputError
+from ehrdb.events import LoadResult, OmopOptions, load_omop, load_omop_schema
 from tests.conftest import shared
 
 CONCEPTS = """
@@ -36,6 +37,7 @@ HEADERS = {
     "condition_occurrence": "condition_occurrence_id,person_id,condition_concept_id,condition_start_date,"
     "visit_occurrence_id",
     "death": "person_id,death_date",
+    "note": "note_id,person_id,note_date,note_class_concept_id,note_title,note_text,visit_occurrence_id",
 }
 
 
@@ -414,3 +416,70 @@ def test_shared_vocabulary_update_takes_the_withdrawn_relation_away(database: Da
     found = rows(database, "select parents from ehr.concept where code = 'SNOMED/100'")
     assert found == [(["SNOMED/300"],)]
     assert rows(database, "select description from ehr.concept where code = 'SNOMED/300'") == [("Right parent",)]
+
+
+# --- notes ------------------------------------------------------------------------------------------------------------
+
+NOTES = """1,1,2020-01-01,100,,short,7
+    2,1,2020-01-02,0,Discharge summary,secret-words of a long note,
+    3,1,2020-01-03,,,NULL,"""
+
+
+def notes(database: Database) -> list[tuple[Any, ...]]:
+    return rows(
+        database,
+        "select code, description, text_value, visit_id from ehr.event where source_table = 'note' order by ordinal",
+    )
+
+
+def test_notes_are_read_where_they_are_asked_for(database: Database, tmp_path: Path) -> None:
+    folder = cdm(tmp_path, note=NOTES)
+    assert remarks(load_omop(database, folder), "not read") == {"note.csv": 1}
+    assert notes(database) == []
+    load_omop(database, folder, OmopOptions(notes=True))
+    assert notes(database) == [
+        ("LOINC/1-1", "Viral load", "short", "7"),
+        ("OMOP/note:Discharge summary", "Discharge summary", "secret-words of a long note", None),
+        ("OMOP/note:unknown", "unknown", None, None),
+    ]
+    with pytest.raises(InputError, match="the last load of omop had note; this one has not"):
+        load_omop(database, folder)
+
+
+def test_of_a_long_note_the_beginning_is_kept_and_counted(database: Database, tmp_path: Path) -> None:
+    result = load_omop(database, cdm(tmp_path, note=NOTES), OmopOptions(notes=True, note_length=12))
+    assert [text for _, _, text, _ in notes(database)] == ["short", "secret-words", None]
+    assert remarks(result, "note")["cut after 12 characters"] == 1
+    for length in (0, 1_000_001):
+        with pytest.raises(ConfigError, match="--note-length must be 1 to 1000000"):
+            OmopOptions(note_length=length)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        *(
+            "x,1,2020-01-01,100,,secret-words,7",
+            "1,1,2020-13-01,100,,secret-words,7",
+            "1,9,2020-01-01,100,,secret-words,7",
+        ),
+        *('1,1,2020-01-01,100,,5" secret-words,7', "1,1,2020-01-01,100,,secret-words"),
+    ],
+)
+def test_a_refused_note_is_not_shown(database: Database, tmp_path: Path, note: str) -> None:
+    with pytest.raises(InputError, match=r"note\.csv") as error:
+        load_omop(database, cdm(tmp_path, note=note), OmopOptions(notes=True))
+    assert "secret" not in "".join(traceback.format_exception(error.value))
+
+
+def test_notes_of_a_live_schema_are_read_too(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute("create schema cdm")
+        for name, text in {"person": "1,8507,1950", "concept": CONCEPTS, "note": NOTES}.items():
+            columns = ", ".join(f"{column} text" for column in HEADERS[name].split(","))
+            connection.execute(f"create table cdm.{name} ({columns})".encode())
+            with connection.cursor() as cursor, cursor.copy(f"copy cdm.{name} from stdin csv".encode()) as copy:
+                copy.write("".join(line.strip() + "\n" for line in text.splitlines() if line.strip()).encode())
+    result = load_omop_schema(database, "cdm", options=OmopOptions(notes=True, note_length=12))
+    assert [text for _, _, text, _ in notes(database)] == ["short", "secret-words", None]
+    assert "not read" not in [table.source_table for table in result.tables]

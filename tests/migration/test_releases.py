@@ -39,6 +39,24 @@ def test_an_upgraded_release_answers_as_it_did(restored: tuple[str, Database]) -
     assert said == json.loads((FOLDER / f"{version}.json").read_text(encoding="utf-8"))
 
 
+def test_reports_of_loads_say_what_they_are_about(restored: tuple[str, Database]) -> None:
+    names = {
+        **{"measurement": "table", "all events": "table", "visits": "figures", "codes used": "figures"},
+        **{"format rules: paper": "rules", "not read": "not read"},
+    }
+    with restored[1].transaction() as connection:
+        for name in names:
+            connection.execute(
+                "insert into ehrdb.load_report (load_id, source, source_table, rows_read, rows_loaded)"
+                " values (999, 'old', %s, 0, 0)",
+                [name],
+            )
+    upgrade(restored[1])
+    with restored[1].transaction() as connection:
+        found = connection.execute("select source_table, kind from ehr.load_report where source = 'old'").fetchall()
+    assert dict(found) == names
+
+
 def shapes(database: Database) -> list[tuple[str, ...]]:
     """Definitions without rights, which the dump leaves out, and without the encoder's own partitions."""
     return [
