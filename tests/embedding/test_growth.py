@@ -102,13 +102,14 @@ def show_status(database: Database) -> None:
 
 
 def test_an_event_more_touches_its_code_alone(database: Database) -> None:
-    """In the longest of all records, which alone is in the table."""
+    """In one of the longest of all records; were it alone in the table, to read the whole could be the better plan."""
     with database.transaction() as connection:
-        write(connection, [Record(1, day(1), f"SNOMED/{n}") for n in range(100)])
+        write(connection, [Record(patient, day(1), f"SNOMED/{n}") for patient in range(1, 5) for n in range(400)])
         connection.execute(
             "insert into ehrdb.event (patient_id, ordinal, time, code_id)"
-            " select 1, 100 + n, timestamp '2020-02-01' + n * interval '1 hour', c.code_id"
-            "   from generate_series(1, 20000) n join ehrdb.concept c on c.code = 'SNOMED/' || n % 100"
+            " select p, 400 + n, timestamp '2020-02-01' + n * interval '1 hour', c.code_id"
+            "   from generate_series(1, 4) p cross join generate_series(1, 8000) n"
+            "   join ehrdb.concept c on c.code = 'SNOMED/' || n % 400"
         )
     with database.session() as session:
         session.execute("vacuum analyze ehrdb.event")
@@ -159,7 +160,8 @@ def test_a_repair_finds_what_was_changed_behind_its_back(filled: Database) -> No
         connection.execute("insert into ehrdb.figure (encoder_id, embedded) select encoder_id, 5 from ehrdb.encoder")
         connection.execute("alter table ehrdb.embedding disable trigger user")
         connection.execute(
-            "delete from ehrdb.embedding where content_sha256 = (select min(content_sha256) from ehrdb.embedding)"
+            "delete from ehrdb.embedding where content_sha256 ="
+            " (select content_sha256 from ehrdb.embedding order by content_sha256 limit 1)"
         )
         connection.execute("alter table ehrdb.embedding enable trigger user")
     repaired = repair(filled)
