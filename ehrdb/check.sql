@@ -23,8 +23,8 @@ select j.code, c.description, j.unit, j.numbers,
           sum(j.numbers) over (partition by j.code) desc, j.code, j.numbers desc, j.unit;
 
 -- name: site_tasks
--- a site's own, those with a rule
-select task from ehrdb.task where declaration ->> 'shape' in ('outcome_in_window', 'aces') order by task;
+-- a site's own, those that a rule labels from the records alone: a cohort's rows are no part of a load
+select task from ehrdb.task where declaration ->> 'shape' in ('outcome_in_window', 'aces', 'survival') order by task;
 
 -- name: tasks
 -- labels among the patients of this load, and the codes of the tasks that occur in it

@@ -110,6 +110,18 @@ def test_the_report_says_why_a_task_has_no_labels(ehrdb: Command, tmp_path: Path
     assert "0 of 15 tasks have labels of both kinds" in " ".join(shown.split())
 
 
+def test_tasks_of_the_site_are_labelled_too(ehrdb: Command, tmp_path: Path) -> None:
+    task = tmp_path / "anaemia.yaml"
+    task.write_text(
+        "task: anaemia\nkind: survival\ndescription: When does it begin?\nprediction_time: {codes: [LOINC/718-7]}\n"
+        "outcome: {codes: [Visit/IP]}\nintervals: [30, 365]\n"
+    )
+    assert ehrdb("task", "add", str(task)).returncode == 0
+    found = {each["task"]: each["labels"] for each in checked(ehrdb, str(write(tmp_path / "source", ROWS)))["tasks"]}
+    assert "guo_los" in found
+    assert "anaemia" in found
+
+
 def test_mapped_codes_are_counted(ehrdb: Command, tmp_path: Path) -> None:
     source = write(tmp_path / "source", [*ROWS, "1,2020-03-31 08:19:00,,ICD10CM/I10,,,7,condition_occurrence"])
     assert figures(checked(ehrdb, str(source))["load"], "codes used")["mapped to standard ones"] == 0
