@@ -10,13 +10,14 @@ with by_unit as (
      where f.numbers > 0 group by f.code, f.unit, u.dimension
 ), judged as (
     select b.*, count(*) over (partition by b.code) as units,
+           count(nullif(b.dimension, '')) over (partition by b.code) as known,
            min(nullif(b.dimension, '')) over (partition by b.code)
            is distinct from max(nullif(b.dimension, '')) over (partition by b.code) as differs
       from by_unit b
 )
 select j.code, c.description, j.unit, j.numbers,
        case when j.unit is null then 'none' when j.dimension = '' then 'unknown to UCUM'
-            when j.differs then 'does not convert' when j.units > 1 then 'converts' else 'fine' end
+            when j.differs then 'does not convert' when j.known > 1 then 'converts' else 'fine' end
   from judged j
   left join ehrdb.concept c using (code)
  order by j.differs desc, j.units > 1 desc, j.dimension is not distinct from '' desc,

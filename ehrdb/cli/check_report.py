@@ -186,8 +186,8 @@ def _line(description: str | None, whole: bool) -> str | None:
 
 
 def _tasks(found: Check) -> Section:
-    has_stays = any(report.reasons.get("inpatient") for report in found.load.figures)
-    rows = [(t.task, t.labels, t.positives, t.codes, _remark(t, has_stays)) for t in found.tasks]
+    kinds = {name for report in found.load.figures for name, count in report.reasons.items() if count}
+    rows = [(t.task, t.labels, t.positives, t.codes, _remark(t, kinds)) for t in found.tasks]
     usable = sum(1 for t in found.tasks if 0 < t.positives < t.labels)
     note = f"{usable} of {len(rows)} tasks have labels of both kinds."
     if any(t.codes == 0 for t in found.tasks):
@@ -197,7 +197,7 @@ def _tasks(found: Check) -> Section:
     return Section("Tasks", ("task", "labels", "positive", "codes here", ""), rows, note)
 
 
-def _remark(task: TaskCheck, has_stays: bool) -> str:
+def _remark(task: TaskCheck, kinds: set[str]) -> str:
     if task.codes == 0:
         return "none of its codes is in the data"
     if not task.labels:
@@ -205,10 +205,12 @@ def _remark(task: TaskCheck, has_stays: bool) -> str:
             "no findings of reports"
             if task.task == "chexpert"
             else "nothing to label"
-            if has_stays
+            if "inpatient" in kinds
             else "no inpatient stay"
         )
-    return "" if task.positives else "no positive label"
+    if task.positives:
+        return ""
+    return "no stay in intensive care" if task.task == "guo_icu" and "icu" not in kinds else "no positive label"
 
 
 def _differences(result: LoadResult) -> Iterator[Section]:

@@ -134,7 +134,7 @@ def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Ite
     files = [path for path in files_below(directory / "data") if _is_data(path.relative_to(directory))]
     if not files:
         raise InputError("has no data/**/*.parquet", file=directory, hint="Name the root of a MEDS data set.")
-    _require_columns(files, options)
+    _require_columns(directory / "data", files, options)
     found_table(connection, "data", _meant(options) & {name for file in files for name in _schema(file)})
     rows = from_codes = 0
     is_unit = known_units(connection)
@@ -192,11 +192,14 @@ def _is_hidden(path: Path) -> bool:
     return any(name.startswith((".", "_")) for name in path.parts)
 
 
-def _require_columns(files: list[Path], options: MedsOptions) -> None:
+def _require_columns(data: Path, files: list[Path], options: MedsOptions) -> None:
     """Columns that the options name are in some file: a misspelt one would lose all visits."""
+    present = sorted({name for file in files for name in _schema(file)})
     for name in filter(None, (options.visit_column, options.end_column)):
-        if not any(name in _schema(file) for file in files):
-            raise InputError("is in none of the files", file=files[0].parent, column=name)
+        if name not in present:
+            raise InputError(
+                "is in none of the files", file=data, column=name, hint=f"They have: {', '.join(present)}."
+            )
 
 
 def _not_read(directory: Path) -> Iterator[TableReport]:

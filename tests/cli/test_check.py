@@ -66,6 +66,22 @@ def test_a_check_counts_what_a_load_would_find(ehrdb: Command, tmp_path: Path) -
     assert tasks["new_lupus"][1:] == (0, 0)
 
 
+def test_a_unit_converts_where_another_is_known(ehrdb: Command, tmp_path: Path) -> None:
+    units = {"A/1": ("mg/dL", "frobs"), "A/2": ("mg/dL", "g/L"), "A/3": ("mg/dL", "")}
+    rows = [f"1,2020-04-01 08:00:00,,{code},1,{unit},,lab" for code, pair in units.items() for unit in pair]
+    found = {
+        (use["code"], use["unit"]): use["standing"] for use in checked(ehrdb, str(write(tmp_path / "x", rows)))["units"]
+    }
+    assert found == {
+        ("A/1", "mg/dL"): "fine",
+        ("A/1", "frobs"): "unknown to UCUM",
+        ("A/2", "mg/dL"): "converts",
+        ("A/2", "g/L"): "converts",
+        ("A/3", "mg/dL"): "fine",
+        ("A/3", None): "none",
+    }
+
+
 def test_a_check_leaves_the_database_as_it_was(ehrdb: Command, database: Database, tmp_path: Path) -> None:
     source = write(tmp_path / "source", ROWS)
     before = stored(database)
@@ -108,6 +124,8 @@ def test_the_report_says_why_a_task_has_no_labels(ehrdb: Command, tmp_path: Path
     assert "none of its codes is in the data" in lines["new_lupus"]
     assert "no findings of reports" in lines["chexpert"]
     assert "0 of 15 tasks have labels of both kinds" in " ".join(shown.split())
+    shown = ehrdb("check", "ehrshot", str(write(tmp_path / "stays", ROWS))).stdout
+    assert "no stay in intensive care" in next(line for line in shown.splitlines() if "guo_icu" in line)
 
 
 def test_tasks_of_the_site_are_labelled_too(ehrdb: Command, tmp_path: Path) -> None:

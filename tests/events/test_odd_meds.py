@@ -319,8 +319,9 @@ def test_data_without_any_visit_say_so(database: Database, tmp_path: Path) -> No
 
 
 def test_a_visit_column_that_is_nowhere_is_refused(database: Database, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="column hadm: is in none of the files"):
+    with pytest.raises(InputError, match=r"/data, column hadm: is in none of the files") as error:
         load_meds(database, put(tmp_path, pl.DataFrame(GOOD)), MedsOptions(visit_column="hadm"))
+    assert error.value.hint == "They have: code, subject_id, time."
 
 
 def test_a_subject_dies_at_the_last_recorded_death(database: Database, tmp_path: Path) -> None:
