@@ -298,17 +298,74 @@ class Client:
         return float(row[0])
 
     def predict(
-        self, task: str | Sequence[str], cohort: Cohort = None, as_of: Moment = None, encoder: str | None = None
+        self,
+        task: str | Sequence[str],
+        cohort: Cohort = None,
+        as_of: Moment = None,
+        encoder: str | None = None,
+        *,
+        at: At = None,
     ) -> Frame:
         """Probabilities of one or more tasks for everybody in the cohort who has a vector; most probable first.
 
         Columns: task, patient_id, probability, as_of (what the vector knows), is_stale, reason. As of a past moment
         every member has a row; where the record as of then is not embedded, probability is null, and reason says so.
+        at: patients each as of a moment of their own instead, in the order given: position, task, patient_id, as_of,
+        probability, known_until, is_stale, reason.
         """
         names = [task] if isinstance(task, str) else list(task)
+        if at is not None:
+            _refuse_both(cohort, as_of)
+            return self._fetch_pairs(f"predict {', '.join(names)}", _queries.predict_at, at, encoder, tasks=names)
         with self._asked(f"predict {', '.join(names)}") as connection:
             values = {"tasks": names, "as_of": _moment(as_of) or "infinity"}
             return self._fetch(connection, _queries.predict, values, cohort, encoder)
+
+    def risk_history(
+        self, task: str, patient_id: int, moments: Sequence[Moment] | None = None, encoder: str | None = None
+    ) -> Frame:
+        """How a risk developed: after every visit, or at these moments, from what was known then.
+
+        Columns: as_of, probability, events and last_event known then, known_until, is_stale, head_trained_at, reason.
+        `db.refresh(at=[(patient_id, moment), ...])` embeds what has the reason "not embedded as of then".
+        """
+        chosen = None if moments is None else [_moment(moment) for moment in moments]
+        values = {"task": task, "patient_id": patient_id, "moments": chosen, "encoder": self._named(encoder)}
+        with self._asked(f"risk history {task}", [patient_id]) as connection:
+            return tables.fetch(connection, self._library, _queries.risk_history, values)
+
+    def nearest_at(self, at: At, k: int = 10, candidates: At = None, encoder: str | None = None) -> Frame:
+        """The k records most similar to each patient's as of a moment of their own, among candidates as of theirs.
+
+        candidates: None compares the pairs among themselves. Columns: position, patient_id, as_of, rank, neighbour_id,
+        neighbour_as_of, similarity, reason (why there is none).
+        """
+        return self._fetch_pairs("nearest", _queries.nearest_at, at, encoder, candidates, k=k)
+
+    def similarity_at(self, at: At, others: At, encoder: str | None = None) -> Frame:
+        """Cosine similarity of records one by one: position, patient and moment of both, similarity, reason."""
+        return self._fetch_pairs("similarity", _queries.similarity_at, at, encoder, others)
+
+    def explain_at(self, at: At, others: At) -> Frame:
+        """Why records are alike one by one: position, patient and moment of both, then the columns of `explain`."""
+        return self._fetch_pairs("explain", _queries.explain_at, at, None, others)
+
+    def outcomes_at(
+        self,
+        at: At,
+        outcome: str,
+        *,
+        horizon: timedelta = timedelta(days=365),
+        k: int = 100,
+        candidates: At = None,
+        encoder: str | None = None,
+    ) -> Frame:
+        """What happened to the k records most similar to each, beside all candidates, each from its own moment.
+
+        Columns: position, patient_id, as_of, group_name, patients, followed, with_outcome, share, reason.
+        """
+        values = {"outcome": outcome, "horizon": horizon, "k": k}
+        return self._fetch_pairs(f"outcomes {outcome}", _queries.outcomes_at, at, encoder, candidates, **values)
 
     def embeddings(self, cohort: Cohort = None, as_of: Moment = None, encoder: str | None = None) -> Embeddings:
         """Each member's vector of the record as of a moment (None: the newest), with ids in the same order."""
@@ -388,6 +445,33 @@ class Client:
             values["controls"] = tables.column(pairs, "control_id")
             balance = tables.fetch(connection, self._library, _queries.cohort_balance, values)
         return Matching(pairs, balance, len(set(ids)))
+
+    def match_at(
+        self,
+        cases: At,
+        candidates: At,
+        *,
+        ratio: int = 1,
+        caliper: float | None = None,
+        same_sex: bool = False,
+        age_band: int | None = None,
+        encoder: str | None = None,
+    ) -> Matching:
+        """Controls for cases, each as of an index date of their own; who has several as a candidate is used once.
+
+        pairs: position, case_id, case_as_of, control_id, control_as_of, similarity, and the reason of a case without.
+        """
+        terms = {"ratio": ratio, "caliper": caliper, "same_sex": same_sex, "age_band": age_band}
+        with self._asked("match") as connection:
+            ids = index_dates.resolve(connection, cases)
+            values = {**_lists(ids), **_lists(index_dates.resolve(connection, candidates), "candidate_"), **terms}
+            values["encoder"] = self._named(encoder)
+            pairs = tables.fetch(connection, self._library, _queries.match_at, values)
+            columns = (tables.column(pairs, name) for name in ("control_id", "control_as_of"))
+            found = [pair for pair in zip(*columns, strict=True) if isinstance(pair[0], int)]
+            values |= _lists(index_dates.listed(found), "control_")
+            balance = tables.fetch(connection, self._library, _queries.balance_at, values)
+        return Matching(pairs, balance, len(ids))
 
     def map(
         self,
@@ -486,6 +570,16 @@ class Client:
         who = {"cohort": cohorts.resolve(connection, cohort), "encoder": self._named(encoder)}
         return tables.fetch(connection, self._library, query, {**values, **who})
 
+    def _fetch_pairs(
+        self, what: str, query: bytes, at: At, encoder: str | None, others: At = None, **values: Any
+    ) -> Frame:
+        """A question about pairs, or about pairs and others."""
+        with self._asked(what) as connection:
+            lists = _lists(index_dates.resolve(connection, at))
+            other = None if others is None else index_dates.resolve(connection, others)
+            who = {**lists, **_lists(other, "candidate_"), "encoder": self._named(encoder)}
+            return tables.fetch(connection, self._library, query, {**who, **values})
+
     def _named(self, encoder: str | None) -> str | None:
         return encoder or self._settings.encoder
 
@@ -509,6 +603,17 @@ def _moment(as_of: Moment) -> datetime | None:
             raise ConfigError("as_of has a time zone; records have local times", hint="as_of.replace(tzinfo=None)")
         return as_of
     return None if as_of is None else datetime.combine(as_of, time())
+
+
+def _lists(dates: index_dates.IndexDates | None, prefix: str = "") -> dict[str, Any]:
+    """Pairs as two lists."""
+    names = (f"{prefix}ids", f"{prefix}as_ofs")
+    return dict.fromkeys(names) if dates is None else dict(zip(names, (dates.patient_ids, dates.as_ofs), strict=True))
+
+
+def _refuse_both(cohort: Cohort, as_of: Moment) -> None:
+    if cohort is not None or as_of is not None:
+        raise ConfigError("index dates say who and as of when", hint="Leave out the cohort and as_of.")
 
 
 def _require_colour(connection: Connection, task: str | None, code: str | None) -> None:

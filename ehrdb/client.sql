@@ -125,3 +125,44 @@ select r.rank, r.patient_id, r.similarity, r.as_of, r.is_stale
   from jsonb_to_recordset(%(found)s) as r (rank integer, patient_id bigint, similarity float8, as_of timestamp,
                                            is_stale boolean)
  order by r.rank;
+
+-- name: predict_at
+-- probabilities of tasks for patients, each as of a moment of their own
+select p."position", p.task, p.patient_id, p.as_of, p.probability, p.known_until, p.is_stale, p.reason
+  from ehr.predict_at(%(tasks)s::text[], %(ids)s::bigint[], %(as_ofs)s::timestamp[], %(encoder)s) p;
+
+-- name: nearest_at
+-- the nearest of each, among candidates
+select n.* from ehr.nearest_at(%(ids)s::bigint[], %(as_ofs)s::timestamp[], %(k)s, %(candidate_ids)s::bigint[],
+                               %(candidate_as_ofs)s::timestamp[], %(encoder)s) n;
+
+-- name: similarity_at
+-- how alike records are, one by one
+select s.* from ehr.similarity_at(%(ids)s::bigint[], %(as_ofs)s::timestamp[], %(candidate_ids)s::bigint[],
+                                  %(candidate_as_ofs)s::timestamp[], %(encoder)s) s;
+
+-- name: explain_at
+-- why records are alike, one by one
+select e.* from ehr.explain_similarity_at(%(ids)s::bigint[], %(as_ofs)s::timestamp[], %(candidate_ids)s::bigint[],
+                                          %(candidate_as_ofs)s::timestamp[]) e;
+
+-- name: outcomes_at
+-- what happened to the nearest of each, each from its own moment
+select o.* from ehr.nearest_outcomes_at(
+       %(ids)s::bigint[], %(as_ofs)s::timestamp[], %(outcome)s, %(horizon)s, %(k)s, %(candidate_ids)s::bigint[],
+       %(candidate_as_ofs)s::timestamp[], %(encoder)s) o;
+
+-- name: match_at
+-- controls for cases, each as of an index date of their own
+select m.* from ehr.match_cohort_at(
+       %(ids)s::bigint[], %(as_ofs)s::timestamp[], %(candidate_ids)s::bigint[], %(candidate_as_ofs)s::timestamp[],
+       %(ratio)s, %(caliper)s, %(same_sex)s, %(age_band)s, %(encoder)s) m;
+
+-- name: balance_at
+-- how alike cases and controls are, each as of an index date of their own
+select b.* from ehr.cohort_balance_at(%(ids)s::bigint[], %(as_ofs)s::timestamp[], %(control_ids)s::bigint[],
+                                      %(control_as_ofs)s::timestamp[]) b;
+
+-- name: risk_history
+-- how a risk developed
+select h.* from ehr.risk_history(%(task)s, %(patient_id)s, %(moments)s::timestamp[], %(encoder)s) h;

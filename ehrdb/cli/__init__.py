@@ -47,7 +47,14 @@ COMMANDS = {
         "Serve the page: records as of any day, who is alike, what is probable.",
     ),
     "mcp": ("mcp:mcp", "Answer an assistant by the Model Context Protocol, over standard input and output."),
-    "predict": ("predict:predict", "Show how probable a task's outcome is for a patient, or keep everybody's."),
+    "risk": (
+        "predict:risk",
+        "Show how a patient's risk developed: after every visit, or at moments, from what was known then.",
+    ),
+    "predict": (
+        "predict:predict",
+        "Show how probable a task's outcome is for a patient, for many, or keep everybody's.",
+    ),
 }
 
 

@@ -16,6 +16,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.style import Style
+from rich.table import Table
 from rich.text import Text
 
 from ehrdb.client import Client, connect
@@ -58,6 +59,15 @@ At = Annotated[
         "--at",
         help="Index dates, each patient's own moment (inclusive): a SQL query of patients and moments, a table, a "
         "CSV or parquet file (of labels, say), or an OMOP cohort's id (the end of the day of entry).",
+        callback=lambda value: not_empty(value),
+    ),
+]
+
+CandidatesAt = Annotated[
+    str | None,
+    typer.Option(
+        "--candidates-at",
+        help="With --at: among whom, each as of a moment of their own, given likewise.",
         callback=lambda value: not_empty(value),
     ),
 ]
@@ -127,6 +137,23 @@ def require_folder(*files: Path | None) -> None:
             raise ConfigError(f"{folder} is not a folder", hint="Create it first.")
         if not os.access(file if file.exists() else folder, os.W_OK) or file.is_dir():
             raise ConfigError(f"{file} cannot be written", hint="Choose a file in a folder that is yours.")
+
+
+def show_rows(rows: Sequence[dict[str, Any]], json: bool) -> None:
+    """A table of rows as they are, or their JSON."""
+    if json:
+        print_json(rows)
+        return
+    table = Table(*(rows[0] if rows else ["nothing"]), show_edge=False)
+    for row in rows:
+        table.add_row(*map(_cell, row.values()))
+    out.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def print_json(value: Any) -> None:

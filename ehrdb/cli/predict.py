@@ -1,32 +1,48 @@
-"""`ehrdb predict TASK PATIENT | --materialize`."""
+"""`ehrdb predict TASK PATIENT | --at | --materialize`, `ehrdb risk TASK PATIENT`."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from ehrdb.cli.common import AsOf, EncoderName, Json, current_client, err, out, print_json, settings
+from ehrdb.cli.common import (
+    AsOf,
+    At,
+    EncoderName,
+    Json,
+    current_client,
+    err,
+    out,
+    print_json,
+    settings,
+    show_rows,
+)
 from ehrdb.database import require_whole
 from ehrdb.errors import ConfigError, NotFound
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.cli")
+_NOT_EMBEDDED = "not embedded as of then"
 
 
 def predict(
     task: Annotated[str | None, typer.Argument(help="Task with a trained head, as in ehr.head")] = None,
     patient_id: Annotated[int | None, typer.Argument(help="Patient")] = None,
     as_of: AsOf = None,
+    at: At = None,
     encoder: EncoderName = None,
     materialize: Annotated[
         bool, typer.Option("--materialize", help="Keep everybody's probabilities in ehr.prediction; all tasks, or one.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show how probable a task's outcome is for a patient, or keep everybody's probabilities for dashboards.
+    """Show how probable a task's outcome is for a patient, for many, or keep everybody's probabilities for dashboards.
 
     Example: `ehrdb predict guo_readmission 1`
+
+    Example (each patient as of a moment of their own, embedded by `ehrdb refresh --at`): `ehrdb predict guo_los --at 7`
 
     Example (crontab, after the nightly refresh): `30 3 * * * ehrdb refresh --once && ehrdb predict --materialize`
     """
@@ -35,6 +51,11 @@ def predict(
         if patient_id is not None or as_of:
             raise ConfigError("--materialize takes everybody as of now", hint="Leave out the patient and --as-of.")
         _materialize(task, encoder, json)
+    elif at is not None:
+        if task is None or patient_id is not None or as_of:
+            raise ConfigError("--at takes a task, and says who and as of when", hint="ehrdb predict guo_los --at 7")
+        with current_client() as db:
+            show_rows(db.predict(task, encoder=encoder, at=at), json)
     elif task is None or patient_id is None:
         raise ConfigError("name a task and a patient, or --materialize", hint="For example: ehrdb predict guo_los 1")
     else:
@@ -44,6 +65,35 @@ def predict(
             print_json({"task": task, "patient_id": patient_id, "probability": probability})
         else:
             out.print(f"{task}, patient {patient_id}: {probability:.4f}")
+
+
+def risk(
+    task: Annotated[str, typer.Argument(help="Task with a trained head, as in ehr.head")],
+    patient_id: Annotated[int, typer.Argument(help="Patient")],
+    moment: Annotated[
+        list[datetime] | None,
+        typer.Option("--moment", help="At this moment (inclusive; again for others). Default: visits."),
+    ] = None,
+    embed: Annotated[
+        bool, typer.Option("--embed", help="Embed the record as of these moments first, where that is missing.")
+    ] = False,
+    encoder: EncoderName = None,
+    json: Json = False,
+) -> None:
+    """Show how a patient's risk developed: after every visit, or at moments, from what was known then.
+
+    Example: `ehrdb risk guo_los 54 --embed`
+    """
+    encoder = encoder or settings().encoder
+    with current_client() as db:
+        rows = db.risk_history(task, patient_id, moment, encoder)
+        missing = [(patient_id, row["as_of"]) for row in rows if row["reason"] == _NOT_EMBEDDED]
+        if missing and embed:
+            db.refresh(encoder=encoder, at=missing)
+            rows = db.risk_history(task, patient_id, moment, encoder)
+    show_rows(rows, json)
+    if missing and not embed:
+        err.print(f"{len(missing)} moments are not embedded: ehrdb risk {task} {patient_id} --embed")
 
 
 def _materialize(task: str | None, encoder: str | None, json: bool) -> None:

@@ -9,6 +9,8 @@ from rich.table import Table
 
 from ehrdb.cli.common import (
     AsOf,
+    At,
+    CandidatesAt,
     Cohort,
     EncoderName,
     Json,
@@ -17,29 +19,41 @@ from ehrdb.cli.common import (
     keep_cohort,
     out,
     print_json,
+    show_rows,
 )
-
-PatientId = Annotated[int, typer.Argument(help="patient_id, as in ehr.patient")]
+from ehrdb.errors import ConfigError
 
 
 def nearest(
-    patient_id: PatientId,
+    patient_id: Annotated[int | None, typer.Argument(help="patient_id, as in ehr.patient; none with --at")] = None,
     k: Annotated[int, typer.Option(help="How many neighbours.", min=1)] = 10,
     cohort: Cohort = None,
     as_of: AsOf = None,
+    at: At = None,
+    candidates_at: CandidatesAt = None,
     encoder: EncoderName = None,
     to_cohort: ToCohort = None,
     json: Json = False,
 ) -> None:
-    """Show the patients most similar to one.
+    """Show the patients most similar to one, or to each of many as of a moment of their own.
 
     Example: `ehrdb nearest 1 --k 5 --as-of 2020-01-01`
+
+    Example: `ehrdb nearest --at cases.csv --candidates-at controls.csv`: rows of patient_id and as_of
 
     Example: `ehrdb nearest 1 --cohort 17 --to-cohort 18`: among OMOP cohort 17, and what is found is cohort 18
 
     Example: `ehrdb nearest 1 --cohort "select patient_id from ehr.patient where sex = 'F'"`
     """
+    if (patient_id is None) == (at is None) or (at and (cohort or as_of or to_cohort)):
+        hint = "ehrdb nearest 1 --as-of 2020-01-01, or ehrdb nearest --at cases.csv"
+        raise ConfigError("name a patient, or --at, which says who and as of when", hint=hint)
+    if candidates_at and not at:
+        raise ConfigError("--candidates-at needs --at", hint="Among whom one patient is compared, --cohort says.")
     with current_client() as db:
+        if patient_id is None:
+            show_rows(db.nearest_at(at, k, candidates_at, encoder), json)
+            return
         rows = db.nearest(patient_id, k, cohort, as_of, encoder)
         keep_cohort(db, to_cohort, [row["patient_id"] for row in rows], as_of)
     _show(rows, json)

@@ -66,7 +66,7 @@ def resolve(connection: Connection, at: Any) -> IndexDates:
     elif isinstance(at, str):
         found = _selected(connection, _of_table(connection, at) if _TABLE.fullmatch(at) else sql.SQL(at))
     else:
-        found = _listed(at)
+        found = listed(at)
     if not len(found):
         raise ConfigError("there are no index dates: nobody is selected", hint=_EXAMPLE)
     record(connection, "index dates", cohort_size=len(found))
@@ -149,7 +149,7 @@ def _read(connection: Connection, file: Path) -> IndexDates:
     return IndexDates(row[0] or [], row[1] or [])
 
 
-def _listed(at: Any) -> IndexDates:
+def listed(at: Any) -> IndexDates:
     """Pairs out of a frame, or of whatever holds tuples of patient and moment."""
     columns = [str(name) for name in getattr(at, "columns", ())]
     if columns:

@@ -32,6 +32,9 @@ SANE = {
 }
 NEEDS = {
     "refresh --cohort": ["--as-of=2020-01-12"],
+    "nearest --candidates-at": ["--at=select 1, now()::timestamp"],
+    "match --candidates-at": ["--at=select 1, now()::timestamp"],
+    "match --at": ["--candidates-at=select 1, now()::timestamp"],
     "worker --metrics-host": ["--metrics-port=9"],
     "task add --predicates": ["--aces=file"],
     "task add --outcome": ["--target=1"],

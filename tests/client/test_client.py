@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 import ehrdb
+from ehrdb import tables
 from ehrdb.client import Client
 from ehrdb.config import Settings
 from ehrdb.database import Database
@@ -219,3 +220,31 @@ def test_a_role_that_the_login_may_not_take_is_refused_with_the_sql(analyst: Dat
     with pytest.raises(NotAllowed) as caught:
         ehrdb.connect(analyst.url, "nobody_of_this_name")
     assert 'grant "nobody_of_this_name" to' in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("frames", ["polars", "pandas", "rows"])
+def test_everybody_is_asked_about_as_of_a_moment_of_their_own(
+    filled: Database, monkeypatch: pytest.MonkeyPatch, frames: str
+) -> None:
+    monkeypatch.setattr("ehrdb.client.load_encoder", lambda *_: FakeEncoder())
+    pairs = pl.DataFrame({"subject_id": [1, 2], "cohort_start_date": [day(25), day(26)]})
+    others = [(p, day(27)) for p in (3, 4, 5, 404)]
+    with ehrdb.connect(filled.url, frames=frames) as db:  # type: ignore[arg-type]
+        assert db.refresh(at=pairs).moments == 2
+        assert db.refresh(at=others).without == 1
+        found = db.predict("sepsis", at=pairs.to_pandas())
+        assert list(tables.column(found, "patient_id")) == [1, 2]
+        assert len(db.nearest_at(pairs, 2, others)) == 4
+        assert len(db.similarity_at(pairs, pairs)) == 2
+        assert len(db.explain_at(pairs, pairs)) == 6
+        assert len(db.outcomes_at(pairs, "SNOMED/30", candidates=others)) == 4
+        matched = db.match_at(pairs, others)
+        assert (len(matched.pairs), matched.cases) == (2, 2)
+        assert len(matched.balance) > 5
+        assert len(db.match_at(pairs, [(1, day(1))]).pairs) == 2  # nobody is left, and each case says so
+        assert len(db.risk_history("sepsis", 1, [day(25), "2020-01-26"])) == 2
+
+
+def test_index_dates_and_a_cohort_exclude_each_other(db: Client) -> None:
+    with pytest.raises(ConfigError, match="who and as of when"):
+        db.predict("sepsis", [1], at=[(1, day(25))])

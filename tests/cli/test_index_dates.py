@@ -1,0 +1,116 @@
+"""`--at`: patients each as of a moment of their own, from the command line; and `ehrdb risk`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ehrdb.database import Database
+from ehrdb.testing import FakeEncoder
+from tests.cli.conftest import Here, Outcome
+from tests.records import Record, add_encoder, add_head, day, write
+
+CASES, CONTROLS = "select p, timestamp '2020-01-05' from generate_series(1, 2) p", "controls.csv"
+
+
+@pytest.fixture
+def asked(database: Database, here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
+    """Six patients with two visits and a head, cases in a query and controls in a file; nothing is embedded."""
+    for place in ("ehrdb.cli.refresh.load_encoder", "ehrdb.client.load_encoder"):
+        monkeypatch.setattr(place, lambda *_: FakeEncoder())
+    with database.transaction() as connection:
+        write(connection, [Record(p, day(d), f"Visit/{p}-{d}") for p in range(1, 7) for d in (2, 8)])
+        connection.execute("update ehrdb.event set visit_class = 'outpatient'")
+        connection.execute(
+            "insert into ehrdb.task values ('death', 'own', 'binary', 'a task', '{\"shape\": \"imported\"}')"
+        )
+        add_head(connection, "death", add_encoder(connection))
+    rows = "".join(f"{p},2020-01-0{p}\n" for p in (3, 4, 5, 6))
+    (tmp_path / CONTROLS).write_text(f"subject_id,cohort_start_date\n{rows}")
+    return here
+
+
+def answer(result: Outcome) -> Any:
+    assert result.status == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def embed(asked: Here) -> None:
+    assert answer(asked("refresh", "--at", CASES, "--json"))["moments"] == 2
+    assert "4 index dates are kept" in asked("refresh", "--at", CONTROLS).stderr
+
+
+def test_a_refresh_says_of_how_many_pairs_there_is_nothing(asked: Here) -> None:
+    result = asked("refresh", "--at", "select p, timestamp '2020-01-05' from generate_series(6, 8) p")
+    assert (result.status, "3 index dates are kept; of 2 there is nothing to embed" in result.stderr) == (0, True)
+
+
+def test_probabilities_are_of_each_at_his_moment(asked: Here) -> None:
+    embed(asked)
+    rows = answer(asked("predict", "death", "--at", CONTROLS, "--json"))
+    assert [(row["patient_id"], row["as_of"], row["reason"]) for row in rows] == [
+        (p, f"2020-01-0{p}T00:00:00", None) for p in (3, 4, 5, 6)
+    ]
+    assert "probability" in asked("predict", "death", "--at", CASES).stdout
+
+
+def test_the_nearest_are_among_the_candidates(asked: Here) -> None:
+    embed(asked)
+    rows = answer(asked("nearest", "--at", CASES, "--candidates-at", CONTROLS, "--k", "2", "--json"))
+    assert [(row["position"], row["rank"]) for row in rows] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert {row["neighbour_id"] for row in rows} <= {3, 4, 5, 6}
+
+
+def test_a_match_has_moments_and_a_balance(asked: Here, tmp_path: Path) -> None:
+    embed(asked)
+    options = ("--at", CASES, "--candidates-at", CONTROLS, "--ratio", "2")
+    found = answer(asked("match", *options, "--out", "pairs.csv", "--json"))
+    assert {pair["control_id"] for pair in found["pairs"]} == {3, 4, 5, 6}
+    assert {row["covariate"] for row in found["balance"]} >= {"female", "years of record"}
+    with (tmp_path / "pairs.csv").open() as file:
+        assert [int(row["control_id"]) for row in csv.DictReader(file)] == [p["control_id"] for p in found["pairs"]]
+    assert "4 controls for 2 of 2 cases" in asked("match", *options).stderr
+
+
+def test_a_match_without_controls_says_why(asked: Here) -> None:
+    answer(asked("refresh", "--at", CASES, "--json"))
+    result = asked("match", "--at", CASES, "--candidates-at", CONTROLS)
+    assert (result.status, "candidates are not embedded as of their moments" in result.stderr) == (0, True)
+
+
+def test_a_risk_has_a_row_for_each_visit_and_embeds_it_if_told(asked: Here) -> None:
+    answer(asked("refresh", "--json"))
+    first = asked("risk", "death", "1")
+    assert (first.status, "1 moments are not embedded: ehrdb risk death 1 --embed" in first.stderr) == (0, True)
+    rows = answer(asked("risk", "death", "1", "--embed", "--json"))
+    assert [(row["as_of"], row["events"], row["reason"]) for row in rows] == [
+        ("2020-01-02T08:00:00", 1, None),
+        ("2020-01-08T08:00:00", 2, None),
+    ]
+    (row,) = answer(asked("risk", "death", "1", "--moment", "2020-01-05", "--json"))
+    assert (row["events"], row["probability"]) == (1, rows[0]["probability"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "death", "1", "--at", CASES],
+        ["predict", "--at", CASES],
+        ["nearest"],
+        ["nearest", "1", "--at", CASES],
+        ["nearest", "1", "--candidates-at", CASES],
+        ["nearest", "--at", CASES, "--as-of", "2020-01-01"],
+        ["match"],
+        ["match", "select 1", "--at", CASES, "--candidates-at", CASES],
+        ["match", "--at", CASES],
+        ["match", "--at", CASES, "--candidates-at", CASES, "--as-of", "2020-01-01"],
+        ["refresh", "--at", " "],
+    ],
+)
+def test_what_does_not_go_together_is_refused(asked: Here, words: list[str]) -> None:
+    result = asked(*words)
+    assert (result.status, result.stderr.startswith("error: ")) == (2, True), result
