@@ -46,8 +46,8 @@ def refresh(
 ) -> None:
     """Embed every patient whose text is new or changed; nothing else is touched.
 
-    Exit status: 0 all done, 1 some texts failed, 2 nothing could be embedded, 3 another refresh holds what
-    is left.
+    Exit status: 0 all done, 1 some texts failed, or changed under it again and again, 2 nothing could be embedded, 3
+    another refresh holds what is left.
 
     Example (crontab): `*/15 * * * * ehrdb refresh --once --json >> refresh.log`
 
@@ -165,9 +165,11 @@ def describe(result: RefreshResult) -> str:
         left = f"; {result.leased} held by another refresh" if result.leased else ""
         left += f"; {result.waiting} waiting for a retry" if result.waiting else ""
         left += f"; {result.dead} given up (see `ehrdb retry`)" if result.dead else ""
+        left += f"; {result.outdated} changed meanwhile: refresh again" if result.outdated else ""
         return f"nothing changed: every patient's text is embedded{left}" if not left else f"nothing to do{left}"
     rate = result.tokens / result.seconds if result.seconds else 0
     failed = f", {result.failed} failed (reasons: `ehrdb status`)" if result.failed else ""
+    failed += f", {result.outdated} changed meanwhile: refresh again" if result.outdated else ""
     slow = "; the search index is for the owner to build: `ehrdb index rebuild`" if result.unindexed else ""
     return f"embedded {result.embedded} texts in {result.seconds:.1f} s ({rate:,.0f} tokens/s){failed}{slow}"
 

@@ -24,7 +24,8 @@ Progress = Callable[[int, int], None]
 class RefreshResult:
     """What a refresh did. `leased` and `dead`: contents that others hold, and that were given up. `unindexed`: encoders
     whose search index is to be built, which this role may not. `moments`: index dates that were asked for; `without`:
-    of how many there is nothing to embed."""
+    of how many there is nothing to embed. `outdated`: contents whose records had changed when their turn came, and that
+    no plan has looked at since."""
 
     patients: int = 0
     queued: int = 0
@@ -38,12 +39,15 @@ class RefreshResult:
     unindexed: int = 0
     moments: int = 0
     without: int = 0
+    outdated: int = 0
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some failed, 2 nothing could be embedded, 3 another refresh holds what is left."""
+        """0 all done, 1 some failed or keep changing, 2 nothing could be embedded, 3 others hold what is left."""
         if self.failed:
             return 1 if self.embedded else 2
+        if self.outdated:
+            return 1
         return 3 if self.leased and not self.embedded else 0
 
 
@@ -81,6 +85,7 @@ def drain(
             jobs = _next_claim(jobs, time.monotonic() - claimed_at)
     finally:
         queue.release()
+    result.outdated = len(queue.outdated)
     result.seconds = time.monotonic() - started
     return result
 

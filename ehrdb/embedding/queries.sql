@@ -73,8 +73,16 @@ select job.content_sha256,
  order by job.position;
 
 -- name: discard
--- take contents off the queue that no record shows any more; their patients are marked, so nothing is lost
-delete from ehrdb.embedding_job
+-- take contents off the queue that no record shows any more, and mark whoever showed them, so that nobody is lost
+with gone as (
+    delete from ehrdb.embedding_job
+     where encoder_id = %(encoder_id)s and content_sha256 = any (%(contents)s)
+    returning patient_id
+)
+insert into ehrdb.changed_patient (patient_id)
+select patient_id from gone
+union
+select patient_id from ehrdb.embedding_point
  where encoder_id = %(encoder_id)s and content_sha256 = any (%(contents)s);
 
 -- name: vector_table

@@ -7,7 +7,7 @@ again while the database has a passing fault.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 from pgvector import HalfVector
@@ -33,12 +33,14 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Queue:
-    """An encoder's queue as one worker sees it. `worker` is unique to a run."""
+    """An encoder's queue as one worker sees it. `worker` is unique to a run. `outdated`: contents that it took off the
+    queue, because no record shows them any more."""
 
     database: Database
     encoder: RegisteredEncoder
     worker: str
     lease_seconds: int = 900
+    outdated: list[bytes] = field(default_factory=list)
 
     @patiently
     def outlook(self) -> Outlook:
@@ -52,7 +54,8 @@ class Queue:
     def claim(self, jobs: int) -> list[tuple[bytes, str]]:
         """Lease up to `jobs` contents, longest first: (content hash, prompt and text) each.
 
-        Contents that their record no longer shows are dropped from the queue on the way. Half as many are asked for
+        Contents that their record no longer shows are dropped from the queue on the way, and whoever showed them is
+        marked for the next plan. Half as many are asked for
         where their texts take longer than the server's statement_timeout.
         """
         while True:
@@ -86,6 +89,7 @@ class Queue:
             ).fetchall()
             gone = [content for content, text in rows if text is None]
             connection.execute(_queries.discard, {**self._who, "contents": gone})
+        self.outdated.extend(gone)
         return [(content, text) for content, text in rows if text is not None] or None
 
     @patiently

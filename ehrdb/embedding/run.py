@@ -23,6 +23,8 @@ from ehrdb.errors import NotAllowed
 from ehrdb.patience import patiently
 from ehrdb.queries import Queries
 
+ROUNDS = 3
+"""How often a refresh plans anew where records changed under it."""
 _queries = Queries("ehrdb.embedding")
 
 
@@ -52,33 +54,55 @@ def refresh(
     and `index_dates` are embedded as well as what is current. An `engine` embeds in processes of its own (None: here).
     Faults of the database are waited for, up to two minutes.
     """
-    queue = Queue(database, encoder, worker_name())
     result = plan(database, encoder, snapshot, index_dates)
+    queue = Queue(database, encoder, worker_name())
     with _recorded(queue, result):
-        if queue.outlook().ready:
-            if engine:
-                _drain_by(engine, database, encoder, result, progress)
-            else:
-                drain(queue, load_encoder, result=result, progress=progress, should_stop=should_stop)
-            try:
-                ensure_index(database, encoder)
-            except NotAllowed:
-                result.unindexed = 1
+        for _ in range(ROUNDS):
+            result.outdated = 0
+            if queue.outlook().ready:
+                _embed(queue, load_encoder, engine, result, progress, should_stop)
+            if not result.outdated or should_stop():
+                break
+            plan(database, encoder, result=result)
         _concatenate_all(database)
         left = queue.outlook()
         result.leased, result.waiting, result.dead = left.leased, left.waiting, left.dead
     return result
 
 
+def _embed(
+    queue: Queue,
+    load_encoder: Callable[[], Encoder],
+    engine: Engine | None,
+    result: RefreshResult,
+    progress: Progress,
+    should_stop: Callable[[], bool],
+) -> None:
+    """What is queued, then the index where there is none yet."""
+    if engine:
+        _drain_by(engine, queue.database, queue.encoder, result, progress)
+    else:
+        queue.outdated.clear()
+        drain(queue, load_encoder, result=result, progress=progress, should_stop=should_stop)
+    try:
+        ensure_index(queue.database, queue.encoder)
+    except NotAllowed:
+        result.unindexed = 1
+
+
 def _drain_by(
     engine: Engine, database: Database, encoder: RegisteredEncoder, result: RefreshResult, progress: Progress
 ) -> None:
+    before = result.embedded, result.failed, result.tokens
+
     def counted(done: int, total: int) -> None:
-        result.embedded = done
+        result.embedded = before[0] + done
         progress(done, total)
 
     done = engine.drain(database, encoder, counted)
-    result.embedded, result.failed, result.tokens = done.embedded, done.failed, done.tokens
+    after = done.embedded, done.failed, done.tokens
+    result.embedded, result.failed, result.tokens = map(sum, zip(before, after, strict=True))
+    result.outdated = done.outdated
 
 
 def refresh_all(
@@ -119,9 +143,11 @@ def plan(
     encoder: RegisteredEncoder,
     snapshot: Snapshot | None = None,
     index_dates: IndexDates | None = None,
+    *,
+    result: RefreshResult | None = None,
 ) -> RefreshResult:
     """Compare texts with what was embedded, in portions: each that is done is kept, whatever becomes of the next."""
-    result = RefreshResult()
+    result = result or RefreshResult()
     while not _plan_portion(database, result):
         pass
     if snapshot:

@@ -186,7 +186,16 @@ def test_a_worker_gives_back_what_it_holds_and_nothing_of_others(
     assert (other.outlook().leased, other.outlook().ready) == (3, 7)
 
 
-@pytest.mark.parametrize("statement", ["select ehrdb.plan_refresh()", "select ehrdb.purge_patients(array[1])"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select ehrdb.plan_refresh()",
+        "select ehrdb.plan_snapshot(1, '2020-01-12', null)",
+        "select ehrdb.plan_labels(1, 'none', 1)",
+        "select ehrdb.plan_index_dates(1, array[1], array['2020-01-12']::timestamp[])",
+        "select ehrdb.purge_patients(array[1])",
+    ],
+)
 def test_one_plans_at_a_time_and_nobody_is_purged_meanwhile(
     database: Database, encoder: RegisteredEncoder, statement: str
 ) -> None:
