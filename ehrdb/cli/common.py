@@ -144,7 +144,9 @@ def show_rows(rows: Sequence[dict[str, Any]], json: bool) -> None:
     if json:
         print_json(rows)
         return
-    table = Table(*(rows[0] if rows else ["nothing"]), show_edge=False)
+    table = Table(show_edge=False)
+    for name in rows[0] if rows else ["nothing"]:
+        table.add_column(name, overflow="fold")  # a narrow terminal cuts no figure
     for row in rows:
         table.add_row(*map(_cell, row.values()))
     out.print(table)

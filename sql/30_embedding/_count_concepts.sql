@@ -20,8 +20,9 @@ begin
     )
     select array_agg(c.code_id) into changed from counted c where c.patients <= 0;
     delete from ehrdb.concept_frequency f where f.code_id = any (changed);
+    perform ehrdb.count_onsets();
 end
 $$;
 
 comment on function ehrdb.count_concepts() is
-'Adds what has changed to the counts of patients in whom each concept occurs.';
+'Adds what has changed to the counts of patients in whom each concept occurs, now and by past months.';

@@ -9,7 +9,7 @@ declare
     each_encoder record;
 begin
     perform ehrdb.wait_to_plan();
-    wrong_frequencies := ehrdb.recount_concepts();
+    wrong_frequencies := ehrdb.recount_concepts() + ehrdb.recount_onsets();
     unused := 0;
     lost := 0;
     for each_encoder in select e.encoder_id, e.kind from ehrdb.encoder e loop

@@ -46,10 +46,12 @@ begin atomic
           from frequent f
          cross join member m
     ), summed as (
+        -- In order: sums of floating numbers depend on it, and it on the plan.
         select v.place, v.covariate,
-               (avg(v.value) filter (where v.is_case))::float8 as mean_a, (avg(v.value) filter (where not v.is_case))::float8 as mean_b,
-               (var_samp(v.value) filter (where v.is_case))::float8 as variance_a,
-               (var_samp(v.value) filter (where not v.is_case))::float8 as variance_b
+               (avg(v.value order by v.value) filter (where v.is_case))::float8 as mean_a,
+               (avg(v.value order by v.value) filter (where not v.is_case))::float8 as mean_b,
+               (var_samp(v.value order by v.value) filter (where v.is_case))::float8 as variance_a,
+               (var_samp(v.value order by v.value) filter (where not v.is_case))::float8 as variance_b
           from valued v
          group by v.place, v.covariate
     )

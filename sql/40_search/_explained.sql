@@ -30,8 +30,27 @@ begin atomic
         select *
           from ehrdb.related_concepts(array(select c.code_id from clinical c where c.relation = 'only_a'),
                                       array(select c.code_id from clinical c where c.relation = 'only_b'))
+    ), known as materialized (
+        select count(*) as patients from ehrdb.patient p
+         where greatest(as_of_a, as_of_b) = 'infinity' or p.known_since < date_trunc('month', greatest(as_of_a, as_of_b))
+    ), by_then as materialized (
+        -- Of the past, how many had a concept by the end of the month before: nothing later counts.
+        select c.code_id, coalesce(k.patients, 0) + coalesce(n.patients, 0) as patients
+          from clinical c
+         cross join lateral (
+            select sum(o.patients) as patients from ehrdb.concept_onset o
+             where o.code_id = c.code_id and o.month < date_trunc('month', greatest(as_of_a, as_of_b))::date) k
+         cross join lateral (
+            select sum(o.patients) as patients from ehrdb.concept_onset_change o
+             where o.code_id = c.code_id and o.month < date_trunc('month', greatest(as_of_a, as_of_b))::date) n
+         where greatest(as_of_a, as_of_b) < 'infinity'
+    ), frequency as (
+        select c.code_id, greatest(coalesce(f.patients, b.patients), 1) as patients
+          from clinical c
+          left join ehrdb.concept_frequency f on f.code_id = c.code_id and greatest(as_of_a, as_of_b) = 'infinity'
+          left join by_then b on b.code_id = c.code_id
     ), found (relation, code_id, patients, value_a, value_b) as (
-        select c.relation, c.code_id, coalesce(f.patients, 1),
+        select c.relation, c.code_id, f.patients,
                case when (c.in_a).numeric_value is not null
                     then (c.in_a).numeric_value
                          || coalesce((select ' ' || u.unit from ehrdb.unit u where u.unit_id = (c.in_a).unit_id), '')
@@ -43,19 +62,19 @@ begin atomic
                     when (c.in_b).has_long_text then '(long text)'
                     else (c.in_b).short_text end
           from clinical c
-          left join ehrdb.concept_frequency f using (code_id)
+          join frequency f using (code_id)
          where c.code_id not in (select r.code_id_a from related r union all select r.code_id_b from related r)
         union all
         -- As rare as the commoner of the two.
-        select 'related' as relation, r.ancestor_id, greatest(coalesce(fa.patients, 1), coalesce(fb.patients, 1)),
+        select 'related' as relation, r.ancestor_id, greatest(fa.patients, fb.patients),
                ca.description, cb.description
           from related r
-          left join ehrdb.concept_frequency fa on fa.code_id = r.code_id_a
-          left join ehrdb.concept_frequency fb on fb.code_id = r.code_id_b
+          join frequency fa on fa.code_id = r.code_id_a
+          join frequency fb on fb.code_id = r.code_id_b
           join ehrdb.concept ca on ca.code_id = r.code_id_a
           join ehrdb.concept cb on cb.code_id = r.code_id_b
     )
-    select f.relation, c.code, c.description, ln(1 + (select count(*) from ehrdb.patient)::float8 / f.patients),
+    select f.relation, c.code, c.description, ln(1 + greatest((select k.patients from known k), f.patients)::float8 / f.patients),
            f.value_a, f.value_b
       from found f
       join ehrdb.concept c on c.code_id = f.code_id

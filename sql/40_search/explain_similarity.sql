@@ -12,6 +12,6 @@ comment on function ehr.explain_similarity(bigint, bigint, timestamp) is
 'Why two patients are alike: shared, related and differing concepts, rarest first.
 Concepts both have (shared) with the last value each; pairs of different concepts under one ancestor at most two
 levels above (related: the ancestor, and what each has of it); concepts that only one has (only_a, only_b). Rarest
-first within each: weight = ln(1 + patients / patients with the concept). Demographics and visits are left out. No
-rows: neither had a record by then. EH001: unknown patient.
+first within each: weight = ln(1 + patients / patients with the concept), as of a past day counted to the end of the month
+before it. Demographics and visits are left out. No rows: neither had a record by then. EH001: unknown patient.
 Example: select * from ehr.explain_similarity(1, 2) where relation in (''shared'', ''related'') limit 10;';

@@ -55,7 +55,8 @@ def test_probabilities_are_of_each_at_his_moment(asked: Here) -> None:
     assert [(row["patient_id"], row["as_of"], row["reason"]) for row in rows] == [
         (p, f"2020-01-0{p}T00:00:00", None) for p in (3, 4, 5, 6)
     ]
-    assert "probability" in asked("predict", "death", "--at", CASES).stdout
+    shown = asked("predict", "death", "--at", CASES)
+    assert (shown.status, "…" in shown.stdout, "position" in shown.stdout) == (0, False, True)
 
 
 def test_the_nearest_are_among_the_candidates(asked: Here) -> None:

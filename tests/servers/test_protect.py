@@ -426,7 +426,8 @@ ABOUT_NOBODY = {
         " aggregated_concept aggregated_code aggregated_unit aggregated_name"
     ),
     "encoders, tasks, versions": "prompt encoder encoder_file task head schema_state migration",
-    "counts of everybody, as docs/security.md says": "load_report concept_frequency figure refresh_run verification",
+    "counts of everybody, as docs/security.md says": "load_report concept_frequency concept_onset concept_onset_change"
+    " figure refresh_run verification",
 }
 
 

@@ -1,0 +1,10 @@
+"""How many patients had a concept by a past month."""
+
+from ehrdb.schema import run_beside
+
+revision = "0013"
+down_revision = "0012"
+
+
+def upgrade() -> None:
+    run_beside(__file__)
