@@ -40,7 +40,7 @@ from ehrdb.timeline import timeline as read_timeline
 if TYPE_CHECKING:
     from ehrdb.evaluation.evaluation import Evaluation
 
-__all__ = ["Client", "Embeddings", "Map", "Matching", "OmopCohort", "Status", "connect"]
+__all__ = ["Client", "Embeddings", "Map", "Matching", "OmopCohort", "Risk", "Status", "connect"]
 
 Moment = datetime | date | str | None
 """A moment, inclusive, as a datetime or ISO 8601; a date is its midnight; None is everything known."""
@@ -109,6 +109,30 @@ class Matching:
 
     def _repr_html_(self) -> str:
         return _shown({"pairs": self.pairs, "balance": self.balance})
+
+
+@dataclass(frozen=True)
+class Risk:
+    """A probability and what belongs to it.
+
+    lower, upper: how far the calibration alone would move it, had other validation patients been drawn (95 %; None
+    where the head is not calibrated). base_rate: the share of positive labels. as_of: the moment up to which the record
+    was known; is_stale: it has changed since. trained_at: when the head was.
+    """
+
+    probability: float
+    lower: float | None
+    upper: float | None
+    base_rate: float | None
+    as_of: datetime
+    is_stale: bool
+    trained_at: datetime
+
+    def __str__(self) -> str:
+        bounds = "" if self.lower is None else f" (calibration {self.lower:.4f} to {self.upper:.4f})"
+        base = "" if self.base_rate is None else f", {self.base_rate:.4f} of the labels positive"
+        stale = ", which has changed since" if self.is_stale else ""
+        return f"{self.probability:.4f}{bounds}{base}, from the record to {self.as_of:%Y-%m-%d %H:%M:%S}{stale}"
 
 
 @dataclass(frozen=True)
@@ -291,11 +315,15 @@ class Client:
 
     def probability(self, task: str, patient_id: int, as_of: Moment = None, encoder: str | None = None) -> float:
         """The probability of a task's outcome for one patient. Raises NotFound, with why, where there is none."""
+        return self.risk(task, patient_id, as_of, encoder).probability
+
+    def risk(self, task: str, patient_id: int, as_of: Moment = None, encoder: str | None = None) -> Risk:
+        """The same with its bounds, the base rate, and the moment up to which the record was known."""
         values = {"task": task, "patient_id": patient_id, "as_of": _moment(as_of) or "infinity"}
         with self._asked(f"predict {task}", [patient_id]) as connection:
             row = connection.execute(_queries.predict_one, {**values, "encoder": self._named(encoder)}).fetchone()
         assert row is not None
-        return float(row[0])
+        return Risk(*row)
 
     def predict(
         self,
@@ -308,8 +336,9 @@ class Client:
     ) -> Frame:
         """Probabilities of one or more tasks for everybody in the cohort who has a vector; most probable first.
 
-        Columns: task, patient_id, probability, as_of (what the vector knows), is_stale, reason. As of a past moment
-        every member has a row; where the record as of then is not embedded, probability is null, and reason says so.
+        Columns: task, patient_id, probability, as_of (what the vector knows), is_stale, reason, lower, upper and
+        base_rate (see `Risk`), head_id. As of a past moment every member has a row; where the record as of then is not
+        embedded, probability is null, and reason says so.
         at: patients each as of a moment of their own instead, in the order given: position, task, patient_id, as_of,
         probability, known_until, is_stale, reason.
         """

@@ -45,8 +45,12 @@ select rank, patient_id, rank_by_words, rank_by_meaning, found, similarity, as_o
 select rank, code, description, vocabulary, patients from ehr.search_concepts(%(words)s, %(max_count)s);
 
 -- name: predict_one
--- the probability for one patient; says why where there is none
-select ehr.predict(%(task)s, %(patient_id)s, %(as_of)s, %(encoder)s);
+-- the probability for one patient with what stands beside it; an error says why there is none
+select one.probability, p.lower, p.upper, p.base_rate, p.as_of, p.is_stale, h.trained_at
+  from (select ehr.predict(%(task)s, %(patient_id)s, %(as_of)s, %(encoder)s) as probability offset 0) one
+ cross join lateral ehr.predict_cohort(
+       %(task)s::text, array[%(patient_id)s::bigint], %(as_of)s, %(encoder)s) p
+  join ehr.head h using (head_id);
 
 -- name: match_cohort
 -- controls for cases

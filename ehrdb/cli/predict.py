@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 
@@ -60,11 +61,11 @@ def predict(
         raise ConfigError("name a task and a patient, or --materialize", hint="For example: ehrdb predict guo_los 1")
     else:
         with current_client() as db:
-            probability = db.probability(task, patient_id, as_of, encoder)
+            found = db.risk(task, patient_id, as_of, encoder)
         if json:
-            print_json({"task": task, "patient_id": patient_id, "probability": probability})
+            print_json({"task": task, "patient_id": patient_id, **asdict(found)})
         else:
-            out.print(f"{task}, patient {patient_id}: {probability:.4f}")
+            out.print(f"{task}, patient {patient_id}: {found}")
 
 
 def risk(

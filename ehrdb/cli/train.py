@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -31,6 +31,10 @@ def train(
         bool,
         typer.Option("--raw", help="Leave the heads uncalibrated, as the paper's are: a probability is a rank then."),
     ] = False,
+    calibration: Annotated[
+        Literal["platt", "isotonic"],
+        typer.Option(help="platt: a logistic curve; isotonic: any that does not fall, from many hundred labels on."),
+    ] = "platt",
     accept_few: Annotated[
         bool, typer.Option("--accept-few", help="Train even from fewer than 10 labels of a class (5 in validation).")
     ] = False,
@@ -62,7 +66,8 @@ def train(
         loader = partial(load_encoder, configured)
         for task in tasks:
             with progress_bar(f"embedding for {task}") as report:
-                how: dict[str, Any] = {"calibrate": not raw, "accept_few": accept_few, "progress": report.update}
+                how: dict[str, Any] = {"calibrate": not raw, "calibration": calibration, "accept_few": accept_few}
+                how["progress"] = report.update
                 if task in timed:
                     timed_results.append(train_survival(database, registered, loader, task, **how))
                 else:

@@ -164,8 +164,7 @@ with sampled as materialized (
 )
 select p.patient_id, ehrdb.is_positive(t, l.value)::integer as label, extract(year from l.prediction_time)::integer as year,
        p.sex, extract(year from age(l.prediction_time, p.birth_time))::integer as age,
-       ehrdb.head_probability(h.weights, h.intercept, h.calibration_slope, h.calibration_shift,
-                              e.embedding::public.vector) as probability
+       ehrdb.calibrated(v.logit, h.calibration_slope, h.calibration_shift, h.curve_at, h.curve_value) as probability
   from ehrdb.head h
   join ehrdb.task t on t.task = h.task and h.target = h.task
   join ehrdb.encoder n on n.encoder_id = h.encoder_id and n.is_serving
@@ -174,6 +173,7 @@ select p.patient_id, ehrdb.is_positive(t, l.value)::integer as label, extract(ye
   join ehrdb.embedding_point o on o.encoder_id = h.encoder_id and o.prompt_id = h.prompt_id
    and o.patient_id = l.patient_id and o.as_of = l.prediction_time
   join ehrdb.embedding e on e.encoder_id = o.encoder_id and e.content_sha256 = o.content_sha256
+  cross join lateral (select ehrdb.head_logit(h.weights, h.intercept, e.embedding::public.vector) as logit offset 0) v
  where h.target = %(task)s and coalesce(p.split, ehrdb.split_of(p.patient_id)) = 'test'
  order by p.patient_id, l.prediction_time;
 

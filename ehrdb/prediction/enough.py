@@ -20,6 +20,11 @@ class Supply:
     positives: Mapping[str, int]
 
     @property
+    def base_rate(self) -> float:
+        """The share of positive labels, of all splits together."""
+        return sum(self.positives.values()) / sum(self.labels.values())
+
+    @property
     def short(self) -> list[str]:
         """Splits with too few labels of a class."""
         return [split for split, least in LEAST.items() if self._rarer(split) < least]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from sklearn.metrics import get_scorer
 from sklearn.preprocessing import MaxAbsScaler
 
 from ehrdb.errors import TrainingError
+from ehrdb.prediction.calibration import RAW, Calibration, Method, fit
 
 Features = Any
 """A matrix of rows by dimensions: a numpy array, or a scipy CSR matrix (count features)."""
@@ -57,15 +58,14 @@ class Trainer(Protocol):
 
 @dataclass(frozen=True)
 class FoldedHead:
-    """Scaling, regression and calibration as SQL scores them.
+    """Scaling, regression and calibration, as SQL scores them.
 
-    probability = 1 / (1 + exp(-(slope * (weights . vector + intercept) + shift)))
+    probability = calibration(weights . vector + intercept)
     """
 
     weights: Floats
     intercept: float
-    slope: float = 1.0
-    shift: float = 0.0
+    calibration: Calibration = RAW
 
     def logit(self, vectors: NDArray[np.floating]) -> Floats:
         """Uncalibrated log odds of every row."""
@@ -73,12 +73,15 @@ class FoldedHead:
 
     def probability(self, vectors: NDArray[np.floating]) -> Floats:
         """Calibrated probability of every row."""
-        return _expit(self.slope * self.logit(vectors) + self.shift)
+        return self.calibration(self.logit(vectors))
 
-    def calibrated(self, vectors: NDArray[np.floating], labels: Labels) -> FoldedHead:
-        """This head with Platt's slope and shift, fitted on rows it was not trained on."""
-        slope, shift = platt(self.logit(vectors), labels)
-        return FoldedHead(self.weights, self.intercept, slope, shift)
+    def calibrated(
+        self, method: Method | None, vectors: NDArray[np.floating], labels: Labels, patient_ids: Labels
+    ) -> FoldedHead:
+        """This head calibrated on rows that it was not trained on (None: as it is)."""
+        if method is None:
+            return self
+        return replace(self, calibration=fit(method, self.logit(vectors), labels, patient_ids))
 
 
 @dataclass(frozen=True)
@@ -139,25 +142,6 @@ def shuffled(x: Features, y: Labels) -> tuple[Features, Labels]:
     return x[order], y[order]
 
 
-def platt(logits: Floats, labels: Labels) -> tuple[float, float]:
-    """Slope and shift of Platt scaling with his smoothed targets (Platt 1999, Lin et al. 2007).
-
-    The smoothing keeps the slope finite where the logits separate the classes. Logits are standardized for the
-    fit: a strongly regularized head's are so small that the solver would stop where it starts.
-    """
-    center, scale = float(logits.mean()), float(logits.std()) or 1.0
-    logits = (logits - center) / scale
-    positives = int(labels.sum())
-    target = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
-    model = LogisticRegression(C=np.inf).fit(
-        np.concatenate([logits, logits])[:, None],
-        np.repeat([1, 0], len(labels)),
-        sample_weight=np.concatenate([target, 1 - target]),
-    )
-    slope = float(model.coef_[0, 0]) / scale
-    return slope, float(model.intercept_[0]) - slope * center
-
-
 def _fit(model: LogisticRegression, x: Features, y: Labels) -> LogisticRegression:
     with warnings.catch_warnings():
         # Stopping before convergence at large C is part of the protocol being reproduced.
@@ -167,7 +151,3 @@ def _fit(model: LogisticRegression, x: Features, y: Labels) -> LogisticRegressio
 
 def _positive(model: Any, x: Features) -> Floats:
     return np.asarray(model.predict_proba(x)[:, 1], dtype=np.float64)
-
-
-def _expit(x: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -700, 700))))

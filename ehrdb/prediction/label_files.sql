@@ -61,8 +61,7 @@ copy (select l.patient_id, l.prediction_time, l.value
 -- name: export_predictions
 -- labels of a split beside what the task's head says about them
 copy (select l.patient_id, l.prediction_time, ehrdb.is_positive(t, l.value)::integer,
-             ehrdb.head_probability(h.weights, h.intercept, h.calibration_slope, h.calibration_shift,
-                                    e.embedding::{vector}.vector)
+             ehrdb.calibrated(v.logit, h.calibration_slope, h.calibration_shift, h.curve_at, h.curve_value)
         from ehrdb.label l
         join ehrdb.task t using (task)
         join ehrdb.patient p using (patient_id)
@@ -70,6 +69,7 @@ copy (select l.patient_id, l.prediction_time, ehrdb.is_positive(t, l.value)::int
         join ehrdb.embedding_point n on n.encoder_id = h.encoder_id and n.prompt_id = h.prompt_id
          and n.patient_id = l.patient_id and n.as_of = l.prediction_time
         join ehrdb.embedding e on e.encoder_id = n.encoder_id and e.content_sha256 = n.content_sha256
+        cross join lateral (select ehrdb.head_logit(h.weights, h.intercept, e.embedding::{vector}.vector) as logit offset 0) v
        where l.task = %(task)s
          and (%(split)s::text is null or coalesce(p.split, ehrdb.split_of(p.patient_id)) = %(split)s)
        order by l.patient_id, l.prediction_time, l.ctid) to stdout (format csv);

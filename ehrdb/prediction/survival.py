@@ -7,28 +7,25 @@ negative, whole days known without it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
-from pgvector import Vector
 
-from ehrdb.database import Connection, Database, register_vectors
+from ehrdb.database import Database
 from ehrdb.embedding import Progress
 from ehrdb.embedding.load import LoadEncoder
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.prediction.bootstrap import Drawing, Estimate, Floats, Integers, draw_patients, estimate
-from ehrdb.prediction.enough import LEAST, Supply, require_enough
+from ehrdb.prediction.calibration import Method
+from ehrdb.prediction.enough import Supply, require_enough
 from ehrdb.prediction.heads import FoldedHead, train_head
+from ehrdb.prediction.keep import Made, keep_heads
 from ehrdb.prediction.targets import SPLITS, Split, Target
-from ehrdb.prediction.tasks import Task, find_task
+from ehrdb.prediction.tasks import find_task
 from ehrdb.prediction.training import embed_labels, load_targets
-from ehrdb.queries import Queries
 
-_queries = Queries("ehrdb.prediction", "training.sql")
 _CHUNK = 64
 
 
@@ -49,6 +46,7 @@ class SurvivalResult:
     is_calibrated: bool
     test: dict[str, Estimate | None]
     is_from_few: bool = False
+    calibration: Method | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,7 @@ def train_survival(
     task_name: str,
     *,
     calibrate: bool = True,
+    calibration: Method = "platt",
     accept_few: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> SurvivalResult:
@@ -94,7 +93,8 @@ def train_survival(
     spans = list(zip([0, *ends[:-1]], ends, strict=True))
     supplies = [_supply(target, *span) for span in spans]
     require_enough(supplies, accept_few=accept_few)
-    fitted = [_fit(target, *span, calibrate) for span in spans]
+    method = calibration if calibrate else None
+    fitted = [_fit(target, *span, method) for span in spans]
     heads = [head for head, _ in fitted]
     splits: dict[str, Split] = {name: getattr(target, name) for name in SPLITS}
     result = SurvivalResult(
@@ -106,10 +106,15 @@ def train_survival(
         calibrate,
         scores(survival(heads, target.features[target.test.row]), ends, target.train, target.test),
         any(supply.short for supply in supplies),
+        method,
     )
+    learned = {name: value for name, value in asdict(result).items() if name != "target"}
+    made = [
+        Made(f"{task_name}_day_{end}", head, supply.base_rate, learned)
+        for end, head, supply in zip(ends, heads, supplies, strict=True)
+    ]
     with database.transaction() as connection:
-        for end, head in zip(ends, heads, strict=True):
-            _store(connection, encoder, task, prompt, end, head, result)
+        keep_heads(connection, encoder, task, prompt, made)
     return result
 
 
@@ -120,7 +125,7 @@ def survival(heads: list[FoldedHead], vectors: NDArray[np.floating]) -> Floats:
 
 
 def _supply(target: Target, start: int, end: int) -> Supply:
-    labels = {name: Follow.of(getattr(target, name).labels).within(start, end)[1] for name in LEAST}
+    labels = {name: _known(getattr(target, name), start, end)[1] for name in SPLITS}
     return Supply(
         f"task {target.task}, outcome in days {start + 1} to {end}",
         {name: len(of_split) for name, of_split in labels.items()},
@@ -128,15 +133,15 @@ def _supply(target: Target, start: int, end: int) -> Supply:
     )
 
 
-def _fit(target: Target, start: int, end: int, calibrate: bool) -> tuple[FoldedHead, float]:
-    parts = []
-    for split in (target.train, target.val):
-        rows, labels = Follow.of(split.labels).within(start, end)
-        parts.append((target.features[split.row[rows]], labels))
-    (x_train, y_train), (x_val, y_val) = parts
-    model = train_head(x_train, y_train, x_val, y_val)
-    head = model.fold()
-    return (head.calibrated(x_val, y_val) if calibrate else head), model.params["C"]
+def _fit(target: Target, start: int, end: int, method: Method | None) -> tuple[FoldedHead, float]:
+    (train, y_train), (val, y_val) = (_known(split, start, end) for split in (target.train, target.val))
+    x_val = target.features[target.val.row[val]]
+    model = train_head(target.features[target.train.row[train]], y_train, x_val, y_val)
+    return model.fold().calibrated(method, x_val, y_val, target.val.patient_id[val]), model.params["C"]
+
+
+def _known(split: Split, start: int, end: int) -> tuple[Integers, Integers]:
+    return Follow.of(split.labels).within(start, end)
 
 
 def scores(free: Floats, ends: list[int], train: Split, test: Split) -> dict[str, Estimate | None]:
@@ -200,35 +205,3 @@ def integrated(losses: Floats, ends: Floats, drawing: Drawing) -> Floats:
     if len(ends) == 1:
         return np.asarray(means[0])
     return np.asarray(np.trapezoid(means, ends, axis=0) / (ends[-1] - ends[0]))
-
-
-def _store(
-    connection: Connection,
-    encoder: RegisteredEncoder,
-    task: Task,
-    prompt: int,
-    end: int,
-    head: FoldedHead,
-    result: SurvivalResult,
-) -> None:
-    register_vectors(connection)
-    found = connection.execute(_queries.provenance, {"task": task.name}).fetchone()
-    assert found is not None
-    provenance = {
-        **{name: value for name, value in asdict(result).items() if name != "target"},
-        **found[0],
-        "encoder_digest": encoder.digest,
-        "versions": {package: version(package) for package in ("numpy", "scikit-learn", "scipy")},
-    }
-    values = {
-        "task": task.name,
-        "target": f"{task.name}_day_{end}",
-        "encoder_id": encoder.encoder_id,
-        "prompt_id": prompt,
-        "weights": Vector(head.weights),
-        "intercept": head.intercept,
-        "slope": head.slope,
-        "shift": head.shift,
-        "provenance": json.dumps(provenance),
-    }
-    connection.execute(_queries.store_head, values)

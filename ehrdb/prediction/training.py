@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
+from typing import Any
 
 import numpy as np
-from pgvector import Vector
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from ehrdb.database import Connection, Database, register_vectors, require_whole
+from ehrdb.database import Database, require_whole
 from ehrdb.embedding import Progress, Queue, refresh, registry
 from ehrdb.embedding.drain import worker_name
 from ehrdb.embedding.load import LoadEncoder
@@ -22,17 +20,18 @@ from ehrdb.encoder import Encoder
 from ehrdb.encoder.prompts import prompt_for
 from ehrdb.errors import InputError, TrainingError
 from ehrdb.prediction import Task, find_task, label
+from ehrdb.prediction.calibration import Method
 from ehrdb.prediction.enough import Supply, require_enough
 from ehrdb.prediction.files import match
 from ehrdb.prediction.heads import Features, FoldedHead, Labels, train_head
+from ehrdb.prediction.keep import Made, keep_heads
 from ehrdb.prediction.sampling import ALL, sample_shots
 from ehrdb.prediction.stored import SOURCE, stored_embeddings, stored_labels
-from ehrdb.prediction.targets import SPLITS, Split, Target
+from ehrdb.prediction.targets import SPLITS, Target
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.prediction", "training.sql")
 _LOOK_SECONDS = 1.0
-Parts = dict[str, tuple[Features, Labels]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class TrainResult:
 
     k: examples per class of each sample, -1 for every row. `test` holds means over the replicates; the head that is
     kept, and `best_c`, are the first one's. is_from_few: made from fewer labels of a class than a head needs.
+    base_rate: the share of positive labels.
     """
 
     target: str
@@ -52,6 +52,8 @@ class TrainResult:
     k: int = ALL
     replicates: int = 1
     is_from_few: bool = False
+    calibration: Method | None = None
+    base_rate: float = 0.0
 
 
 def train(
@@ -63,13 +65,14 @@ def train(
     k: int = ALL,
     replicates: int = 1,
     calibrate: bool = True,
+    calibration: Method = "platt",
     accept_few: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> list[TrainResult]:
     """Label the task, embed what is missing, fit and store its head (14 for chexpert).
 
     With `k`, heads are trained on `replicates` samples of k rows per class, as in the paper's few-shot setting; the
-    first is kept. `calibrate` adds Platt scaling, fitted on all validation rows; the paper's heads have none.
+    first is kept. `calibrate` adds a calibration, fitted on all validation rows; the paper's heads have none.
 
     Raises NotFound for an unknown task, TrainingError where a split lacks labels of a class, or has few of them
     (`enough.LEAST`) without `accept_few`. Nothing is stored then.
@@ -81,10 +84,11 @@ def train(
         raise TrainingError(f"task {task_name} asks when, not whether", hint="Use train_survival (`ehrdb train` does).")
     targets = load_targets(database, encoder, task, prompt)
     require_enough(map(_supply, targets), accept_few=accept_few)
-    fitted = [_fit(target, k, 1 if k == ALL else replicates, calibrate) for target in targets]
+    method = calibration if calibrate else None
+    fitted = [_fit(target, k, 1 if k == ALL else replicates, method) for target in targets]
     with database.transaction() as connection:
-        for head, outcome in fitted:
-            _store(connection, encoder, task, prompt, head, outcome)
+        made = [Made(outcome.target, head, outcome.base_rate, _learned(outcome)) for head, outcome in fitted]
+        keep_heads(connection, encoder, task, prompt, made)
     return [outcome for _, outcome in fitted]
 
 
@@ -165,35 +169,36 @@ def _supply(target: Target) -> Supply:
     )
 
 
-def _fit(target: Target, k: int, replicates: int, calibrate: bool) -> tuple[FoldedHead, TrainResult]:
-    splits: dict[str, Split] = {name: getattr(target, name) for name in SPLITS}
-    parts = {name: (target.features[split.row], split.labels) for name, split in splits.items()}
-    heads, chosen = zip(*(_fit_sample(parts, k, replicate, calibrate) for replicate in range(replicates)), strict=True)
+def _fit(target: Target, k: int, replicates: int, method: Method | None) -> tuple[FoldedHead, TrainResult]:
+    heads, chosen = zip(*(_fit_sample(target, k, replicate, method) for replicate in range(replicates)), strict=True)
     supply = _supply(target)
+    test = target.features[target.test.row]
     outcome = TrainResult(
         target.task,
         dict(supply.labels),
         dict(supply.positives),
         chosen[0],
-        calibrate,
-        _mean([_scores(head, *parts["test"]) for head in heads]),
+        method is not None,
+        _mean([_scores(head, test, target.test.labels) for head in heads]),
         k,
         replicates,
         bool(supply.short),
+        method,
+        supply.base_rate,
     )
     return heads[0], outcome
 
 
-def _fit_sample(parts: Parts, k: int, replicate: int, calibrate: bool) -> tuple[FoldedHead, float]:
+def _fit_sample(target: Target, k: int, replicate: int, method: Method | None) -> tuple[FoldedHead, float]:
     """One sample's head, and the C that its validation rows chose.
 
     It is calibrated on all validation rows: a sample of k per class does not know how common the outcome is.
     """
-    (x_train, y_train), (x_val, y_val) = parts["train"], parts["val"]
-    train, val = sample_shots(y_train, k, replicate), sample_shots(y_val, k, replicate)
-    model = train_head(x_train[train], y_train[train], x_val[val], y_val[val])
-    head = model.fold()
-    return head.calibrated(x_val, y_val) if calibrate else head, model.params["C"]
+    train, val = target.train, target.val
+    x_train, x_val = target.features[train.row], target.features[val.row]
+    rows, val_rows = sample_shots(train.labels, k, replicate), sample_shots(val.labels, k, replicate)
+    model = train_head(x_train[rows], train.labels[rows], x_val[val_rows], val.labels[val_rows])
+    return model.fold().calibrated(method, x_val, val.labels, val.patient_id), model.params["C"]
 
 
 def _mean(scores: list[dict[str, float | None]]) -> dict[str, float | None]:
@@ -215,34 +220,5 @@ def _scores(head: FoldedHead, vectors: Features, labels: Labels) -> dict[str, fl
     }
 
 
-def _store(
-    connection: Connection,
-    encoder: RegisteredEncoder,
-    task: Task,
-    prompt: int,
-    head: FoldedHead,
-    outcome: TrainResult,
-) -> None:
-    register_vectors(connection)
-    found = connection.execute(_queries.provenance, {"task": task.name}).fetchone()
-    assert found is not None
-    provenance = {
-        **{name: value for name, value in asdict(outcome).items() if name != "target"},
-        **found[0],
-        "encoder_digest": encoder.digest,
-        "versions": {package: version(package) for package in ("numpy", "scikit-learn", "scipy")},
-    }
-    connection.execute(
-        _queries.store_head,
-        {
-            "task": task.name,
-            "target": outcome.target,
-            "encoder_id": encoder.encoder_id,
-            "prompt_id": prompt,
-            "weights": Vector(head.weights),
-            "intercept": head.intercept,
-            "slope": head.slope,
-            "shift": head.shift,
-            "provenance": json.dumps(provenance),
-        },
-    )
+def _learned(outcome: TrainResult) -> dict[str, Any]:
+    return {name: value for name, value in asdict(outcome).items() if name != "target"}

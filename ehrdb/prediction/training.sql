@@ -7,19 +7,22 @@ select (manifest ->> 'prompt_template')::boolean from ehrdb.encoder where encode
 select ehrdb.plan_labels(%(encoder_id)s, %(task)s, %(prompt_id)s);
 
 -- name: store_head
--- one head per target and encoder; a new one takes the old one's place, whose probabilities go
-with stored as (
-    insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, calibration_slope, calibration_shift,
-                            provenance)
-    values (%(task)s, %(target)s, %(encoder_id)s, %(prompt_id)s, %(weights)s, %(intercept)s, %(slope)s, %(shift)s,
-            %(provenance)s)
-    on conflict (target, encoder_id) do update
-       set prompt_id = excluded.prompt_id, weights = excluded.weights, intercept = excluded.intercept,
-           calibration_slope = excluded.calibration_slope, calibration_shift = excluded.calibration_shift,
-           provenance = excluded.provenance, trained_at = now()
-    returning head_id
+-- one head per target and encoder; a new one takes the place of the old one, whose id and probabilities go
+with gone as (
+    delete from ehrdb.patient_prediction p using ehrdb.head h
+     where h.head_id = p.head_id and h.target = %(target)s and h.encoder_id = %(encoder_id)s
 )
-delete from ehrdb.patient_prediction p using stored where p.head_id = stored.head_id;
+insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, calibration_slope, calibration_shift,
+                        curve_at, curve_value, bounds_at, bounds_lower, bounds_upper, base_rate, provenance)
+values (%(task)s, %(target)s, %(encoder_id)s, %(prompt_id)s, %(weights)s, %(intercept)s, %(slope)s, %(shift)s,
+        %(curve_at)s::float8[], %(curve_value)s::float8[], %(bounds_at)s::float8[], %(lower)s::float8[], %(upper)s::float8[],
+        %(base_rate)s, %(provenance)s)
+on conflict (target, encoder_id) do update
+   set head_id = default, task = excluded.task, prompt_id = excluded.prompt_id, weights = excluded.weights,
+       intercept = excluded.intercept, calibration_slope = excluded.calibration_slope,
+       calibration_shift = excluded.calibration_shift, curve_at = excluded.curve_at, curve_value = excluded.curve_value,
+       bounds_at = excluded.bounds_at, bounds_lower = excluded.bounds_lower, bounds_upper = excluded.bounds_upper,
+       base_rate = excluded.base_rate, provenance = excluded.provenance, trained_at = now();
 
 -- name: provenance
 -- what a head was trained on: the loads of each source, the labels, who is in which split

@@ -9,10 +9,12 @@ declare
     found record;
 begin
     perform ehrdb.is_moment(as_of);
-    select case when e.reason is null then ehrdb.head_probability(
-               head.weights, head.intercept, head.calibration_slope, head.calibration_shift, e.embedding::public.vector) end
+    select ehrdb.calibrated(e.logit, head.calibration_slope, head.calibration_shift, head.curve_at, head.curve_value)
                as probability, e.reason into found
-      from ehrdb.vectors_at(head.encoder_id, head.prompt_id, array[predict.patient_id], array[predict.as_of]) e;
+      from (select v.reason, case when v.reason is null then ehrdb.head_logit(
+                       head.weights, head.intercept, v.embedding::public.vector) end as logit
+              from ehrdb.vectors_at(head.encoder_id, head.prompt_id, array[predict.patient_id], array[predict.as_of]) v
+            offset 0) e;
     if found.probability is null then
         perform ehrdb.raise_no_embedding(patient_id, as_of, found.reason);
     end if;
@@ -23,6 +25,6 @@ $$;
 comment on function ehr.predict(text, bigint, timestamp, text) is
 'Probability of the task''s outcome for one patient, from the record as of a moment.
 A past moment is answered from a vector of the text as of then alone; without one, the newest vector answers
-(ehr.predict_cohort says of when it is, and whether it is stale). EH001: unknown patient; EH004: not embedded as of then, with the
+(ehr.predict_cohort says of when it is, whether it is stale, its bounds, and how common the outcome is). EH001: unknown patient; EH004: not embedded as of then, with the
 command that does it; EH005: unknown task; EH006: no head trained for this encoder.
 Example: select ehr.predict(''guo_readmission'', 1);';

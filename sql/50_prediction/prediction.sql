@@ -1,5 +1,8 @@
 create or replace view ehr.prediction with (security_invoker = true) as
-select h.target as task, n.name as encoder, s.patient_id, s.probability, s.as_of, s.predicted_at
+select h.target as task, n.name as encoder, s.patient_id, s.probability, s.as_of, s.predicted_at, h.head_id,
+       h.base_rate,
+       (select e.is_stale or e.as_of <> s.as_of from ehrdb.served_embedding e
+         where e.encoder_id = h.encoder_id and e.patient_id = s.patient_id) as is_stale
   from ehrdb.patient_prediction s
   join ehrdb.head h using (head_id)
   join ehrdb.encoder n using (encoder_id);
@@ -15,3 +18,6 @@ comment on column ehr.prediction.patient_id is 'Whose probability it is.';
 comment on column ehr.prediction.probability is 'From 0 to 1.';
 comment on column ehr.prediction.as_of is 'The moment up to which the record was known, inclusive.';
 comment on column ehr.prediction.predicted_at is 'When the row last changed.';
+comment on column ehr.prediction.head_id is 'Which head it was (ehr.head).';
+comment on column ehr.prediction.base_rate is 'The share of the head''s labels that are positive.';
+comment on column ehr.prediction.is_stale is 'Whether the record, or its vector, has changed since. Null: there is no vector any more.';

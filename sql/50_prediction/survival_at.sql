@@ -2,13 +2,14 @@ create or replace function ehr.survival_at(
     task text, patient_ids bigint[], as_ofs timestamp[], encoder text default null
 ) returns table (
     "position" integer, patient_id bigint, as_of timestamp, days integer, survival float8, known_until timestamp,
-    is_stale boolean, reason text
+    is_stale boolean, reason text, base_survival float8
 )
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
     select p."position", p.patient_id, p.as_of, i.days, exp(sum(ehrdb.log_survival(p.probability)) over (
-               partition by p."position" order by i.days)), p.known_until, p.is_stale, p.reason
+               partition by p."position" order by i.days)), p.known_until, p.is_stale, p.reason,
+           exp(sum(ehrdb.log_survival(p.base_rate)) over (partition by p."position" order by i.days))
       from ehr.predict_at(ehrdb.survival_heads($1, ehrdb.encoder_id($4)), $2, $3, $4) p
      cross join lateral (select substring(p.task from '_(\d+)$')::integer as days) i
      order by p."position", i.days;

@@ -5,7 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from ehrdb.errors import TrainingError
-from ehrdb.prediction.heads import FoldedHead, LinearHead, platt, shuffled, train_head
+from ehrdb.prediction.calibration import platt
+from ehrdb.prediction.heads import FoldedHead, LinearHead, shuffled, train_head
 from ehrdb.prediction.sampling import sample_shots
 
 
@@ -32,15 +33,15 @@ def test_calibration_moves_the_mean_probability_to_the_prevalence(
     vectors, labels = sample
     folded = head.fold()
     overconfident = FoldedHead(folded.weights * 50, folded.intercept * 50 - 2)
-    calibrated = overconfident.calibrated(vectors[100:], labels[100:])
-    assert calibrated.slope < 1
+    calibrated = overconfident.calibrated("platt", vectors[100:], labels[100:], np.arange(100))
+    assert calibrated.calibration.slope < 1
     assert calibrated.probability(vectors[100:]).mean() == pytest.approx(labels[100:].mean(), abs=0.01)
 
 
 def test_platt_stays_finite_where_logits_separate_the_classes() -> None:
-    slope, shift = platt(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([0, 0, 1, 1]))
-    assert 0 < slope < 10
-    assert shift == pytest.approx(0, abs=1e-4)
+    found = platt(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([0, 0, 1, 1]))
+    assert 0 < found.slope < 10
+    assert found.shift == pytest.approx(0, abs=1e-4)
 
 
 def test_one_class_is_refused(sample: tuple[np.ndarray, np.ndarray]) -> None:
@@ -73,6 +74,5 @@ def test_platt_scaling_does_not_depend_on_the_scale_of_the_logits() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 200)
     logits = labels + rng.standard_normal(200)
-    slope, shift = platt(logits, labels)
-    tiny_slope, tiny_shift = platt(logits * 1e-7 - 0.5, labels)
-    assert tiny_slope * (logits * 1e-7 - 0.5) + tiny_shift == pytest.approx(slope * logits + shift, abs=1e-4)
+    found, tiny = platt(logits, labels), platt(logits * 1e-7 - 0.5, labels)
+    assert tiny(logits * 1e-7 - 0.5) == pytest.approx(found(logits), abs=1e-4)

@@ -135,12 +135,15 @@ def test_sql_multiplies_what_is_left_by_each_hazard(database: Database, encoder:
     }
     with database.transaction() as connection:
         rows = connection.execute("select patient_id, days, survival, is_stale from ehr.survival('sepsis')").fetchall()
+        base = connection.execute("select days, base_survival from ehr.survival('sepsis', array[1])").fetchall()
         hazards = {
             (patient, task): probability
             for task, patient, probability in connection.execute(
                 "select task, patient_id, probability from ehr.predict_cohort(array['sepsis_day_3', 'sepsis_day_10'])"
             )
         }
+    # Each third has the outcome in the first interval, in the second, or not at all.
+    assert base == [(3, pytest.approx(133 / 200)), (10, pytest.approx(66 / 200))]
     assert len(rows) == 400
     for patient, days, survival, is_stale in rows:
         left = 1 - hazards[patient, "sepsis_day_3"]
