@@ -72,8 +72,11 @@ select exists (select from ehrdb.task where task = %(task)s),
 -- current vectors of a fixed sample, and what to colour them by
 select s.patient_id, s.embedding,
        case when %(task)s::text is not null
-            then (select case when bool_or(l.value > 0) then 'positive' else 'negative' end
-                    from ehr.label l where l.task = %(task)s and l.patient_id = s.patient_id)
+            then (select case when bool_or(ehrdb.is_positive(t, l.value)) then 'positive'
+                              when count(*) > 0 then 'negative'
+                              else 'no label' end
+                    from ehrdb.label l join ehrdb.task t using (task)
+                   where l.task = %(task)s and l.patient_id = s.patient_id)
             when %(code)s::text is not null
             then case when exists (select from ehrdb.event e
                                     where e.patient_id = s.patient_id

@@ -319,17 +319,27 @@ def list_(json: Json = False) -> None:
 
 @app.command()
 def activate(name: Name) -> None:
-    """Make an encoder the serving one, at once and for every query."""
+    """Make an encoder the serving one, at once and for every query; says which tasks have no head for it."""
     with current_database() as database, database.transaction() as connection:
-        registry.activate(connection, name)
+        missing = registry.activate(connection, name)
     err.print(f"{name} is serving")
+    if missing:
+        err.print(f"it has no head for {', '.join(missing)}: `ehrdb train {' '.join(missing)}`")
 
 
 @app.command()
-def drop(name: Name) -> None:
-    """Remove an encoder with its vectors, heads and jobs from the database; a model's files stay."""
-    with current_database() as database, database.transaction() as connection:
-        registry.drop(connection, name)
+def drop(name: Name, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Remove an encoder with its vectors, heads and jobs from the database; a model's files stay.
+
+    Example: `ehrdb encoder drop all-MiniLM-L6-v2 --yes`
+    """
+    with current_database() as database:
+        with database.transaction() as connection:
+            _, patients, heads = registry.droppable(connection, name)
+        if not yes:
+            typer.confirm(f"Remove {name}, its vectors of {patients:,} patients and {heads} heads?", abort=True)
+        with database.transaction() as connection:
+            registry.drop(connection, name)
     directory = encoder_directory(settings(), name)
     err.print(f"{name} is dropped" + (f"; its files stay in {directory}" if directory.exists() else ""))
 

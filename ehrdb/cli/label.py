@@ -25,6 +25,8 @@ def label(
         results = label_tasks(database, tasks or list(benchmark_tasks()))
     for warning in warnings_of(results):
         err.print(f"warning: {warning}")
+    for note in notes_of(results):
+        err.print(note)
     show_labels(results, json)
 
 
@@ -52,3 +54,11 @@ def warnings_of(results: list[LabelResult]) -> Iterator[str]:
                 f"{result.task} has no positive label: does this database code its outcome as the task does?"
                 " (Its rule: table ehrdb.task, column declaration.)"
             )
+
+
+def notes_of(results: list[LabelResult]) -> Iterator[str]:
+    """Whose outcome nobody can know yet."""
+    for result in results:
+        if result.in_open_stays:
+            count = f"{result.in_open_stays:,}"
+            yield f"{result.task}: {count} more are asked in stays without an end, so they have no label yet"

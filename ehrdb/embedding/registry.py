@@ -97,19 +97,34 @@ def list_encoders(connection: Connection) -> list[RegisteredEncoder]:
     return [RegisteredEncoder(*row) for row in connection.execute(_queries.list_encoders)]
 
 
-def activate(connection: Connection, name: str) -> None:
-    """Make this encoder the serving one, in one statement: no query ever sees two or none."""
-    connection.execute(_queries.activate, {"encoder_id": find(connection, name).encoder_id})
+def activate(connection: Connection, name: str) -> list[str]:
+    """Make this encoder the serving one, in one statement: no query ever sees two or none.
+
+    Returns the tasks that heads of other encoders predict and that it has no head for.
+    """
+    encoder_id = {"encoder_id": find(connection, name).encoder_id}
+    connection.execute(_queries.activate, encoder_id)
+    return [task for (task,) in connection.execute(_queries.without_heads, encoder_id)]
 
 
-def drop(connection: Connection, name: str) -> None:
-    """Remove an encoder with its vectors, heads and jobs. Raises EncoderError for the serving one."""
+def droppable(connection: Connection, name: str) -> tuple[RegisteredEncoder, int, int]:
+    """An encoder that may go, how many patients have a vector of it, and its heads.
+
+    Raises EncoderError for the serving one, and for a part of another.
+    """
     encoder = find(connection, name)
     if encoder.is_serving:
         raise EncoderError(f"{name} is serving", hint="Activate another encoder first.")
     user = connection.execute(_queries.used_by, {"encoder_id": encoder.encoder_id}).fetchone()
     if user:
         raise EncoderError(f"{name} is part of {user[0]}", hint=f"Drop {user[0]} first.")
+    patients, heads = connection.execute(_queries.holdings, {"encoder_id": encoder.encoder_id}).fetchone() or (0, 0)
+    return encoder, patients, heads
+
+
+def drop(connection: Connection, name: str) -> None:
+    """Remove an encoder with its vectors, heads and jobs. Raises EncoderError for one that may not go."""
+    encoder, _, _ = droppable(connection, name)
     connection.execute(_queries.drop, {"encoder_id": encoder.encoder_id})
 
 

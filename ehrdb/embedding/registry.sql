@@ -99,6 +99,18 @@ select encoder_id, name, kind, digest, dimension, coalesce(format, ''), prompt_i
 -- one encoder serves, the others do not
 select ehrdb.activate_encoder(%(encoder_id)s);
 
+-- name: without_heads
+-- tasks that others' vectors have heads for and this encoder's have not
+select distinct h.task
+  from ehrdb.head h
+ where not exists (select from ehrdb.head o where o.target = h.target and o.encoder_id = %(encoder_id)s)
+ order by h.task;
+
+-- name: holdings
+-- what goes with an encoder: patients with a vector, heads
+select (select count(*) from ehrdb.patient_embedding p where p.encoder_id = %(encoder_id)s),
+       (select count(*) from ehrdb.head h where h.encoder_id = %(encoder_id)s);
+
 -- name: drop
 -- an encoder with its vectors, heads and jobs
 select ehrdb.drop_encoder(%(encoder_id)s);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ehrdb.evaluation import PairedTest, Run, few_shot_means, group_means, plots
-from ehrdb.evaluation.aggregate import GROUPS, MACRO, OTHER, Mean
+from ehrdb.evaluation.aggregate import GROUPS, MACRO, OTHER, Mean, group_of
 from ehrdb.evaluation.diagnostics import (
     MINIMUM_CELL,
     Band,
@@ -22,7 +22,7 @@ from ehrdb.evaluation.diagnostics import (
     subgroups,
 )
 from ehrdb.evaluation.plots import Image
-from ehrdb.prediction.bootstrap import Floats
+from ehrdb.prediction.bootstrap import Estimate, Floats
 from ehrdb.prediction.sampling import ALL
 from ehrdb.prediction.targets import SPLITS, Split, Target
 
@@ -109,11 +109,33 @@ def _summary(report: Report) -> dict[str, dict[str, list[Mean | None]]]:
     found: dict[str, dict[str, list[Mean | None]]] = {}
     for metric in ("auroc", "auprc"):
         means = [
-            group_means({run.task: getattr(run.metrics, metric) for run in model.runs if run.k == ALL})
+            intervals({run.task: getattr(run.metrics, metric) for run in model.runs if run.k == ALL})
             for model in report.models
         ]
         found[METRICS[metric]] = {group_name(group): [mean.get(group) for mean in means] for group in means[0]}
     return found
+
+
+def intervals(estimates: Mapping[str, Estimate]) -> dict[str, Mean]:
+    """Group means as a reader expects them.
+
+    A single task has the interval that it has everywhere in the report, a single group has no mean of groups, and no
+    interval leaves what the metric can be, as the paper's normal ones do.
+    """
+    means = group_means(estimates)
+    members = {group: [task for task in estimates if group_of(task) == group] for group in means if group != MACRO}
+    if len(members) == 1:
+        means.pop(MACRO)
+    alone = {group: estimates[tasks[0]] for group, tasks in members.items() if len(tasks) == 1}
+    return {
+        group: replace(mean, lower=alone[group].lower, upper=alone[group].upper) if group in alone else _within(mean)
+        for group, mean in means.items()
+    }
+
+
+def _within(mean: Mean) -> Mean:
+    lower, upper = np.clip([mean.lower, mean.upper], 0, 1).tolist()
+    return replace(mean, lower=lower, upper=upper)
 
 
 def _verdicts(report: Report) -> dict[tuple[int, str], list[PairedTest]]:
@@ -137,7 +159,7 @@ def _few_shot_curves(report: Report) -> list[Image]:
             group_name(group),
             METRICS["auroc"],
             {
-                name: {k: mean for (other, k), mean in means.items() if other == group}
+                name: {k: _within(mean) for (other, k), mean in means.items() if other == group}
                 for name, means in by_model.items()
             },
         )

@@ -74,12 +74,14 @@ class LabelResult:
     """How many labels a task got, and how many of them are positive.
 
     `has_codes`: whether any event has one of the outcome's codes; None where it is no matter of codes.
+    `in_open_stays`: questions without a label as their stay has no end yet; None where none waits for a discharge.
     """
 
     task: str
     labels: int
     positives: int
     has_codes: bool | None = None
+    in_open_stays: int | None = None
 
 
 @cache

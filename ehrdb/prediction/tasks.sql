@@ -8,7 +8,7 @@ on conflict (task) do update
 
 -- name: label
 -- the task's labels anew
-select labels, positives, has_codes from ehrdb.label_task(%(task)s);
+select labels, positives, has_codes, in_open_stays from ehrdb.label_task(%(task)s);
 
 -- name: find_task
 -- a task by its name

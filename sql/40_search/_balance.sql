@@ -17,15 +17,32 @@ begin atomic
             select count(*) as events, count(*) filter (where e.visit_class = 'inpatient') as inpatient,
                    min(e.time) filter (where e.time > coalesce(m.birth_time, '-infinity')) as first_time, max(e.time) as last_time
               from ehrdb.event e where e.patient_id = m.patient_id and e.time <= m.moment) h
-    ), frequent as (
-        select e.code_id, row_number() over (order by count(distinct m.number) desc, min(c.code)) as place, min(c.code) as code,
-               min(c.description) as description
+    ), size as (
+        select count(*) filter (where m.is_case)::float8 as cases, count(*) filter (where not m.is_case)::float8 as controls
           from member m
-          join ehrdb.event e on e.patient_id = m.patient_id and e.time <= m.moment
-          join ehrdb.clinical_concept c using (code_id)
-         where m.is_case
-         group by e.code_id
-         order by 2
+    ), concept as (
+        -- In how many histories each concept is, by then; of 0 and 1 the variance follows from the mean.
+        select d.code_id, count(*) filter (where d.is_case) / nullif(s.cases, 0) as mean_a,
+               count(*) filter (where not d.is_case) / nullif(s.controls, 0) as mean_b,
+               s.cases / nullif(s.cases - 1, 0) as more_a, s.controls / nullif(s.controls - 1, 0) as more_b
+          from (select distinct m.number, m.is_case, e.code_id
+                  from member m
+                  join ehrdb.event e on e.patient_id = m.patient_id and e.time <= m.moment
+                  join ehrdb.clinical_concept c using (code_id)) d
+         cross join size s
+         group by d.code_id, s.cases, s.controls
+    ), compared as (
+        select c.*, c.mean_a * (1 - c.mean_a) * c.more_a as variance_a, c.mean_b * (1 - c.mean_b) * c.more_b as variance_b
+          from concept c
+    ), unbalanced as (
+        select row_number() over (order by
+                   case when c.mean_a <> c.mean_b
+                        then coalesce(abs(c.mean_a - c.mean_b) / nullif(sqrt((c.variance_a + c.variance_b) / 2), 0), 'infinity')
+                        else 0 end desc nulls last, c.mean_a desc nulls last, k.code) as place,
+               coalesce(k.description, k.code) as covariate, c.mean_a, c.mean_b, c.variance_a, c.variance_b
+          from compared c
+          join ehrdb.concept k using (code_id)
+         order by 1
          limit concepts
     ), valued (place, covariate, is_case, value) as (
         select -5 as place, 'age at the last event (years)' as covariate, h.is_case,
@@ -39,12 +56,6 @@ begin atomic
         select -2 as place, 'events (logarithm)' as covariate, h.is_case, ln(1 + h.events) from history h
         union all
         select -1 as place, 'inpatient visits' as covariate, h.is_case, h.inpatient from history h
-        union all
-        select f.place, coalesce(f.description, f.code), m.is_case,
-               exists (select from ehrdb.event e
-                        where e.patient_id = m.patient_id and e.code_id = f.code_id and e.time <= m.moment)::integer
-          from frequent f
-         cross join member m
     ), summed as (
         -- In order: sums of floating numbers depend on it, and it on the plan.
         select v.place, v.covariate,
@@ -54,6 +65,8 @@ begin atomic
                (var_samp(v.value order by v.value) filter (where not v.is_case))::float8 as variance_b
           from valued v
          group by v.place, v.covariate
+        union all
+        select u.place, u.covariate, u.mean_a, u.mean_b, u.variance_a, u.variance_b from unbalanced u
     )
     select s.covariate, s.mean_a, s.mean_b,
            case when s.mean_a = s.mean_b then 0

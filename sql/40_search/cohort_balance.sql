@@ -17,6 +17,6 @@ end;
 comment on function ehr.cohort_balance(bigint[], bigint[], timestamp, integer) is
 'How alike two groups are: means and standardized mean differences.
 Means are of 0 and 1 for sex and concepts; differences ((mean - mean) / root of the mean variance; Austin 2009: below
-0.1 in size is balanced) of age, sex, length of record, events, inpatient visits, and the concepts most frequent in
-the cohort.
+0.1 in size is balanced) of age, sex, years of record (from the first event after birth), events, inpatient visits, and of
+those concepts in which the groups differ most. null: the groups differ and nobody within them does.
 Example: select * from ehr.cohort_balance(array[1, 2, 3], array[4, 5, 6]);';

@@ -1,4 +1,6 @@
-create or replace function ehrdb.label_task(task text, out labels bigint, out positives bigint, out has_codes boolean)
+create or replace function ehrdb.label_task(
+    task text, out labels bigint, out positives bigint, out has_codes boolean, out in_open_stays bigint
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set row_security = off
@@ -19,6 +21,7 @@ begin
     if rule -> 'codes' is not null or rule #> '{outcome,codes}' is not null then
         has_codes := cardinality(codes) > 0 and exists (select from ehrdb.event e where e.code_id = any (codes));
     end if;
+    in_open_stays := ehrdb.in_open_stays(rule);
     select count(*), count(*) filter (where ehrdb.is_positive(t, l.value))
       into labels, positives
       from ehrdb.label l join ehrdb.task t using (task)
@@ -28,4 +31,5 @@ $$;
 
 comment on function ehrdb.label_task(text) is
 'Replaces a task''s labels by those that its rule gives now (imported ones stay); returns how many, how many
-are positive, and whether any event has one of the outcome''s codes (null: no matter of codes).';
+are positive, whether any event has one of the outcome''s codes (null: no matter of codes), and how many questions wait
+for the end of a stay (null: none could).';

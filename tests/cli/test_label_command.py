@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ehrdb.cli.label import warnings_of
+from ehrdb.cli.label import notes_of, warnings_of
 from ehrdb.prediction import LabelResult
 
 
@@ -22,3 +22,12 @@ def test_one_line_names_all_tasks_whose_codes_nobody_has() -> None:
     (warning,) = warnings_of(results)
     assert "new_lupus, lab_anemia" in warning
     assert "ehrdb load map" in warning
+
+
+def test_stays_without_an_end_are_a_line_where_there_are_any() -> None:
+    results = [
+        LabelResult("a", 2, 1, in_open_stays=1234),
+        LabelResult("b", 2, 1, in_open_stays=0),
+        LabelResult("c", 2, 1),
+    ]
+    assert list(notes_of(results)) == ["a: 1,234 more are asked in stays without an end, so they have no label yet"]

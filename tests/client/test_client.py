@@ -160,6 +160,12 @@ def test_a_map_is_written_for_its_writer_alone(db: Client, tmp_path: Path) -> No
     assert "sandbox" in picture._repr_html_()
 
 
+def test_who_has_no_label_is_not_painted_as_negative(db: Client) -> None:
+    page = db.map(task="sepsis").page
+    for group in ("positive: 1", "negative: 1", "no label: 28"):
+        assert f"</span>{group}</li>" in page
+
+
 @pytest.mark.parametrize(
     ("question", "error"),
     [

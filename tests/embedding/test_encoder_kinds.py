@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from ehrdb.cli import app
 from ehrdb.config import Settings
 from ehrdb.database import Database
 from ehrdb.embedding import refresh_all, registry
@@ -17,7 +19,7 @@ from ehrdb.embedding.vectors import import_vectors
 from ehrdb.errors import EncoderError, InputError
 from ehrdb.prediction import label
 from ehrdb.testing import FakeEncoder
-from tests.records import Record, add_encoder, day, write, write_patients
+from tests.records import Record, add_encoder, add_head, day, write, write_patients
 
 VECTORS = np.eye(4)
 Row = tuple[int, datetime, list[float]]
@@ -219,6 +221,41 @@ def test_a_part_cannot_be_dropped_before_the_whole(patients: Database, joint: re
         registry.activate(connection, "joint")
         with pytest.raises(EncoderError, match="part of joint"):
             registry.drop(connection, "fake")
+
+
+def test_activating_names_the_tasks_without_a_head_for_the_encoder(
+    patients: Database, joint: registry.RegisteredEncoder
+) -> None:
+    with patients.transaction() as connection:
+        for task, encoder in (("sepsis", "fake"), ("stroke", "fake"), ("stroke", "joint"), ("gout", "clmbr")):
+            connection.execute(
+                "insert into ehrdb.task values (%s, 'site', 'binary', '', '{\"shape\": \"imported\"}')"
+                " on conflict do nothing",
+                [task],
+            )
+            add_head(connection, task, registry.find(connection, encoder))
+        assert registry.activate(connection, "joint") == ["gout", "sepsis"]
+
+
+def test_an_encoder_is_dropped_only_when_that_is_confirmed(patients: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EHRDB_DATABASE_URL", patients.url)
+    with patients.transaction() as connection:
+        add_encoder(connection)
+        add_encoder(connection, "second")
+    for arguments, typed, status, told in (
+        ([], "n\n", 1, "Remove second, its vectors of 0 patients and 0 heads?"),
+        ([], "", 1, "Remove second"),
+        (["--yes"], "", 0, "second is dropped"),
+    ):
+        assert names(patients) == ["fake", "second"]
+        found = CliRunner().invoke(app, ["encoder", "drop", "second", *arguments], input=typed)
+        assert (found.exit_code, told in found.output) == (status, True)
+    assert names(patients) == ["fake"]
+
+
+def names(database: Database) -> list[str]:
+    with database.transaction() as connection:
+        return [encoder.name for encoder in registry.list_encoders(connection)]
 
 
 def test_concatenating_again_changes_nothing(patients: Database, joint: registry.RegisteredEncoder) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ehrdb.evaluation import compare, evaluate, holm
-from ehrdb.evaluation.report import Model, Report, render
+from ehrdb.evaluation import Estimate, compare, evaluate, holm
+from ehrdb.evaluation.aggregate import MACRO
+from ehrdb.evaluation.report import Model, Report, intervals, render
 from ehrdb.prediction.targets import Split, Target
 
 PATIENTS = 240
@@ -96,3 +97,26 @@ def test_one_training_size_has_no_curves() -> None:
 def test_same_runs_give_the_same_page() -> None:
     same = report(target("guo_icu"), shots=(-1,))
     assert render(same) == render(same)
+
+
+def test_a_task_has_one_interval_throughout_the_report() -> None:
+    page = render(report(target("guo_icu"), target("new_celiac"), shots=(-1,)))
+    summary, scores = page[: page.index('id="tasks"')], page[page.index('id="scores"') :]
+    found = re.search(r"<tr><td>guo_icu</td><td>all rows</td><td>(.*?)</td>", scores)
+    assert found is not None
+    assert f"<tr><td>Operational outcomes</td><td>{found.group(1)}</td>" in summary
+    assert "Mean of the groups" in summary
+
+
+def test_a_single_group_has_no_mean_of_groups() -> None:
+    assert "Mean of the groups" not in render(report(target("guo_icu"), shots=(-1,)))
+
+
+def test_intervals_of_means_stay_within_what_a_metric_can_be() -> None:
+    wide = Estimate(0.02, 0.5, 0.001, 0.9, 0.1)
+    found = intervals({"guo_icu": wide, "guo_los": wide, "new_lupus": wide})
+    assert [(mean.lower, mean.upper) for mean in found.values()] == [
+        (0, pytest.approx(0.02 + 1.96 * 0.5 / 2**0.5)),
+        (0.001, 0.9),
+        (0, pytest.approx(0.02 + 1.96 * found[MACRO].sd)),
+    ]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ehrdb.database import Connection, Database
 from ehrdb.errors import ConfigError, InputError, NotFound
-from ehrdb.prediction import add_task, declared, find_task, label, read_task, remove_task
+from ehrdb.prediction import LabelResult, add_task, declared, find_task, label, read_task, remove_task
 from tests.records import Record, day, write
 
 SEPSIS = {
@@ -36,7 +36,7 @@ def labels_of(database: Database, folder: Path, **changes: object) -> list[Label
         return connection.execute("select patient_id, prediction_time, value from ehr.label order by 1, 2").fetchall()
 
 
-def stay(connection: Connection, patient_id: int, start: datetime, end: datetime) -> None:
+def stay(connection: Connection, patient_id: int, start: datetime, end: datetime | None) -> None:
     write(connection, [Record(patient_id, start, "Visit/IP")])
     connection.execute(
         "update ehrdb.event e set visit_class = 'inpatient', end_time = %s from ehrdb.concept c"
@@ -164,6 +164,24 @@ def test_until_discharge_is_the_stay_in_which_the_prediction_is_made(database: D
         outcome={"codes": ["SNOMED/91302008"], "until": "discharge"},
     )
     assert found == [(1, datetime(2020, 1, 1, 23, 59), 1), (2, datetime(2020, 1, 1, 23, 59), 0)]
+
+
+def test_questions_in_stays_without_an_end_are_counted(database: Database, tmp_path: Path) -> None:
+    """1: an open stay; 2: a closed one after an open one; 3: an open one after a closed one; 4: no stay."""
+    with database.transaction() as connection:
+        for patient, start, end in ((1, 1, None), (2, 1, None), (2, 3, 5), (3, 1, 2), (3, 3, None)):
+            stay(connection, patient, day(start), day(end) if end else None)
+        write(connection, [Record(p, day(4), "LOINC/2524-7", 3.0) for p in (1, 2, 3, 4)])
+    outcome = {"codes": ["SNOMED/91302008"], "until": "discharge"}
+    trigger = {"codes": ["LOINC/2524-7"]}
+    assert labels_of(database, tmp_path, outcome=outcome, prediction_time=trigger) == [(2, day(4), 0)]
+    assert label(database, ["sepsis", "guo_los", "guo_readmission"]) == [
+        LabelResult("sepsis", 1, 0, False, 2),
+        LabelResult("guo_los", 2, 0, None, 3),
+        LabelResult("guo_readmission", 1, 1, None, None),
+    ]
+    labels_of(database, tmp_path, prediction_time=trigger)  # within days
+    assert label(database, ["sepsis"])[0].in_open_stays is None
 
 
 def test_only_adults_and_only_the_first_event(records: Database, tmp_path: Path) -> None:

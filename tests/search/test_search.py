@@ -622,3 +622,36 @@ def test_balance_is_zero_within_and_large_between_unlike_groups(followed: Databa
     assert {difference for _, difference in same if difference is not None} == {0}
     assert apart["female"] == 0
     assert apart["events (logarithm)"] > 0
+
+
+def test_the_concepts_in_which_groups_differ_most_come_first(database: Database) -> None:
+    """Everybody has 1; 2 is rarer among the cases, 3 more frequent; 4 all cases have and no control."""
+    cases, controls = range(1, 11), range(11, 21)
+    with database.transaction() as connection:
+        have = {1: [*cases, *controls], 2: [1, 2, *controls[:8]], 3: [*cases[:6], *controls[:5]], 4: cases}
+        write(connection, [Record(p, day(code), f"SNOMED/{code}") for code, who in have.items() for p in who])
+        rows = connection.execute(
+            "select * from ehr.cohort_balance(%s::bigint[], %s::bigint[], concepts => 3)", [[*cases], [*controls]]
+        ).fetchall()
+    a, b = np.isin(np.arange(1, 21), have[2])[:10], np.isin(np.arange(1, 21), have[2])[10:]
+    difference = (a.mean() - b.mean()) / np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
+    assert rows[5:] == [
+        ("text of SNOMED/4", 1.0, 0.0, None),
+        ("text of SNOMED/2", 0.2, 0.8, pytest.approx(difference)),
+        ("text of SNOMED/3", 0.6, 0.5, pytest.approx(0.19, abs=0.01)),
+    ]
+
+
+def test_years_of_record_begin_with_the_first_event_after_birth(database: Database) -> None:
+    with database.transaction() as connection:
+        for patient in (1, 2):
+            write(
+                connection, [Record(patient, day(1), "MEDS_BIRTH"), Record(patient, datetime(2060, 1, 1), "SNOMED/1")]
+            )
+            write(connection, [Record(patient, datetime(2062, 1, 1), "SNOMED/2")])
+        connection.execute("update ehrdb.patient set birth_time = %s", [day(1)])
+        found = connection.execute(
+            "select covariate, mean_cohort from ehr.cohort_balance(array[1], array[2], concepts => 0)"
+        ).fetchall()
+    assert dict(found)["years of record"] == pytest.approx(2, abs=0.01)
+    assert dict(found)["age at the last event (years)"] == pytest.approx(42, abs=0.01)
