@@ -39,6 +39,7 @@ from ehrdb.timeline import timeline as read_timeline
 
 if TYPE_CHECKING:
     from ehrdb.evaluation.evaluation import Evaluation
+    from ehrdb.prediction.reasons import Explanation
 
 __all__ = ["Client", "Embeddings", "Map", "Matching", "OmopCohort", "Risk", "Status", "connect"]
 
@@ -324,6 +325,29 @@ class Client:
             row = connection.execute(_queries.predict_one, {**values, "encoder": self._named(encoder)}).fetchone()
         assert row is not None
         return Risk(*row)
+
+    def explain_risk(
+        self,
+        task: str,
+        patient_id: int,
+        as_of: Moment = None,
+        encoder: str | None = None,
+        *,
+        most_lines: int = 500,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Explanation:
+        """Which lines, kinds of events and visits move a patient's probability: each left out, and the rest read again.
+
+        Needs the encoder's files here; what is in `ehr.risk_reasons` already needs none. No cause is shown.
+        """
+        self.note(f"explain {task}", [patient_id])
+        with translated():
+            from ehrdb.prediction.reasons import explain_risk
+
+            with self.database.transaction() as connection:
+                registered = registry.find(connection, self._named(encoder))
+            how: dict[str, Any] = {"most_lines": most_lines, "progress": progress}
+            return explain_risk(self.database, registered, self._load, task, patient_id, _moment(as_of), **how)
 
     def predict(
         self,

@@ -63,8 +63,9 @@ def write_patients(connection: Connection, count: int) -> None:
 def add_head(connection: Connection, task: str, encoder: RegisteredEncoder) -> None:
     """A head of a task that is there, with made-up weights, on a fake encoder's vectors."""
     connection.execute(
-        "insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)"
-        " values (%s, %s, %s, %s, '[1,-1,2,-2,1,-1,2,-2]', 0.5, '{}')",
+        "insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance, base_rate,"
+        "                        bounds_at, bounds_lower, bounds_upper)"
+        " values (%s, %s, %s, %s, '[1,-1,2,-2,1,-1,2,-2]', 0.5, '{}', 0.5, '{-1,1}', '{0.1,0.6}', '{0.4,0.9}')",
         [task, task, encoder.encoder_id, encoder.prompt_id],
     )
 

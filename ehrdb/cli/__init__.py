@@ -55,6 +55,7 @@ COMMANDS = {
         "predict:predict",
         "Show how probable a task's outcome is for a patient, for many, or keep everybody's.",
     ),
+    "explain": ("explain:explain", "Show which parts of a patient's record move a probability most."),
 }
 
 

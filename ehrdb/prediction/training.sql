@@ -7,10 +7,13 @@ select (manifest ->> 'prompt_template')::boolean from ehrdb.encoder where encode
 select ehrdb.plan_labels(%(encoder_id)s, %(task)s, %(prompt_id)s);
 
 -- name: store_head
--- one head per target and encoder; a new one takes the place of the old one, whose id and probabilities go
+-- one head per target and encoder; a new one takes the place of the old one, whose id, probabilities and their reasons go
 with gone as (
     delete from ehrdb.patient_prediction p using ehrdb.head h
      where h.head_id = p.head_id and h.target = %(target)s and h.encoder_id = %(encoder_id)s
+), unexplained as (
+    delete from ehrdb.risk_reason r using ehrdb.head h
+     where h.head_id = r.head_id and h.target = %(target)s and h.encoder_id = %(encoder_id)s
 )
 insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, calibration_slope, calibration_shift,
                         curve_at, curve_value, bounds_at, bounds_lower, bounds_upper, base_rate, provenance)

@@ -26,6 +26,7 @@ begin
     delete from ehrdb.label l where l.patient_id = any (gone);
     delete from ehrdb.index_date i where i.patient_id = any (gone);
     delete from ehrdb.patient_prediction s where s.patient_id = any (gone);
+    delete from ehrdb.risk_reason r where r.patient_id = any (gone);
     delete from ehrdb.source_patient k where k.patient_id = any (gone);
     delete from ehrdb.radiology_report r where r.patient_id = any (gone);
     delete from ehrdb.event e where e.patient_id = any (gone);

@@ -28,7 +28,9 @@ QUESTIONS = {
     "ehr.match_cohort(": "select * from ehr.match_cohort(array[1], as_of => %(as_of)s)",
     "ehr.cohort_balance(": "select * from ehr.cohort_balance(array[1, 2], array[3, 4], %(as_of)s)",
     "ehr.predict(": "select ehr.predict('sepsis', 1, %(as_of)s)",
-    "ehr.predict_cohort(text,": "select * from ehr.predict_cohort('sepsis', array[1, 2], %(as_of)s) order by 1",
+    "ehr.predict_cohort(text,": "select patient_id, probability, as_of, is_stale, reason"
+    " from ehr.predict_cohort('sepsis', array[1, 2], %(as_of)s) order by 1",
+    "ehr.risk_reasons(": "select kind, name, lines, effect from ehr.risk_reasons('sepsis', 1, %(as_of)s)",
     "ehr.survival(": "select * from ehr.survival('sepsis', array[1, 2], %(as_of)s)",
     "ehr.predict_cohort(text[],": "select * from ehr.predict_cohort(array['sepsis'], array[1], %(as_of)s)",
 }
@@ -65,6 +67,13 @@ def record(database: Database) -> Database:
         write(connection, [Record(p, MOMENT, "SNOMED/late", float(p)) for p in PATIENTS])
         add_head(connection)
     refresh(database, encoder, FakeEncoder)
+    with database.transaction() as connection:
+        connection.execute(
+            "insert into ehrdb.risk_reason (head_id, patient_id, content_sha256, as_of, most_lines, reasons)"
+            ' select h.head_id, p.patient_id, p.content_sha256, p.as_of, 9, \'{"parts": [{"kind": "line",'
+            '        "name": null, "lines": [1], "probability": 0.1, "log_odds": 1}]}\''
+            "   from ehrdb.embedding_point p join ehrdb.head h using (encoder_id, prompt_id) where h.target = 'sepsis'"
+        )
     return database
 
 

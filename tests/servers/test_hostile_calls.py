@@ -76,6 +76,8 @@ MAY_BE_EMPTY = {
     "nearest_outcomes_at",
     # No visit.
     "risk_history",
+    # Nobody has explained it.
+    "risk_reasons",
 }
 # Columns that are null where the documentation says so.
 MAY_BE_NULL = {

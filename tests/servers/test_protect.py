@@ -53,6 +53,11 @@ def fill(database: Database, reader: str) -> None:
             " select task, 'death_day_30', encoder_id, prompt_id, weights, intercept, provenance from ehrdb.head"
         )
         connection.execute("select ehrdb.store_predictions(null, null)")
+        connection.execute(
+            "insert into ehrdb.risk_reason (head_id, patient_id, content_sha256, as_of, most_lines, reasons)"
+            " select distinct on (h.head_id, p.patient_id, p.content_sha256) h.head_id, p.patient_id, p.content_sha256,"
+            "        p.as_of, 500, '{}'::jsonb from ehrdb.embedding_point p join ehrdb.head h using (encoder_id)"
+        )
         write(connection, [Record(p, day(28), "SNOMED/late") for p in (2, 12)])
         connection.execute("update ehrdb.embedding_job set attempts = 1, reason = 'EmptyText'")
         connection.execute(
@@ -164,7 +169,7 @@ def test_no_reader_sees_a_digest_of_a_record_that_they_may_not_read(protected: D
         ).fetchall()
     assert {place for place, _ in readable} == {
         *("ehrdb.embedding", "ehrdb.embedding_point", "ehrdb.patient_embedding", "ehrdb.embedding_job"),
-        *("ehrdb.served_embedding", "ehrdb.encoder_file", "ehr.current_timeline"),
+        *("ehrdb.served_embedding", "ehrdb.encoder_file", "ehr.current_timeline", "ehrdb.risk_reason"),
     }
     for place, column in readable:
         with analyst.transaction() as connection:
@@ -225,6 +230,7 @@ UNKNOWN = {
     "predict": "select ehr.predict('death', 11)",
     "nearest_patients": "select * from ehr.nearest_patients(11)",
     "risk_history": "select * from ehr.risk_history('death', 11)",
+    "risk_reasons": "select * from ehr.risk_reasons('death', 11)",
     "nearest_outcomes": "select * from ehr.nearest_outcomes(11, 'death', '2020-01-12 08:00')",
     "explain_similarity": "select * from ehr.explain_similarity(1, 11)",
 }

@@ -1,0 +1,61 @@
+"""`ehrdb explain TASK PATIENT`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ehrdb.cli.common import AsOf, EncoderName, Json, current_client, out, print_json
+from ehrdb.cli.refresh import progress_bar
+from ehrdb.prediction.reasons import MOST_LINES, Effect, Explanation
+
+_GROUPS = 8
+
+
+def explain(
+    task: Annotated[str, typer.Argument(help="Task with a trained head, as in ehr.head")],
+    patient_id: Annotated[int, typer.Argument(help="Patient")],
+    as_of: AsOf = None,
+    encoder: EncoderName = None,
+    lines: Annotated[
+        int, typer.Option(help="Leave out so many lines one by one; those after them as one.", min=1, max=100_000)
+    ] = MOST_LINES,
+    json: Json = False,
+) -> None:
+    """Show which parts of a patient's record move a probability most.
+
+    Lines, kinds of events and visits are left out of the text, which is embedded and scored again. That tells what this
+    head makes of this text: it is no cause, and nothing that would follow from treating a patient otherwise. What was
+    found is kept by content, and `ehr.risk_reasons` reads it.
+
+    Example: `ehrdb explain guo_los 5`
+    """
+    with current_client() as db, progress_bar(f"reading patient {patient_id} anew") as report:
+        found = db.explain_risk(task, patient_id, as_of, encoder, most_lines=lines, progress=report.update)
+    if json:
+        print_json(asdict(found))
+        return
+    out.print(f"{task}, patient {patient_id}, as known at {found.as_of:%Y-%m-%d %H:%M}: {found.probability:.4f}")
+    out.print(_table("line", found.lines[:10]))
+    if found.groups:
+        out.print(_table("left out together", found.groups[:_GROUPS]))
+    out.print(_check(found), soft_wrap=True)
+
+
+def _table(title: str, effects: list[Effect]) -> Table:
+    table = Table(title, "lines", "adds to the probability", "to the log odds", show_edge=False)
+    for effect in effects:
+        text = effect.text if effect.kind in ("line", "rest") else f"{effect.kind} {effect.text}"
+        table.add_row(text, str(effect.lines), f"{effect.probability:+.4f}", f"{effect.log_odds:+.3f}")
+    return table
+
+
+def _check(found: Explanation) -> str:
+    return (
+        f"Without these lines together: {found.together:+.4f}; their single effects add up to {found.added_up:+.4f}."
+        " Where the two differ, lines stand in for each other or work together. No cause is shown: only what this head"
+        " makes of this text."
+    )

@@ -1,0 +1,47 @@
+-- name: question
+-- a task's head, and the text that it is asked about
+select h.head_id, h.weights, h.intercept, p.prompt, (ehrdb.parse_format(n.format)).format.kind, t.as_of, t.text,
+       ehrdb.content_sha256(p.prompt, t.text)
+  from ehrdb.require_patient(%(patient_id)s)
+ cross join lateral ehrdb.head_of(%(task)s, %(encoder_id)s) h
+  join ehrdb.prompt p using (prompt_id)
+  join ehrdb.encoder n using (encoder_id)
+ cross join lateral ehr.timelines(array[%(patient_id)s::bigint], array[%(as_of)s::timestamp], n.format) t
+ where ehrdb.is_moment(%(as_of)s);
+
+-- name: categories
+-- the text of each category that the format keeps, alone
+select c.category, t.text
+  from ehrdb.parse_format(%(format)s) f,
+       unnest(coalesce(f.categories, array['demographics', 'visits', 'conditions', 'medications', 'procedures', 'labs'])) as c (category),
+       ehr.timelines(array[%(patient_id)s::bigint], array[%(as_of)s::timestamp], (f.format).name || '_only_' || c.category) t
+ where t.text <> '';
+
+-- name: visits
+-- visits by then, newest first, and how many lines are of events since each began; where the newest lines come first
+select to_char(v.start_time, 'YYYY-MM-DD HH24:MI'),
+       case when t.text = '' then 0 else regexp_count(t.text, E'\n') + 1 end
+  from (select distinct v.start_time from ehr.visit v
+         where v.patient_id = %(patient_id)s and isfinite(v.start_time) and v.start_time <= %(as_of)s
+         order by v.start_time desc limit %(most)s) v
+ cross join ehrdb.parse_format(%(format)s) f
+ cross join lateral ehr.timelines(array[%(patient_id)s::bigint], array[%(as_of)s::timestamp], %(format)s,
+                                  greatest(%(as_of)s - v.start_time, interval '1 microsecond')) t
+ where (f.format).is_recent or (f.format).kind = 'graded'
+ order by v.start_time desc;
+
+-- name: probabilities
+-- what the head's calibration makes of log odds, in their order
+select ehrdb.calibrated(o.odds, h.calibration_slope, h.calibration_shift, h.curve_at, h.curve_value)
+  from unnest(%(odds)s::float8[]) with ordinality o (odds, place), ehrdb.head h
+ where h.head_id = %(head_id)s
+ order by o.place;
+
+-- name: kept
+-- what was found before about this head and this content
+select reasons from ehrdb.risk_reason
+ where head_id = %(head_id)s and patient_id = %(patient_id)s and content_sha256 = %(content)s and most_lines = %(most_lines)s;
+
+-- name: keep
+-- numbers of lines and their effects, where this role may
+select ehrdb.keep_reasons(%(head_id)s, %(patient_id)s, %(content)s, %(as_of)s, %(most_lines)s, %(found)s::jsonb);

@@ -1,0 +1,10 @@
+"""What moves a probability, kept by content."""
+
+from ehrdb.schema import run_beside
+
+revision = "0014"
+down_revision = "0013"
+
+
+def upgrade() -> None:
+    run_beside(__file__)
