@@ -420,6 +420,17 @@ class Client:
         values = {"outcome": outcome, "horizon": horizon, "k": k}
         return self._fetch_pairs(f"outcomes {outcome}", _queries.outcomes_at, at, encoder, candidates, **values)
 
+    def monitor(self, tasks: str | Sequence[str] | None = None, encoder: str | None = None) -> Frame:
+        """How heads (None: all) do month by month on labels that they have not learned from.
+
+        Columns: task, month, labels, patients, predicted, observed, population_stability, unknown_codes, verdict,
+        head_id; figures of ten patients or fewer are null.
+        """
+        names = [tasks] if isinstance(tasks, str) else tasks and list(tasks)
+        with self._asked("monitor") as connection:
+            values = {"tasks": names, "encoder": self._named(encoder)}
+            return tables.fetch(connection, self._library, _queries.monitor, values)
+
     def embeddings(self, cohort: Cohort = None, as_of: Moment = None, encoder: str | None = None) -> Embeddings:
         """Each member's vector of the record as of a moment (None: the newest), with ids in the same order."""
         with self._asked("embeddings") as connection:

@@ -98,6 +98,10 @@ select e.* from ehr.explain_similarity(%(a)s, %(b)s, %(as_of)s) e;
 select p.* from ehr.predict_cohort(%(tasks)s::text[], %(cohort)s::bigint[], %(as_of)s, %(encoder)s) p
  order by p.task, p.probability desc nulls last, p.patient_id;
 
+-- name: monitor
+-- how heads do month by month
+select m.* from ehr.monitor(%(tasks)s::text[], %(encoder)s) m;
+
 -- name: outcomes
 -- what happened to the nearest within the horizon
 select o.* from ehr.nearest_outcomes(%(patient_id)s, %(outcome)s, %(as_of)s, %(horizon)s, %(k)s, %(cohort)s::bigint[],

@@ -55,6 +55,7 @@ COMMANDS = {
         "predict:predict",
         "Show how probable a task's outcome is for a patient, for many, or keep everybody's.",
     ),
+    "monitor": ("monitor:monitor", "Compare what heads predicted with what came about, month by month."),
     "explain": ("explain:explain", "Show which parts of a patient's record move a probability most."),
 }
 

@@ -31,6 +31,10 @@ _BY_ENCODER = {
     "is_serving": "1 for the encoder that answers queries",
 }
 
+_BY_HEAD = {
+    "head_alarm": "1 where a head's newest month that could be judged is not as expected (`ehrdb monitor`)",
+    "head_checked_timestamp_seconds": "When `ehrdb monitor` last looked at the head (Unix time)",
+}
 
 Vitals = Callable[[], Mapping[str, float]]
 """A process's own figures: name (without `ehrdb_`) to value."""
@@ -54,6 +58,7 @@ class StatusCollector(Collector):
             with self._database.transaction() as connection:
                 rows = connection.execute(_queries.metrics).fetchall()
                 reasons = connection.execute(_queries.failure_reasons).fetchall()
+                alarms = connection.execute(_queries.head_alarms).fetchall()
         except PASSING:
             yield GaugeMetricFamily("ehrdb_up", "Whether the database answers", 0)
             return
@@ -67,6 +72,11 @@ class StatusCollector(Collector):
         for encoder, reason, contents in reasons:
             failed.add_metric([encoder, reason], contents)
         yield failed
+        for position, (name, meaning) in enumerate(_BY_HEAD.items()):
+            gauge = GaugeMetricFamily(f"ehrdb_{name}", meaning, labels=["encoder", "task"])
+            for encoder, task, *figures in alarms:
+                gauge.add_metric([encoder, task], figures[position])
+            yield gauge
 
 
 def serve_metrics(database: Database, host: str, port: int, vitals: Vitals = dict) -> None:

@@ -189,6 +189,16 @@ select encoder, digest, patients, embedded, stale, unchecked, pending, leased, d
 -- how many contents failed for which kind of error
 select encoder, reason, count(*) from ehr.failed_embedding group by encoder, reason order by encoder, reason;
 
+-- name: head_alarms
+-- of each head, whether its newest month that could be judged was not as expected, and when that was looked at
+select distinct on (h.head_id) n.name, h.target, (m.verdict <> 'as expected')::integer,
+       extract(epoch from m.checked_at)::float8
+  from ehrdb.head_month m
+  join ehrdb.head h using (head_id)
+  join ehrdb.encoder n using (encoder_id)
+ where m.verdict <> 'too few'
+ order by h.head_id, m.month desc;
+
 -- name: search_recall
 -- how the index does against comparing all
 select is_indexed, queries, recall, worst from ehr.search_recall(%(k)s, %(sample)s, %(encoder)s);

@@ -7,10 +7,13 @@ select (manifest ->> 'prompt_template')::boolean from ehrdb.encoder where encode
 select ehrdb.plan_labels(%(encoder_id)s, %(task)s, %(prompt_id)s);
 
 -- name: store_head
--- one head per target and encoder; a new one takes the place of the old one, whose id, probabilities and their reasons go
+-- one head per target and encoder; a new one takes the place of the old one, whose id and all that is kept under it go
 with gone as (
     delete from ehrdb.patient_prediction p using ehrdb.head h
      where h.head_id = p.head_id and h.target = %(target)s and h.encoder_id = %(encoder_id)s
+), unmonitored as (
+    delete from ehrdb.head_month m using ehrdb.head h
+     where h.head_id = m.head_id and h.target = %(target)s and h.encoder_id = %(encoder_id)s
 ), unexplained as (
     delete from ehrdb.risk_reason r using ehrdb.head h
      where h.head_id = r.head_id and h.target = %(target)s and h.encoder_id = %(encoder_id)s
@@ -37,6 +40,8 @@ select jsonb_build_object(
                                         format('%%s %%s %%s', l.patient_id, l.prediction_time, l.value), E'\n'
                                         order by l.patient_id, l.prediction_time, l.value), 'UTF8')), 'hex')
                                from ehrdb.label l where l.task = %(task)s),
+           'labels_until', (select max(l.prediction_time) from ehrdb.label l join ehrdb.patient p using (patient_id)
+                             where l.task = %(task)s and coalesce(p.split, ehrdb.split_of(p.patient_id)) <> 'test'),
            'split', case when exists (select from ehrdb.label l join ehrdb.patient p using (patient_id)
                                        where l.task = %(task)s and p.split is null)
                          then 'by patient id: 70 train, 15 val, 15 test' else 'the source''s own' end);

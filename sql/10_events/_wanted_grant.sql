@@ -8,7 +8,7 @@ with prefix (prefix) as (
     ('analyst', 'select', 'format excluded_vocabulary visit_section aggregated_concept aggregated_code aggregated_unit aggregated_name measured_as', null),
     ('analyst', 'select', 'prompt encoder encoder_file embedding embedding_point patient_embedding refresh_run', null),
     ('analyst', 'select', 'concept_frequency concept_onset concept_onset_change clinical_concept served_embedding figure verification loaded_source', null),
-    ('analyst', 'select', 'task label head patient_prediction risk_reason schema_state migration wanted_grant grant_fault', null),
+    ('analyst', 'select', 'task label head patient_prediction risk_reason head_month schema_state migration wanted_grant grant_fault', null),
     -- All but the digest of a record, by which somebody could tell whether it is one that they have.
     ('analyst', 'select', 'patient', 'patient_id source birth_time death_time sex race ethnicity split loaded_at known_since'),
     ('analyst', 'select', 'changed_patient', 'patient_id'),
@@ -20,7 +20,8 @@ with prefix (prefix) as (
     ('worker', 'select', 'patient', 'patient_id'),
     -- Which moments and questions count; never what a label says.
     ('worker', 'select', 'label', 'patient_id prediction_time'),
-    ('worker', 'select', 'head', 'encoder_id prompt_id'),
+    ('worker', 'select', 'head', 'head_id target encoder_id prompt_id'),
+    ('worker', 'select', 'head_month', null),
     ('worker', 'select', 'prompt encoder encoder_file encoder_prompt served_embedding', null),
     ('worker', 'select', 'schema_state migration wanted_grant grant_fault', null),
     ('worker', 'select insert update delete', 'embedding_point patient_embedding embedding_job', null),

@@ -78,11 +78,13 @@ MAY_BE_EMPTY = {
     "risk_history",
     # Nobody has explained it.
     "risk_reasons",
+    # No label but those that were learned from.
+    "monitor",
 }
 # Columns that are null where the documentation says so.
 MAY_BE_NULL = {
     *("nearest_outcomes", "cohort_balance", "explain_similarity", "search_recall"),
-    *("nearest_outcomes_at", "cohort_balance_at", "explain_similarity_at"),
+    *("nearest_outcomes_at", "cohort_balance_at", "explain_similarity_at", "monitor"),
 }
 CALLS = 2000
 

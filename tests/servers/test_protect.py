@@ -253,6 +253,7 @@ SUMMED = {
     "nearest_outcomes_at": "select array_agg(o::text)"
     " from (select array_agg(p) as p, array_agg(timestamp '2020-01-12 08:00') as t from generate_series(1, 20) p) m,"
     " ehr.nearest_outcomes_at(m.p[:1], m.t[:1], 'death', k => 5, candidate_ids => m.p, candidate_as_ofs => m.t) o",
+    "monitor": "select array_agg((month, labels, patients)::text) from ehr.monitor()",
     "search_recall": "select queries from ehr.search_recall()",
     "embedding_status": "select array_agg((patients, embedded, stale, missing)::text) from ehr.embedding_status",
     "search_concepts": "select array_agg((code, patients)::text order by code) from ehr.search_concepts('LOINC')",
