@@ -482,6 +482,32 @@ class Client:
             question = prepare(self.database, self._load, names, [self._named(encoder), *compare], set(baselines))
             return answer(question, shots, replicates=replicates, workers=workers)
 
+    def evaluate_survival(
+        self,
+        tasks: str | Sequence[str],
+        encoder: str | None = None,
+        *,
+        compare: Sequence[str] = (),
+        baselines: Sequence[Literal["counts", "demographics"]] = (),
+    ) -> Frame:
+        """The same for tasks that ask when: Harrell's C and the integrated Brier score of every model.
+
+        Columns: task, model, intervals, and c_index, integrated_brier, c_difference (of the first model's C minus this
+        one's), each with _lower and _upper from the patient bootstrap; polars. Needs the extra `train`.
+        """
+        with translated():
+            import polars as pl
+
+            from ehrdb.evaluation.question import prepare
+            from ehrdb.evaluation.timed import answer_timed, as_rows
+
+            self.note("evaluate")
+            names = [tasks] if isinstance(tasks, str) else list(tasks)
+            question = prepare(self.database, self._load, names, [self._named(encoder), *compare], set(baselines))
+            if not question.intervals:
+                raise ConfigError(f"{', '.join(names)} asks whether, not when", hint="Use db.evaluate.")
+            return pl.DataFrame(as_rows(answer_timed(question)))
+
     def match(
         self,
         cases: Cohort,

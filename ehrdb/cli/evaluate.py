@@ -79,14 +79,15 @@ def evaluate(
 ) -> None:
     """Evaluate an encoder by the paper's protocol: few-shot heads, metrics with intervals, paired tests.
 
-    With tasks: the database's labels and vectors, made where they are missing. With --embeddings and --labels: files.
+    With tasks: the database's labels and vectors, made where they are missing; tasks that ask when (`kind: survival`)
+    have C index and integrated Brier score. With --embeddings and --labels: files.
 
     Example: `ehrdb evaluate guo_los guo_readmission --baseline counts --baseline demographics --report report.html`
 
     Example: `ehrdb evaluate --embeddings vectors.parquet --labels labels.parquet --k 8 --k -1`
     """
     # Imported here: scikit-learn takes a second that other commands need not wait for.
-    from ehrdb.evaluation.evaluation import answer, checked_shots, warnings
+    from ehrdb.evaluation.evaluation import checked_shots, warnings
     from ehrdb.evaluation.question import from_files
     from ehrdb.prediction.sampling import ALL, SHOTS
 
@@ -105,14 +106,21 @@ def evaluate(
         )
     for warning in warnings(question):
         err.print(warning)
+    if question.intervals:
+        _answer_timed(question, json, shots if k else [], [probabilities, report])
+    else:
+        how: dict[str, Any] = {"replicates": replicates, "workers": workers}
+        _answer(question, shots, report, probabilities, json, **how)
+
+
+def _answer(
+    question: Question, shots: list[int], report: Path | None, probabilities: Path | None, json: bool, **how: Any
+) -> None:
+    """Few-shot heads of each model, and what is asked for of them."""
+    from ehrdb.evaluation.evaluation import answer
+
     with _bars() as tell:
-        found = answer(
-            question,
-            shots,
-            replicates=replicates,
-            workers=workers,
-            tell=lambda name, *done: tell(f"heads on {name}", *done),
-        )
+        found = answer(question, shots, tell=lambda name, *done: tell(f"heads on {name}", *done), **how)
     if report:
         page = found.report()
         _write(report, lambda file: file.write_text(page, encoding="utf-8"))
@@ -122,6 +130,28 @@ def evaluate(
         print_json(found.as_json())
     else:
         _print(found.runs, found.tests)
+
+
+def _answer_timed(question: Question, json: bool, shots: list[int], files: list[Path | None]) -> None:
+    """Tasks that ask when: C index and integrated Brier score of each model."""
+    from ehrdb.evaluation.timed import answer_timed
+
+    if any(files) or set(shots) - {-1}:
+        raise ConfigError(
+            f"{', '.join(question.intervals)} asks when: there are scores alone, of heads on every row",
+            hint="Leave out --k, --report and --probabilities.",
+        )
+    with _bars() as tell:
+        runs = answer_timed(question, tell=tell)
+    if json:
+        print_json(runs)
+        return
+    table = Table("task", "model", "C index", "integrated Brier", "C of the first minus this", show_edge=False)
+    for run in runs:
+        cells = (run.c_index, run.integrated_brier, run.c_difference)
+        shown = ("" if cell is None else f"{cell.score:.3f} [{cell.lower:.3f}, {cell.upper:.3f}]" for cell in cells)
+        table.add_row(run.task, run.model, *shown)
+    out.print(table)
 
 
 def _from_database(

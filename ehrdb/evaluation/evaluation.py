@@ -102,7 +102,15 @@ def answer(
     workers: int = 1,
     tell: Tell = lambda model, done, total: None,
 ) -> Evaluation:
-    """Train and measure every model of the question, and test the first against each other."""
+    """Train and measure every model of the question, and test the first against each other.
+
+    Raises ConfigError for tasks that ask when (`timed.answer_timed`).
+    """
+    if question.intervals:
+        raise ConfigError(
+            f"{', '.join(question.intervals)} asks when, not whether",
+            hint="Use `ehrdb evaluate` or db.evaluate_survival.",
+        )
     runs = {name: _run(question, name, shots, replicates, workers, tell) for name in question.targets}
     samples = f"{replicates} for each k of {list(shots)}"
     targets = next(iter(question.targets.values()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from hashlib import file_digest
@@ -31,12 +31,16 @@ from ehrdb.prediction.training import embed_labels
 
 @dataclass(frozen=True)
 class Question:
-    """Targets of each model by its name, the evaluated one first, and how each model's heads are trained."""
+    """Targets of each model by its name, the evaluated one first, and how each model's heads are trained.
+
+    intervals: of tasks that ask when, their ends in days; empty for those that ask whether.
+    """
 
     targets: dict[str, list[Target]]
     trainers: dict[str, Trainer]
     patients: pl.DataFrame | None
     provenance: dict[str, str]
+    intervals: dict[str, list[int]] = field(default_factory=dict)
 
 
 def prepare(
@@ -71,15 +75,11 @@ def from_database(
     """The stored labels and vectors of tasks: one model for each encoder and baseline.
 
     prompts: for each encoder's name, its tasks with the prompt_id that their vectors have. baselines: `counts` (two
-    heads on code counts), `demographics` (a head on age, sex and race alone).
+    heads on code counts), `demographics` (a head on age, sex and race alone). Raises ConfigError where some tasks ask
+    when and others whether.
     """
     tasks = list(prompts[encoders[0].name])
-    for task in tasks:
-        if find_task(connection, task).kind == "survival":
-            raise ConfigError(
-                f"task {task} asks when, not whether",
-                hint="Its scores: select task, provenance -> 'test' from ehr.head;",
-            )
+    intervals = _intervals(connection, tasks)
     labels, patients = stored_labels(connection, tasks), stored_patients(connection)
     targets = {
         encoder.name: list(match(labels, SOURCE, stored_embeddings(connection, encoder, prompts[encoder.name])))
@@ -94,7 +94,17 @@ def from_database(
     if "demographics" in baselines:
         _add_demographics(targets, trainers, patients)
     digests = {f"encoder {encoder.name}": f"digest {encoder.digest}" for encoder in encoders}
-    return Question(targets, trainers, patients, {**_provenance([]), **digests, "tasks": ", ".join(tasks)})
+    provenance = {**_provenance([]), **digests, "tasks": ", ".join(tasks)}
+    return Question(targets, trainers, patients, provenance, intervals)
+
+
+def _intervals(connection: Connection, tasks: Sequence[str]) -> dict[str, list[int]]:
+    """Of tasks that ask when. Raises ConfigError where others ask whether."""
+    asked = [find_task(connection, task) for task in tasks]
+    timed = {task.name: [int(end) for end in task.rule["intervals"]] for task in asked if task.kind == "survival"}
+    if timed and len(timed) < len(asked):
+        raise ConfigError(f"{', '.join(timed)} asks when, the others whether", hint="Evaluate them apart.")
+    return timed
 
 
 def from_files(embeddings: Path, labels: Path, others: Sequence[Path], patients: Path | None) -> Question:

@@ -7,7 +7,7 @@ negative, whole days known without it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.prediction.bootstrap import Drawing, Estimate, Floats, Integers, draw_patients, estimate
 from ehrdb.prediction.calibration import Method
 from ehrdb.prediction.enough import Supply, require_enough
-from ehrdb.prediction.heads import FoldedHead, train_head
+from ehrdb.prediction.heads import Features, FoldedHead, Head, train_head
 from ehrdb.prediction.keep import Made, keep_heads
 from ehrdb.prediction.targets import SPLITS, Split, Target
 from ehrdb.prediction.tasks import find_task
@@ -90,7 +90,7 @@ def train_survival(
         task = find_task(connection, task_name)
     (target,) = load_targets(database, encoder, task, prompt)
     ends = [int(end) for end in task.rule["intervals"]]
-    spans = list(zip([0, *ends[:-1]], ends, strict=True))
+    spans = spans_of(ends)
     supplies = [_supply(target, *span) for span in spans]
     require_enough(supplies, accept_few=accept_few)
     method = calibration if calibrate else None
@@ -118,14 +118,19 @@ def train_survival(
     return result
 
 
-def survival(heads: list[FoldedHead], vectors: NDArray[np.floating]) -> Floats:
+def spans_of(ends: Sequence[int]) -> list[tuple[int, int]]:
+    """Each interval's start and end, in days."""
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def survival(heads: Sequence[FoldedHead | Head], features: Features) -> Floats:
     """Probability of being without the outcome at each interval's end; (rows, intervals)."""
-    hazards = np.stack([head.probability(vectors) for head in heads], axis=1)
+    hazards = np.stack([head.probability(features) for head in heads], axis=1)
     return np.asarray(np.cumprod(1 - hazards, axis=1), dtype=np.float64)
 
 
 def _supply(target: Target, start: int, end: int) -> Supply:
-    labels = {name: _known(getattr(target, name), start, end)[1] for name in SPLITS}
+    labels = {name: known_within(getattr(target, name), start, end)[1] for name in SPLITS}
     return Supply(
         f"task {target.task}, outcome in days {start + 1} to {end}",
         {name: len(of_split) for name, of_split in labels.items()},
@@ -134,26 +139,32 @@ def _supply(target: Target, start: int, end: int) -> Supply:
 
 
 def _fit(target: Target, start: int, end: int, method: Method | None) -> tuple[FoldedHead, float]:
-    (train, y_train), (val, y_val) = (_known(split, start, end) for split in (target.train, target.val))
+    (train, y_train), (val, y_val) = (known_within(split, start, end) for split in (target.train, target.val))
     x_val = target.features[target.val.row[val]]
     model = train_head(target.features[target.train.row[train]], y_train, x_val, y_val)
     return model.fold().calibrated(method, x_val, y_val, target.val.patient_id[val]), model.params["C"]
 
 
-def _known(split: Split, start: int, end: int) -> tuple[Integers, Integers]:
+def known_within(split: Split, start: int, end: int) -> tuple[Integers, Integers]:
+    """Rows of a split whose fate in an interval is known, and whether the outcome falls into it."""
     return Follow.of(split.labels).within(start, end)
 
 
 def scores(free: Floats, ends: list[int], train: Split, test: Split) -> dict[str, Estimate | None]:
     """C and integrated Brier score of survival `free` (test rows, intervals), with the patient bootstrap."""
-    follow, drawing = Follow.of(test.labels), draw_patients(test.patient_id)
+    found = replicated(free, ends, train, test, draw_patients(test.patient_id))
+    return {name: None if np.isnan(values[0]) else estimate(values) for name, values in found.items()}
+
+
+def replicated(free: Floats, ends: list[int], train: Split, test: Split, drawing: Drawing) -> dict[str, Floats]:
+    """The same under every column of the drawing's counts."""
+    follow = Follow.of(test.labels)
     losses = brier_losses(free, np.array(ends, dtype=np.float64), follow, censoring(Follow.of(train.labels)))
     with np.errstate(invalid="ignore"):
-        found = {
+        return {
             "c_index": concordance(1 - free[:, -1], follow, drawing),
             "integrated_brier": integrated(losses, np.array(ends, dtype=np.float64), drawing),
         }
-    return {name: None if np.isnan(values[0]) else estimate(values) for name, values in found.items()}
 
 
 def concordance(risk: Floats, follow: Follow, drawing: Drawing) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,17 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sksurv.metrics import brier_score, concordance_index_censored, integrated_brier_score
+from sksurv.nonparametric import kaplan_meier_estimator
 from sksurv.util import Surv
+from typer.testing import CliRunner
 
+from ehrdb.cli import app
 from ehrdb.database import Database
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import ConfigError, InputError, TrainingError
-from ehrdb.evaluation.question import from_database
+from ehrdb.evaluation.evaluation import answer
+from ehrdb.evaluation.question import Question, prepare
+from ehrdb.evaluation.timed import ALIKE, answer_timed
 from ehrdb.prediction import add_task, declared, find_task, label, read_task
 from ehrdb.prediction.bootstrap import draw_patients
 from ehrdb.prediction.survival import Follow, brier_losses, censoring, concordance, integrated, train_survival
@@ -159,11 +165,60 @@ def test_an_interval_without_outcomes_is_told(database: Database, encoder: Regis
 
 
 def test_what_asks_when_is_not_trained_or_evaluated_as_whether(database: Database, encoder: RegisteredEncoder) -> None:
-    label(database, ["sepsis"])
     with pytest.raises(TrainingError, match="asks when"):
         train(database, encoder, make, "sepsis")
-    with database.transaction() as connection, pytest.raises(ConfigError, match="asks when"):
-        from_database(connection, [encoder], {encoder.name: {"sepsis": encoder.prompt_id}}, set())
+    with pytest.raises(ConfigError, match="asks when"):
+        answer(asked(database, ["sepsis"]), [-1])
+    with pytest.raises(ConfigError, match="asks when, the others whether"):
+        asked(database, ["sepsis", "guo_los"])
+
+
+def asked(database: Database, tasks: list[str], *baselines: str) -> Question:
+    return prepare(database, make, tasks, [None], set(baselines))
+
+
+def test_evaluation_gives_the_scores_of_the_heads_that_are_trained(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    trained = train_survival(database, encoder, make, "sepsis", calibrate=False)
+    own, demographics, alike = answer_timed(asked(database, ["sepsis"], "demographics"))
+    assert {"c_index": own.c_index, "integrated_brier": own.integrated_brier} == trained.test
+    assert (own.model, own.c_difference) == ("fake", None)
+    assert (demographics.model, demographics.intervals) == ("demographics only", [3, 10])
+    assert demographics.c_index is not None
+    assert demographics.c_difference is not None
+    assert own.c_index is not None
+    assert demographics.c_difference.score == pytest.approx(own.c_index.score - demographics.c_index.score)
+    assert alike.c_index is not None
+    assert (alike.model, alike.c_index.score) == (ALIKE, 0.5)
+
+
+def test_everybody_alike_is_the_estimate_of_kaplan_and_meier(database: Database, encoder: RegisteredEncoder) -> None:
+    alike = answer_timed(asked(database, ["sepsis"]))[-1]
+    with database.transaction() as connection:
+        rows = connection.execute(
+            "select l.value, coalesce(p.split, ehrdb.split_of(p.patient_id)) from ehr.label l"
+            "  join ehrdb.patient p using (patient_id) order by l.patient_id"
+        ).fetchall()
+    learned, tested = (Follow.of(np.array([v for v, split in rows if split == name])) for name in ("train", "test"))
+    times, free = kaplan_meier_estimator(learned.happened, learned.days)
+    at = [free[times <= end][-1] for end in (3, 10)]
+    known, asked_about = (Surv.from_arrays(follow.happened, follow.days) for follow in (learned, tested))
+    losses = brier_score(known, asked_about, np.tile(at, (len(tested.days), 1)), np.array([3.0, 9.9]))[1]
+    assert alike.integrated_brier is not None
+    assert alike.integrated_brier.score == pytest.approx(np.mean(losses), abs=0.01)
+
+
+def test_the_command_evaluates_tasks_that_ask_when(
+    database: Database, encoder: RegisteredEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EHRDB_DATABASE_URL", database.url)
+    monkeypatch.setattr("ehrdb.cli.evaluate.load_encoder", lambda settings, encoder: FakeEncoder())
+    found = CliRunner().invoke(app, ["evaluate", "sepsis", "--json"])
+    assert [run["model"] for run in json.loads(found.stdout)] == ["fake", ALIKE]
+    refused = CliRunner().invoke(app, ["evaluate", "sepsis", "--k", "8"])
+    assert refused.exit_code != 0
+    assert "asks when" in str(refused.exception)
 
 
 def test_survival_of_a_task_without_such_heads_is_an_error(database: Database, encoder: RegisteredEncoder) -> None:
