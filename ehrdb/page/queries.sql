@@ -155,6 +155,15 @@ select h.task, h.encoder, h.trained_at, h.provenance, n.is_serving
 -- where a head comes from
 select ehr.model_card(%(task)s) as card;
 
+-- name: moving_lines
+-- the lines that move a patient's probabilities most, of tasks that somebody has explained
+select h.task, left(r.name, 120) as name, r.effect
+  from ehr.head h
+  join ehr.encoder n on n.name = h.encoder and n.is_serving
+ cross join lateral (
+    select r.name, r.effect from ehr.risk_reasons(h.task, %(patient_id)s, %(as_of)s) r where r.kind = 'line' limit 5) r
+ where exists (select from ehrdb.risk_reason k where k.head_id = h.head_id and k.patient_id = %(patient_id)s);
+
 -- name: test_predictions
 -- what the serving head says of test patients' labels, as of each prediction time; of a fixed sample where there are many
 with sampled as materialized (

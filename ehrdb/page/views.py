@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -172,7 +172,20 @@ def _risks(db: Client, patient_id: int, as_of: datetime | None) -> Rows:
     rows: Rows = [row for row in db.predict(list(known), [patient_id], as_of) if row["reason"] is None]
     if not rows:
         db.probability(next(iter(known)), patient_id, as_of)  # says why there is none
-    return [{**row, "head": known.get(row["task"]), "test": tested(known.get(row["task"]))} for row in rows]
+    moving = _moving_lines(db, patient_id, as_of)
+    return [
+        {**row, "head": known.get(task), "test": tested(known.get(task)), "lines": moving[task]}
+        for row in rows
+        for task in [row["task"]]
+    ]
+
+
+def _moving_lines(db: Client, patient_id: int, as_of: datetime | None) -> dict[str, Rows]:
+    """By task the lines of the text that move its probability most, where `ehrdb explain` has found them."""
+    found: dict[str, Rows] = defaultdict(list)
+    for row in rows_of(db, _queries.moving_lines, {"patient_id": patient_id, "as_of": as_of or "infinity"}):
+        found[row["task"]].append(row)
+    return found
 
 
 def tested(head: dict[str, Any] | None) -> dict[str, Any] | None:

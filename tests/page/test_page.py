@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -264,3 +265,23 @@ def test_a_sparkline_is_in_proportion_to_time_and_fits() -> None:
     assert line.points.split()[1] == f"{MARGIN + (right - MARGIN) / 4:.1f},{top:.1f}"
     assert line.last == (right, (bottom + top) / 2)
     assert sparkline([datetime(2020, 1, 1)] * 2, [1.0, 1.0]).last == (WIDTH / 2, HEIGHT / 2)
+
+
+def test_the_lines_that_move_a_probability_stand_beneath_it_once_somebody_has_found_them(hospital: Database) -> None:
+    alice = as_user(hospital, ALICE)
+    assert "Lines that move it most" not in alice.get("/patients/1").text
+    with hospital.transaction() as connection:
+        connection.execute(
+            "insert into ehrdb.risk_reason (head_id, patient_id, content_sha256, as_of, most_lines, reasons)"
+            " select h.head_id, 1, ehrdb.content_sha256(p.prompt, ehr.timeline(1, format => n.format)), now(), 500, %s"
+            "   from ehrdb.head h join ehrdb.encoder n using (encoder_id) join ehrdb.prompt p"
+            "     on p.prompt_id = h.prompt_id where n.is_serving",
+            ['{"parts": [{"kind": "line", "name": null, "lines": [1], "probability": 0.034, "log_odds": 1}]}'],
+        )
+        row = connection.execute("select split_part(ehr.timeline(1), E'\\n', 1)").fetchone()
+    assert row is not None
+    found = re.search(
+        r"Lines that move it most.*?<bdi>(.*?)</bdi> (\S+) points", alice.get("/patients/1").text, re.DOTALL
+    )
+    assert found is not None
+    assert (html.unescape(found[1]), found[2]) == (row[0][:120], "+3.4")
