@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ehrdb.cli.common import AsOf, EncoderName, Json, current_client, out, print_json
 from ehrdb.cli.refresh import progress_bar
-from ehrdb.prediction.reasons import MOST_LINES, Effect, Explanation
+from ehrdb.prediction.reasons import MOST_LINES, SHOWN, Effect, Explanation
 
 _GROUPS = 8
 
@@ -39,7 +39,7 @@ def explain(
         print_json(asdict(found))
         return
     out.print(f"{task}, patient {patient_id}, as known at {found.as_of:%Y-%m-%d %H:%M}: {found.probability:.4f}")
-    out.print(_table("line", found.lines[:10]))
+    out.print(_table("line", found.lines[:SHOWN]))
     if found.groups:
         out.print(_table("left out together", found.groups[:_GROUPS]))
     out.print(_check(found), soft_wrap=True)
@@ -55,7 +55,7 @@ def _table(title: str, effects: list[Effect]) -> Table:
 
 def _check(found: Explanation) -> str:
     return (
-        f"Without these lines together: {found.together:+.4f}; their single effects add up to {found.added_up:+.4f}."
+        f"Together the strongest lines add {found.together:+.4f}; their single effects add up to {found.added_up:+.4f}."
         " Where the two differ, lines stand in for each other or work together. No cause is shown: only what this head"
         " makes of this text."
     )
