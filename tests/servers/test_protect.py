@@ -52,6 +52,13 @@ def fill(database: Database, reader: str) -> None:
             "insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)"
             " select task, 'death_day_30', encoder_id, prompt_id, weights, intercept, provenance from ehrdb.head"
         )
+        connection.execute('update ehrdb.head set provenance = \'{"labels_until": "2020-01-01"}\'')
+        connection.execute(  # the labels' moments are embedded too
+            "insert into ehrdb.embedding_point (encoder_id, prompt_id, patient_id, as_of, is_current, content_sha256)"
+            " select encoder_id, prompt_id, patient_id, '2020-01-20', false, content_sha256 from ehrdb.embedding_point"
+            "  where as_of = %s",
+            [day(12)],
+        )
         connection.execute("select ehrdb.store_predictions(null, null)")
         connection.execute(
             "insert into ehrdb.risk_reason (head_id, patient_id, content_sha256, as_of, most_lines, reasons)"
