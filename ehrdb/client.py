@@ -462,13 +462,15 @@ class Client:
         *,
         compare: Sequence[str] = (),
         baselines: Sequence[Literal["counts", "demographics"]] = (),
+        with_counts: bool = False,
         k: Sequence[int] | None = None,
         replicates: int = 5,
         workers: int = 1,
     ) -> Evaluation:
         """Is the encoder worth it on these records? The paper's protocol (docs/evaluation.md).
 
-        Labels and vectors are made where they are missing. k: examples per class, -1 for every row. The answer has
+        Labels and vectors are made where they are missing. with_counts: the encoder once more, its vectors beside code
+        counts in one head (`ehrdb train --with counts`). k: examples per class, -1 for every row. The answer has
         `scores()`, `paired_tests()`, `probabilities()` (polars) and `report()` (HTML). Needs the extra `train`.
         """
         with translated():
@@ -479,7 +481,8 @@ class Client:
             shots = checked_shots(k or [*SHOTS, ALL])
             self.note("evaluate")
             names = [tasks] if isinstance(tasks, str) else list(tasks)
-            question = prepare(self.database, self._load, names, [self._named(encoder), *compare], set(baselines))
+            encoders = [self._named(encoder), *compare]
+            question = prepare(self.database, self._load, names, encoders, set(baselines), with_counts=with_counts)
             return answer(question, shots, replicates=replicates, workers=workers)
 
     def evaluate_survival(

@@ -30,25 +30,28 @@ def day(number: int, hour: int = 8) -> datetime:
 
 def write(connection: Connection, records: Iterable[Record]) -> None:
     """Append events to patients' records, with descriptions like their codes; patients are made on the way."""
-    for record in records:
-        connection.execute(
+    records = list(records)
+    with connection.cursor() as cursor:
+        cursor.executemany(
             "insert into ehrdb.patient (patient_id, source, fingerprint) values (%s, 'test', '')"
             " on conflict do nothing",
-            [record.patient_id],
+            [[patient_id] for patient_id in dict.fromkeys(record.patient_id for record in records)],
         )
-        connection.execute(
+        cursor.executemany(
             "insert into ehrdb.concept (code, vocabulary, description) values (%s, split_part(%s, '/', 1), %s)"
             " on conflict do nothing",
-            [record.code, record.code, f"text of {record.code}"],
+            [[code, code, f"text of {code}"] for code in dict.fromkeys(record.code for record in records)],
         )
-        if record.unit:
-            connection.execute("insert into ehrdb.unit (unit) values (%s) on conflict do nothing", [record.unit])
-        connection.execute(
+        cursor.executemany(
+            "insert into ehrdb.unit (unit) values (%s) on conflict do nothing",
+            [[unit] for unit in dict.fromkeys(record.unit for record in records) if unit],
+        )
+        cursor.executemany(
             "insert into ehrdb.event (patient_id, ordinal, time, code_id, numeric_value, text_value, unit_id)"
             " select %s, (select count(*) from ehrdb.event where patient_id = %s), %s, c.code_id, %s, %s,"
             "        (select unit_id from ehrdb.unit where unit = %s)"
             "   from ehrdb.concept c where c.code = %s",
-            [record.patient_id, record.patient_id, record.time, record.value, record.text, record.unit, record.code],
+            [[r.patient_id, r.patient_id, r.time, r.value, r.text, r.unit, r.code] for r in records],
         )
 
 

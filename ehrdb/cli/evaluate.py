@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -37,6 +37,10 @@ Tasks = Annotated[list[str] | None, typer.Argument(help="Tasks of the database t
 Baselines = Annotated[
     list[Baseline] | None,
     typer.Option("--baseline", help="Compare with code counts (two heads) or with age, sex and race; repeat it."),
+]
+Beside = Annotated[
+    list[Literal["counts"]] | None,
+    typer.Option("--with", help="Compare with one head on the vector and code counts together (`ehrdb train --with`)."),
 ]
 Embeddings = Annotated[Path | None, typer.Option(help="Parquet: patient_id, prediction_time, embedding, task if any.")]
 LabelFile = Annotated[
@@ -66,6 +70,7 @@ def evaluate(
     tasks: Tasks = None,
     encoder: EncoderName = None,
     baselines: Baselines = None,
+    beside: Beside = None,
     others: Others = None,
     embeddings: Embeddings = None,
     labels: LabelFile = None,
@@ -96,8 +101,8 @@ def evaluate(
     if report:
         import ehrdb.evaluation.report  # noqa: F401  # a missing extra is said before the work, not after it
     if tasks and not (embeddings or labels or patients):
-        question = _from_database(tasks, encoder, others or [], baselines or [])
-    elif embeddings and labels and not (tasks or encoder or baselines):
+        question = _from_database(tasks, encoder, others or [], baselines or [], with_counts=bool(beside))
+    elif embeddings and labels and not (tasks or encoder or baselines or beside):
         question = from_files(embeddings, labels, [Path(other) for other in others or []], patients)
     else:
         raise ConfigError(
@@ -155,14 +160,20 @@ def _answer_timed(question: Question, json: bool, shots: list[int], files: list[
 
 
 def _from_database(
-    tasks: Sequence[str], encoder: str | None, others: Sequence[str], baselines: Sequence[Baseline]
+    tasks: Sequence[str],
+    encoder: str | None,
+    others: Sequence[str],
+    baselines: Sequence[Baseline],
+    *,
+    with_counts: bool,
 ) -> Question:
     from ehrdb.evaluation.question import prepare
 
     load = partial(load_encoder, settings())
     with current_client() as db, _bars() as tell:
         db.note("evaluate")
-        return prepare(db.database, load, tasks, [encoder or settings().encoder, *others], set(baselines), tell=tell)
+        encoders = [encoder or settings().encoder, *others]
+        return prepare(db.database, load, tasks, encoders, set(baselines), with_counts=with_counts, tell=tell)
 
 
 @contextmanager

@@ -38,6 +38,10 @@ def train(
     accept_few: Annotated[
         bool, typer.Option("--accept-few", help="Train even from fewer than 10 labels of a class (5 in validation).")
     ] = False,
+    beside: Annotated[
+        list[Literal["counts"]] | None,
+        typer.Option("--with", help="counts: of codes, by age and value, beside the vector in one head."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Label tasks, embed every patient as of each prediction time, and train heads that SQL can score.
@@ -67,7 +71,7 @@ def train(
         for task in tasks:
             with progress_bar(f"embedding for {task}") as report:
                 how: dict[str, Any] = {"calibrate": not raw, "calibration": calibration, "accept_few": accept_few}
-                how["progress"] = report.update
+                how |= {"with_counts": bool(beside), "progress": report.update}
                 if task in timed:
                     timed_results.append(train_survival(database, registered, loader, task, **how))
                 else:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from ehrdb.errors import TrainingError
 from ehrdb.extras import missing_extra
 from ehrdb.prediction.heads import Features, Floats, Labels, auroc, choose, shuffled
-from ehrdb.prediction.targets import SPLITS, Split, Target
+from ehrdb.prediction.targets import SPLITS, Target, with_features
 
 GBM_GRID = [
     {"max_depth": depth, "learning_rate": rate, "num_leaves": leaves, "min_child_samples": 1}
@@ -77,21 +76,3 @@ def demographic_targets(targets: Sequence[Target], patients: pl.DataFrame) -> li
     keys = [pl.DataFrame({"patient_id": s.patient_id, "prediction_time": s.prediction_time}) for s in splits]
     points = pl.concat(keys).unique().sort("patient_id", "prediction_time")
     return with_features(targets, points, demographic_features(points, patients)[0])
-
-
-def with_features(targets: Sequence[Target], points: pl.DataFrame, features: Features) -> list[Target]:
-    """The same targets on other features; `points` (patient_id, prediction_time) names the features' rows."""
-    rows = points.select("patient_id", "prediction_time").with_row_index("row")
-
-    def split(old: Split) -> Split:
-        asked = pl.DataFrame({"patient_id": old.patient_id, "prediction_time": old.prediction_time})
-        found = asked.join(rows, on=["patient_id", "prediction_time"], how="left", maintain_order="left")["row"]
-        if found.has_nulls():
-            patient = old.patient_id[int(found.is_null().arg_max() or 0)]
-            raise TrainingError(f"patient {patient} has labels without features")
-        return replace(old, row=found.cast(pl.Int64).to_numpy())
-
-    return [
-        replace(old, features=features, train=split(old.train), val=split(old.val), test=split(old.test))
-        for old in targets
-    ]

@@ -20,11 +20,11 @@ from ehrdb.embedding.load import LoadEncoder
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import ConfigError
 from ehrdb.evaluation.baselines import demographic_targets, train_trees
-from ehrdb.evaluation.stored_counts import count_targets
 from ehrdb.prediction import find_task
 from ehrdb.prediction.files import match, read_embeddings, read_labels, read_patients
 from ehrdb.prediction.heads import Trainer, train_head
 from ehrdb.prediction.stored import SOURCE, stored_embeddings, stored_labels, stored_patients
+from ehrdb.prediction.stored_counts import combined_targets, count_targets
 from ehrdb.prediction.targets import Target
 from ehrdb.prediction.training import embed_labels
 
@@ -50,6 +50,7 @@ def prepare(
     encoders: Sequence[str | None],
     baselines: AbstractSet[str],
     *,
+    with_counts: bool = False,
     tell: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Question:
     """The same for tasks and encoders by name (None: the serving one), labelled and embedded where that is missing.
@@ -63,7 +64,7 @@ def prepare(
         progress = partial(tell, f"embedding {task} with {encoder.name}")
         prompts[encoder.name][task] = embed_labels(database, encoder, load, task, progress=progress)
     with database.transaction() as connection:
-        return from_database(connection, found, prompts, baselines)
+        return from_database(connection, found, prompts, baselines, with_counts=with_counts)
 
 
 def from_database(
@@ -71,12 +72,14 @@ def from_database(
     encoders: Sequence[RegisteredEncoder],
     prompts: dict[str, dict[str, int]],
     baselines: AbstractSet[str],
+    *,
+    with_counts: bool = False,
 ) -> Question:
     """The stored labels and vectors of tasks: one model for each encoder and baseline.
 
     prompts: for each encoder's name, its tasks with the prompt_id that their vectors have. baselines: `counts` (two
-    heads on code counts), `demographics` (a head on age, sex and race alone). Raises ConfigError where some tasks ask
-    when and others whether.
+    heads on code counts), `demographics` (a head on age, sex and race alone). with_counts: the first encoder once more,
+    its vectors beside counts in one head. Raises ConfigError where some tasks ask when and others whether.
     """
     tasks = list(prompts[encoders[0].name])
     intervals = _intervals(connection, tasks)
@@ -86,6 +89,8 @@ def from_database(
         for encoder in encoders
     }
     own = targets[encoders[0].name]
+    if with_counts:
+        targets[f"{encoders[0].name} with counts"] = combined_targets(connection, own)[0]
     trainers: dict[str, Trainer] = dict.fromkeys(targets, train_head)
     if "counts" in baselines:
         counts = count_targets(connection, own)

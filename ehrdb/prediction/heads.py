@@ -67,17 +67,15 @@ class FoldedHead:
     intercept: float
     calibration: Calibration = RAW
 
-    def logit(self, vectors: NDArray[np.floating]) -> Floats:
+    def logit(self, vectors: Features) -> Floats:
         """Uncalibrated log odds of every row."""
-        return np.asarray(vectors, dtype=np.float64) @ self.weights + self.intercept
+        return np.asarray(vectors.astype(np.float64) @ self.weights + self.intercept)
 
-    def probability(self, vectors: NDArray[np.floating]) -> Floats:
+    def probability(self, vectors: Features) -> Floats:
         """Calibrated probability of every row."""
         return self.calibration(self.logit(vectors))
 
-    def calibrated(
-        self, method: Method | None, vectors: NDArray[np.floating], labels: Labels, patient_ids: Labels
-    ) -> FoldedHead:
+    def calibrated(self, method: Method | None, vectors: Features, labels: Labels, patient_ids: Labels) -> FoldedHead:
         """This head calibrated on rows that it was not trained on (None: as it is)."""
         if method is None:
             return self

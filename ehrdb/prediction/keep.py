@@ -14,6 +14,7 @@ from ehrdb.database import Connection, register_vectors
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.prediction.calibration import Curve, Floats
 from ehrdb.prediction.heads import FoldedHead
+from ehrdb.prediction.stored_counts import Counted, store_weights
 from ehrdb.prediction.tasks import Task
 from ehrdb.queries import Queries
 
@@ -23,12 +24,16 @@ _PACKAGES = ("numpy", "scikit-learn", "scipy")
 
 @dataclass(frozen=True)
 class Made:
-    """A head, the share of its labels that are positive, and what else is recorded of it."""
+    """A head, the share of its labels that are positive, and what else is recorded of it.
+
+    counted: what it reads behind the vector; None: the vector alone.
+    """
 
     target: str
     head: FoldedHead
     base_rate: float
     learned: dict[str, Any]
+    counted: Counted | None = None
 
 
 def keep_heads(
@@ -41,7 +46,7 @@ def keep_heads(
     versions = {package: version(package) for package in _PACKAGES}
     origin = {**found[0], "encoder_digest": encoder.digest, "versions": versions}
     for each in made:
-        connection.execute(
+        stored = connection.execute(
             _queries.store_head,
             {
                 "task": task.name,
@@ -50,16 +55,21 @@ def keep_heads(
                 "prompt_id": prompt,
                 "base_rate": each.base_rate,
                 "provenance": json.dumps({**each.learned, **origin}),
-                **_scored_by(each.head),
+                **_scored_by(each.head, each.counted),
             },
-        )
+        ).fetchone()
+        assert stored is not None
+        if each.counted:
+            store_weights(connection, stored[0], each.counted, each.head.weights)
 
 
-def _scored_by(head: FoldedHead) -> dict[str, Any]:
+def _scored_by(head: FoldedHead, counted: Counted | None) -> dict[str, Any]:
     """What SQL makes a probability and its bounds of."""
-    calibration = head.calibration
+    calibration, dimension = head.calibration, counted.dimension if counted else len(head.weights)
     return {
-        "weights": Vector(head.weights),
+        "weights": Vector(head.weights[:dimension]),
+        "count_bins": counted.bins if counted else None,
+        "age_weight": float(head.weights[dimension]) if counted else None,
         "intercept": head.intercept,
         "slope": calibration.slope,
         "shift": calibration.shift,

@@ -1,6 +1,7 @@
 -- name: question
--- a task's head, and the text that it is asked about
-select h.head_id, h.weights, h.intercept, p.prompt, (ehrdb.parse_format(n.format)).format.kind, t.as_of, t.text,
+-- a task's head, and the text that it is asked about; what a head counts stays as it is
+select h.head_id, h.weights,
+       h.intercept + coalesce(ehrdb.count_logit(h.head_id, h.count_bins, h.age_weight, %(patient_id)s, t.as_of), 0), p.prompt, (ehrdb.parse_format(n.format)).format.kind, t.as_of, t.text,
        ehrdb.content_sha256(p.prompt, t.text)
   from ehrdb.require_patient(%(patient_id)s)
  cross join lateral ehrdb.head_of(%(task)s, %(encoder_id)s) h

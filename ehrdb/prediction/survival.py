@@ -24,7 +24,7 @@ from ehrdb.prediction.heads import Features, FoldedHead, Head, train_head
 from ehrdb.prediction.keep import Made, keep_heads
 from ehrdb.prediction.targets import SPLITS, Split, Target
 from ehrdb.prediction.tasks import find_task
-from ehrdb.prediction.training import embed_labels, load_targets
+from ehrdb.prediction.training import embed_labels, load_features
 
 _CHUNK = 64
 
@@ -47,6 +47,7 @@ class SurvivalResult:
     test: dict[str, Estimate | None]
     is_from_few: bool = False
     calibration: Method | None = None
+    has_counts: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def train_survival(
     calibrate: bool = True,
     calibration: Method = "platt",
     accept_few: bool = False,
+    with_counts: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> SurvivalResult:
     """Label the task, embed what is missing, fit and store a head for each interval.
@@ -88,7 +90,7 @@ def train_survival(
     prompt = embed_labels(database, encoder, load_encoder, task_name, progress=progress)
     with database.transaction() as connection:
         task = find_task(connection, task_name)
-    (target,) = load_targets(database, encoder, task, prompt)
+    (target,), counted = load_features(database, encoder, task, prompt, with_counts=with_counts)
     ends = [int(end) for end in task.rule["intervals"]]
     spans = spans_of(ends)
     supplies = [_supply(target, *span) for span in spans]
@@ -107,10 +109,11 @@ def train_survival(
         scores(survival(heads, target.features[target.test.row]), ends, target.train, target.test),
         any(supply.short for supply in supplies),
         method,
+        with_counts,
     )
     learned = {name: value for name, value in asdict(result).items() if name != "target"}
     made = [
-        Made(f"{task_name}_day_{end}", head, supply.base_rate, learned)
+        Made(f"{task_name}_day_{end}", head, supply.base_rate, learned, counted)
         for end, head, supply in zip(ends, heads, supplies, strict=True)
     ]
     with database.transaction() as connection:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ehrdb.errors import TrainingError
 from ehrdb.prediction.heads import Features
 
 Integers = NDArray[np.int64]
@@ -82,6 +84,24 @@ def largest_value(task: pl.Expr) -> pl.Expr:
     return (
         pl.when(task == "chexpert").then(2 ** len(FINDINGS) - 1).when(task.str.starts_with("lab_")).then(3).otherwise(1)
     )
+
+
+def with_features(targets: Sequence[Target], points: pl.DataFrame, features: Features) -> list[Target]:
+    """The same targets on other features; `points` (patient_id, prediction_time) names the features' rows."""
+    rows = points.select("patient_id", "prediction_time").with_row_index("row")
+
+    def split(old: Split) -> Split:
+        asked = pl.DataFrame({"patient_id": old.patient_id, "prediction_time": old.prediction_time})
+        found = asked.join(rows, on=["patient_id", "prediction_time"], how="left", maintain_order="left")["row"]
+        if found.has_nulls():
+            patient = old.patient_id[int(found.is_null().arg_max() or 0)]
+            raise TrainingError(f"patient {patient} has labels without features")
+        return replace(old, row=found.cast(pl.Int64).to_numpy())
+
+    return [
+        replace(old, features=features, train=split(old.train), val=split(old.val), test=split(old.test))
+        for old in targets
+    ]
 
 
 def _finding(labels: pl.DataFrame, bit: int, name: str) -> pl.DataFrame:

@@ -27,6 +27,7 @@ from ehrdb.prediction.heads import Features, FoldedHead, Labels, train_head
 from ehrdb.prediction.keep import Made, keep_heads
 from ehrdb.prediction.sampling import ALL, sample_shots
 from ehrdb.prediction.stored import SOURCE, stored_embeddings, stored_labels
+from ehrdb.prediction.stored_counts import Counted, combined_targets
 from ehrdb.prediction.targets import SPLITS, Target
 from ehrdb.queries import Queries
 
@@ -40,7 +41,7 @@ class TrainResult:
 
     k: examples per class of each sample, -1 for every row. `test` holds means over the replicates; the head that is
     kept, and `best_c`, are the first one's. is_from_few: made from fewer labels of a class than a head needs.
-    base_rate: the share of positive labels.
+    base_rate: the share of positive labels. has_counts: counts of codes stand beside the vector.
     """
 
     target: str
@@ -54,6 +55,7 @@ class TrainResult:
     is_from_few: bool = False
     calibration: Method | None = None
     base_rate: float = 0.0
+    has_counts: bool = False
 
 
 def train(
@@ -67,12 +69,14 @@ def train(
     calibrate: bool = True,
     calibration: Method = "platt",
     accept_few: bool = False,
+    with_counts: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> list[TrainResult]:
     """Label the task, embed what is missing, fit and store its head (14 for chexpert).
 
     With `k`, heads are trained on `replicates` samples of k rows per class, as in the paper's few-shot setting; the
     first is kept. `calibrate` adds a calibration, fitted on all validation rows; the paper's heads have none.
+    `with_counts` puts counts of codes beside the vector (`ehrdb.prediction.stored_counts`).
 
     Raises NotFound for an unknown task, TrainingError where a split lacks labels of a class, or has few of them
     (`enough.LEAST`) without `accept_few`. Nothing is stored then.
@@ -82,14 +86,25 @@ def train(
         task = find_task(connection, task_name)
     if task.kind == "survival":
         raise TrainingError(f"task {task_name} asks when, not whether", hint="Use train_survival (`ehrdb train` does).")
-    targets = load_targets(database, encoder, task, prompt)
+    targets, counted = load_features(database, encoder, task, prompt, with_counts=with_counts)
     require_enough(map(_supply, targets), accept_few=accept_few)
     method = calibration if calibrate else None
-    fitted = [_fit(target, k, 1 if k == ALL else replicates, method) for target in targets]
+    fitted = [_fit(target, k, 1 if k == ALL else replicates, method, with_counts) for target in targets]
     with database.transaction() as connection:
-        made = [Made(outcome.target, head, outcome.base_rate, _learned(outcome)) for head, outcome in fitted]
+        made = [Made(outcome.target, head, outcome.base_rate, _learned(outcome), counted) for head, outcome in fitted]
         keep_heads(connection, encoder, task, prompt, made)
     return [outcome for _, outcome in fitted]
+
+
+def load_features(
+    database: Database, encoder: RegisteredEncoder, task: Task, prompt: int, *, with_counts: bool
+) -> tuple[list[Target], Counted | None]:
+    """A task's labels with their vectors, and counts behind these where wanted, with what they count."""
+    targets = load_targets(database, encoder, task, prompt)
+    if not with_counts:
+        return targets, None
+    with database.transaction() as connection:
+        return combined_targets(connection, targets)
 
 
 def embed_labels(
@@ -169,7 +184,9 @@ def _supply(target: Target) -> Supply:
     )
 
 
-def _fit(target: Target, k: int, replicates: int, method: Method | None) -> tuple[FoldedHead, TrainResult]:
+def _fit(
+    target: Target, k: int, replicates: int, method: Method | None, has_counts: bool
+) -> tuple[FoldedHead, TrainResult]:
     heads, chosen = zip(*(_fit_sample(target, k, replicate, method) for replicate in range(replicates)), strict=True)
     supply = _supply(target)
     test = target.features[target.test.row]
@@ -185,6 +202,7 @@ def _fit(target: Target, k: int, replicates: int, method: Method | None) -> tupl
         bool(supply.short),
         method,
         supply.base_rate,
+        has_counts,
     )
     return heads[0], outcome
 

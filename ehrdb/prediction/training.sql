@@ -14,21 +14,27 @@ with gone as (
 ), unmonitored as (
     delete from ehrdb.head_month m using ehrdb.head h
      where h.head_id = m.head_id and h.target = %(target)s and h.encoder_id = %(encoder_id)s
+), uncounted as (
+    delete from ehrdb.head_count c using ehrdb.head h
+     where h.head_id = c.head_id and h.target = %(target)s and h.encoder_id = %(encoder_id)s
 ), unexplained as (
     delete from ehrdb.risk_reason r using ehrdb.head h
      where h.head_id = r.head_id and h.target = %(target)s and h.encoder_id = %(encoder_id)s
 )
 insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, calibration_slope, calibration_shift,
-                        curve_at, curve_value, bounds_at, bounds_lower, bounds_upper, base_rate, provenance)
+                        curve_at, curve_value, bounds_at, bounds_lower, bounds_upper, base_rate, provenance,
+                        count_bins, age_weight)
 values (%(task)s, %(target)s, %(encoder_id)s, %(prompt_id)s, %(weights)s, %(intercept)s, %(slope)s, %(shift)s,
         %(curve_at)s::float8[], %(curve_value)s::float8[], %(bounds_at)s::float8[], %(lower)s::float8[], %(upper)s::float8[],
-        %(base_rate)s, %(provenance)s)
+        %(base_rate)s, %(provenance)s, %(count_bins)s::integer[], %(age_weight)s)
 on conflict (target, encoder_id) do update
    set head_id = default, task = excluded.task, prompt_id = excluded.prompt_id, weights = excluded.weights,
        intercept = excluded.intercept, calibration_slope = excluded.calibration_slope,
        calibration_shift = excluded.calibration_shift, curve_at = excluded.curve_at, curve_value = excluded.curve_value,
        bounds_at = excluded.bounds_at, bounds_lower = excluded.bounds_lower, bounds_upper = excluded.bounds_upper,
-       base_rate = excluded.base_rate, provenance = excluded.provenance, trained_at = now();
+       base_rate = excluded.base_rate, provenance = excluded.provenance, trained_at = now(),
+       count_bins = excluded.count_bins, age_weight = excluded.age_weight
+returning head_id;
 
 -- name: provenance
 -- what a head was trained on: the loads of each source, the labels, who is in which split

@@ -21,7 +21,9 @@ begin atomic
                          x.bounds_upper, 1),
            x.base_rate, x.head_id
       from (select h.*, v.place as place_of_pair, v.patient_id, v.moment, v.as_of as known_until, v.is_stale, v.reason,
-                   case when v.reason is null then ehrdb.head_logit(h.weights, h.intercept, v.vector) end as logit
+                   case when v.reason is null then ehrdb.head_logit(h.weights, h.intercept, v.vector)
+                       + coalesce(ehrdb.count_logit(h.head_id, h.count_bins, h.age_weight, v.patient_id, v.as_of), 0)
+                       end as logit
               from (select n.prompt_id, v.*, v.embedding::public.vector as vector
                       from (select distinct h.prompt_id from head h) n,
                            ehrdb.vectors_at(ehrdb.encoder_id($4), n.prompt_id, $2, $3) v

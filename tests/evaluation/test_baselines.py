@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from ehrdb.errors import TrainingError
-from ehrdb.evaluation.baselines import GBM_GRID, demographic_features, train_trees, with_features
-from ehrdb.prediction.targets import Split, Target
+from ehrdb.evaluation.baselines import GBM_GRID, demographic_features, train_trees
+from ehrdb.prediction.targets import Split, Target, with_features
 
 POINTS = pl.DataFrame({"patient_id": [2, 1, 1], "prediction_time": [datetime(2020, m, 1) for m in (1, 2, 3)]})
 

@@ -439,7 +439,7 @@ ABOUT_NOBODY = {
         "unit concept concept_parent concept_text concept_category code_map format excluded_vocabulary visit_section"
         " aggregated_concept aggregated_code aggregated_unit aggregated_name"
     ),
-    "encoders, tasks, versions": "prompt encoder encoder_file task head schema_state migration",
+    "encoders, tasks, versions": "prompt encoder encoder_file task head head_count schema_state migration",
     "counts of everybody, as docs/security.md says": "load_report concept_frequency concept_onset concept_onset_change"
     " figure refresh_run verification",
 }

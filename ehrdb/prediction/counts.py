@@ -38,12 +38,15 @@ class CountFeatures:
     points: frame with patient_id and prediction_time, sorted, one row for each row of the matrix.
     matrix: (points, columns) float32, 0 for what was not seen. Column 0 is the age, standardized over points.
     columns: name of each column. bins: its age bin, 0 the nearest; None for the age and without bins.
+    meanings: for each column but the age what an event must be to count: code (itself or an ancestor of the event's),
+    and text, or low and high (a number from low to below high); without either an event has no value.
     """
 
     points: pl.DataFrame
     matrix: csr_matrix
     columns: list[str]
     bins: list[int | None]
+    meanings: pl.DataFrame
 
 
 def count_features(
@@ -70,7 +73,7 @@ def count_features(
     events = events.sort("patient_id", "time", maintain_order=True).with_row_index("position")
     points = _with_first_event(points, events)
     events = _named(events, _value_patients(patients, reference_threads) if values else [])
-    features = events.select("feature", "plain_code").unique().drop_nulls("feature").sort("feature")
+    features = _features(events)
     expansion, columns = _expand(features, ancestors)
     counts = _count(events["feature"], features["feature"], *_ranges(events, points, bins)) @ expansion
     width = max(1, len(bins))
@@ -81,7 +84,15 @@ def count_features(
         matrix,
         [AGE, *columns * width],
         [None, *(number for number in numbers for _ in columns)],
+        pl.concat([_meanings(columns, features)] * width),
     )
+
+
+def age_in_years(points: pl.DataFrame, events: pl.DataFrame) -> NDArray[np.float64]:
+    """Whole days since a patient's first event in years of 365, for each of `points`; 0 before it."""
+    first = events.group_by("patient_id").agg(first_time=pl.col("time").min())
+    joined = points.join(first, on="patient_id", how="left", maintain_order="left")
+    return _years(joined).clip(min=0)
 
 
 def closure(parents: pl.DataFrame) -> pl.DataFrame:
@@ -108,9 +119,13 @@ def _with_first_event(points: pl.DataFrame, events: pl.DataFrame) -> pl.DataFram
 
 
 def _age(points: pl.DataFrame) -> NDArray[np.float64]:
-    age = points.select((pl.col("prediction_time") - pl.col("first_time")).dt.total_days() / 365).to_numpy()
+    age = _years(points)
     standardized: NDArray[np.float64] = (age - age.mean()) / age.std(ddof=1)
     return standardized
+
+
+def _years(points: pl.DataFrame) -> NDArray[np.float64]:
+    return points.select((pl.col("prediction_time") - pl.col("first_time")).dt.total_days() / 365).to_numpy()
 
 
 def _named(events: pl.DataFrame, value_patients: list[int]) -> pl.DataFrame:
@@ -118,8 +133,8 @@ def _named(events: pl.DataFrame, value_patients: list[int]) -> pl.DataFrame:
     no_value = pl.col("numeric_value").is_null() & pl.col("text_value").is_null()
     events = events.with_columns(
         plain_code=pl.when(no_value).then("code"),
-        text=pl.format("{} = {}", "code", pl.col("text_value").str.slice(0, _TEXT_LENGTH)),
-    )
+        shown_text=pl.col("text_value").str.slice(0, _TEXT_LENGTH),
+    ).with_columns(text=pl.format("{} = {}", "code", "shown_text"))
     shown = events.filter(pl.col("patient_id").is_in(value_patients))
     texts = shown.group_by("text").len().filter(pl.col("len") > 1)["text"].drop_nulls()
     return _with_buckets(events, shown).with_columns(
@@ -127,20 +142,46 @@ def _named(events: pl.DataFrame, value_patients: list[int]) -> pl.DataFrame:
     )
 
 
+def _features(events: pl.DataFrame) -> pl.DataFrame:
+    """What events count for, each once by its name: feature, plain_code, and what it means (see CountFeatures)."""
+    is_text, is_bucket = (pl.col("feature") == pl.col(name) for name in ("text", "bucket"))
+    return (
+        events.drop_nulls("feature")
+        .select(
+            "feature",
+            "plain_code",
+            "code",
+            text=pl.when(is_text & pl.col("plain_code").is_null()).then("shown_text"),
+            low=pl.when(is_bucket).then("low"),
+            high=pl.when(is_bucket).then("high"),
+        )
+        .unique("feature", keep="any")
+        .sort("feature")
+    )
+
+
+def _meanings(columns: list[str], features: pl.DataFrame) -> pl.DataFrame:
+    named = pl.DataFrame({"feature": columns}, schema={"feature": pl.String})
+    found = named.join(features, on="feature", how="left", maintain_order="left")
+    return found.select(pl.coalesce("code", "feature"), "text", "low", "high")
+
+
 def _with_buckets(events: pl.DataFrame, shown: pl.DataFrame) -> pl.DataFrame:
     """Events with `bucket`, the decile range of their code that holds their number; ranges are of `shown`."""
     number = pl.col("numeric_value").cast(pl.Float64)
     known = shown.filter(number.is_not_null() & number.is_not_nan()).group_by("code").agg(number)
     rows = [
-        (code, low, f"{code} in [{low:.9g},{high:.9g})")
+        (code, low, high, f"{code} in [{low:.9g},{high:.9g})")
         for code, values in known.iter_rows()
         for low, high in _between(np.unique(np.quantile(values, _DECILES)))
     ]
-    buckets = pl.DataFrame(rows, {"code": pl.String, "low": pl.Float64, "bucket": pl.String}, orient="row")
+    kinds = {"code": pl.String, "low": pl.Float64, "high": pl.Float64, "bucket": pl.String}
+    buckets = pl.DataFrame(rows, kinds, orient="row").sort("low")
     # A bucket's end is outside it, infinity too.
-    inside = events.filter(number < np.inf).select("position", "code", low=number).sort("low")
-    found = inside.join_asof(buckets.sort("low"), on="low", by="code", check_sortedness=False)
-    return events.join(found.select("position", "bucket"), on="position", how="left", maintain_order="left")
+    inside = events.filter(number < np.inf).select("position", "code", number=number).sort("number")
+    found = inside.join_asof(buckets, left_on="number", right_on="low", by="code", check_sortedness=False)
+    shown_columns = found.select("position", "bucket", "low", "high")
+    return events.join(shown_columns, on="position", how="left", maintain_order="left")
 
 
 def _between(cuts: NDArray[np.float64]) -> Sequence[tuple[float, float]]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ehrdb.errors import TrainingError
-from ehrdb.evaluation.counts import PAPER_BINS, CountFeatures, closure, count_features
+from ehrdb.prediction.counts import PAPER_BINS, CountFeatures, closure, count_features
 from tests.conftest import shared
 
 T = datetime(2020, 1, 1)
