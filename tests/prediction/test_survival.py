@@ -132,8 +132,12 @@ def encoder(database: Database, tmp_path: Path) -> RegisteredEncoder:
     return found
 
 
-def test_sql_multiplies_what_is_left_by_each_hazard(database: Database, encoder: RegisteredEncoder) -> None:
-    result = train_survival(database, encoder, make, "sepsis")
+@pytest.mark.parametrize("with_counts", [False, True])
+def test_sql_multiplies_what_is_left_by_each_hazard(
+    database: Database, encoder: RegisteredEncoder, with_counts: bool
+) -> None:
+    result = train_survival(database, encoder, make, "sepsis", with_counts=with_counts)
+    assert result.has_counts == with_counts
     assert (result.intervals, sum(result.labels.values()), sum(result.positives.values())) == ([3, 10], 200, 134)
     assert {name: score is not None for name, score in result.test.items()} == {
         "c_index": True,
