@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,7 +26,7 @@ from ehrdb.cohorts import Cohort, OmopCohort
 from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, open_database, register_vectors
 from ehrdb.embedding import RefreshResult, Snapshot, index_dates, refresh_all, registry
-from ehrdb.embedding.load import load_encoder
+from ehrdb.embedding.load import each_model_once, load_encoder
 from ehrdb.errors import ConfigError, NotFound
 from ehrdb.failure import translated
 from ehrdb.private import private
@@ -179,7 +179,7 @@ class Client:
         self.database = database
         self._settings, self._library, self._opened = settings, library, opened
         # A model takes seconds to load: once for each encoder.
-        self._load = cache(partial(load_encoder, settings))
+        self._load = each_model_once(partial(load_encoder, settings))
 
     def close(self) -> None:
         """Give the connections back."""

@@ -246,9 +246,9 @@ def _encoders(settings: Settings, connection: Connection) -> Findings:
         load_encoder(settings, encoder).encode(["essential hypertension"])
         yield Finding("encoders", "ok", f"{encoder.name} embeds on {', '.join(settings.provider_list)}")
     for encoder in known:
-        if encoder.kind == "model" and not encoder_directory(settings, encoder.name).is_dir():
+        if encoder.kind == "model" and not encoder_directory(settings, encoder.model).is_dir():
             advice = f"ehrdb encoder register DIR, or where its files are: ehrdb encoder publish {encoder.name}"
-            place = encoder_directory(settings, encoder.name)
+            place = encoder_directory(settings, encoder.model)
             yield Finding("encoders", "warning", f"{encoder.name} has no files here ({place})", "you", advice)
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import partial
 from threading import Event, Thread
 from time import monotonic
 
@@ -17,10 +17,8 @@ import structlog
 from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, is_pooled
 from ehrdb.embedding import registry
-from ehrdb.embedding.load import LoadEncoder, load_encoder
-from ehrdb.embedding.registry import RegisteredEncoder
+from ehrdb.embedding.load import LoadEncoder, each_model_once, load_encoder
 from ehrdb.embedding.run import refresh_all
-from ehrdb.encoder import Encoder
 from ehrdb.errors import EhrdbError, RefreshError
 from ehrdb.search.answer import answer_searches
 
@@ -60,10 +58,7 @@ def work(
     log.info("worker_started", place=database.place, poll_seconds=poll_seconds)
     vitals = vitals or Vitals()
 
-    @lru_cache(maxsize=2)  # a concatenation has two parts
-    def loaded(encoder: RegisteredEncoder) -> Encoder:
-        return load_encoder(settings, encoder)
-
+    loaded = each_model_once(partial(load_encoder, settings))
     with _searches_answered(database, loaded, stop, vitals):
         while not stop.is_set():
             try:

@@ -279,21 +279,31 @@ def import_(
 
 @app.command()
 def concatenate(
-    first: Annotated[str, typer.Argument(help="Encoder whose vectors come first")],
-    second: Annotated[str, typer.Argument(help="Encoder whose vectors are appended")],
+    parts: Annotated[
+        list[str],
+        typer.Argument(metavar="PART...", help="Encoders in order; NAME:FORMAT: its model on texts of that format"),
+    ],
     name: NewName,
+    by_category: Annotated[
+        bool, typer.Option("--modalities", help="Of one encoder: demographics, visits, conditions, ... each as a text.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Register two encoders' vectors side by side as one encoder, kept up to date without a model.
+    """Register several encoders' vectors side by side as one encoder, kept up to date without a model.
 
     Example: `ehrdb encoder concatenate Qwen3-Embedding-8B CLMBR-T-Base --name qwen3-clmbr`
+
+    Example (the paper's MEME): `ehrdb encoder concatenate all-MiniLM-L6-v2 --modalities --name minilm-meme`
     """
+    if by_category and len(parts) != 1:
+        raise ConfigError("--modalities takes one encoder")
     with current_database() as database, database.transaction() as connection:
-        made = registry.concatenate(connection, name, first, second)
+        chosen = registry.modalities(parts[0]) if by_category else parts
+        made = registry.concatenate(connection, name, *chosen)
     if json:
         print_json(made)
     else:
-        err.print(f"registered {name} ({made.dimension} dimensions of {first} and {second})")
+        err.print(f"registered {name} ({made.dimension} dimensions of {', '.join(chosen)})")
 
 
 @app.command("list")

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ehrdb.cli.common import EncoderName, Json, current_client, err, out, print_json, require_folder, settings
 from ehrdb.cli.refresh import progress_bar
-from ehrdb.embedding.load import load_encoder
+from ehrdb.embedding.load import each_model_once, load_encoder
 from ehrdb.errors import ConfigError
 from ehrdb.private import private
 
@@ -169,7 +169,7 @@ def _from_database(
 ) -> Question:
     from ehrdb.evaluation.question import prepare
 
-    load = partial(load_encoder, settings())
+    load = each_model_once(partial(load_encoder, settings()))
     with current_client() as db, _bars() as tell:
         db.note("evaluate")
         encoders = [encoder or settings().encoder, *others]

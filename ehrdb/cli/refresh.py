@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ehrdb import cohorts, embedding
 from ehrdb.cli.common import At, EncoderName, Json, current_database, err, print_json, settings, visible
 from ehrdb.embedding import Engine, Queue, RefreshResult, Snapshot, index_dates, refresh_all, registry
-from ehrdb.embedding.load import load_encoder
+from ehrdb.embedding.load import each_model_once, load_encoder
 from ehrdb.errors import ConfigError
 from ehrdb.patience import ENDING
 from ehrdb.worker import Vitals, work
@@ -70,7 +70,7 @@ def refresh(
             result = refresh_all(
                 database,
                 registered,
-                partial(load_encoder, configured),
+                each_model_once(partial(load_encoder, configured)),
                 snapshot=snapshot,
                 index_dates=dates,
                 engine=Engine(configured, workers, engine) if workers > 1 or engine == "ray" else None,

@@ -11,7 +11,7 @@ from rich.table import Table
 from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, settings
 from ehrdb.cli.refresh import progress_bar
 from ehrdb.embedding import registry
-from ehrdb.embedding.load import load_encoder
+from ehrdb.embedding.load import each_model_once, load_encoder
 from ehrdb.errors import ConfigError
 from ehrdb.prediction import find_task
 
@@ -67,7 +67,7 @@ def train(
             raise ConfigError(
                 f"--k is for tasks of classes; {', '.join(sorted(timed))} asks when", hint="Leave it out."
             )
-        loader = partial(load_encoder, configured)
+        loader = each_model_once(partial(load_encoder, configured))
         for task in tasks:
             with progress_bar(f"embedding for {task}") as report:
                 how: dict[str, Any] = {"calibrate": not raw, "calibration": calibration, "accept_few": accept_few}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ehrdb.encoder import Encoded, Encoder
 from ehrdb.errors import ItemError, RefreshError
 
@@ -26,13 +28,16 @@ class Failure:
 
 
 def embed(encoder: Encoder, texts: Sequence[str]) -> Iterator[Batch | Failure]:
-    """Embed all texts; whatever fails is halved until the failing text stands alone.
+    """Embed all texts, one without a letter as zeros; whatever fails is halved until the failing text stands alone.
 
     Raises RefreshError when texts fail that the encoder does not blame and another, harmless one fails too: then
     the system is at fault (memory, a device, a damaged model), not the texts.
     """
-    groups = [list(range(len(texts)))]
+    if blank := [i for i, text in enumerate(texts) if not text]:
+        yield Batch(blank, _zeros(encoder.manifest.dimension, len(blank)))
+    groups = [[i for i, text in enumerate(texts) if text]]
     unblamed: list[Failure] = []
+    groups = [group for group in groups if group]
     while groups:
         group = groups.pop()
         done: set[int] = set()
@@ -57,6 +62,10 @@ def embed(encoder: Encoder, texts: Sequence[str]) -> Iterator[Batch | Failure]:
             hint="`ehrdb encoder verify` tests the encoder; no text was marked as failed for it.",
         )
     yield from unblamed
+
+
+def _zeros(dimension: int, texts: int) -> Encoded:
+    return Encoded(np.zeros((texts, dimension), np.float32), np.zeros(texts, np.int64), np.zeros(texts, np.bool_))
 
 
 def _works(encoder: Encoder) -> bool:

@@ -77,7 +77,7 @@ def registered_files(settings: Settings, encoder: RegisteredEncoder) -> tuple[Pa
             f"{encoder.name} has no model to run (kind {encoder.kind})",
             hint="Its vectors come with `ehrdb encoder import`, or from the parts of the concatenation.",
         )
-    directory = encoder_directory(settings, encoder.name)
+    directory = encoder_directory(settings, encoder.model)
     if not (directory / MANIFEST).exists() and settings.database_url:
         _fetch(settings, encoder, directory)
     manifest = load_manifest(directory)
@@ -104,16 +104,17 @@ def _fetch(settings: Settings, encoder: RegisteredEncoder, directory: Path) -> N
         if (directory / MANIFEST).exists():  # fetched by another process meanwhile
             return
         connection.execute(_queries.unhurried)
-        manifest = Manifest.model_validate(row[0]).model_copy(update={"name": encoder.name})
+        published, published_id = row
+        manifest = Manifest.model_validate(published).model_copy(update={"name": encoder.model})
         with made_beside(directory) as work:
             for file in manifest.files:
-                _write(connection, encoder, file, work / _plain(file))
+                _write(connection, published_id, file, work / _plain(file))
             manifest.save(work)
             load_manifest(work)
 
 
-def _write(connection: Connection, encoder: RegisteredEncoder, file: str, target: Path) -> None:
-    values = {"encoder_id": encoder.encoder_id, "name": file}
+def _write(connection: Connection, encoder_id: int, file: str, target: Path) -> None:
+    values = {"encoder_id": encoder_id, "name": file}
     with connection.cursor() as cursor, cursor.copy(_queries.copy_out, values) as copy, target.open("wb") as stream:
         copy.set_types(["bytea"])
         for (part,) in copy.rows():

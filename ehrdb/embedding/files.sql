@@ -3,10 +3,14 @@
 set local statement_timeout = 0;
 
 -- name: published
--- the manifest of an encoder whose files are here
-select manifest from ehrdb.encoder e
- where encoder_id = %(encoder_id)s
-   and exists (select from ehrdb.encoder_file f where f.encoder_id = e.encoder_id);
+-- the manifest of an encoder whose files are here, its own or those of another with the same model, and whose they are
+select e.manifest, o.encoder_id
+  from ehrdb.encoder e
+  join ehrdb.encoder o on o.digest = e.digest
+ where e.encoder_id = %(encoder_id)s
+   and exists (select from ehrdb.encoder_file f where f.encoder_id = o.encoder_id)
+ order by o.encoder_id <> e.encoder_id, o.encoder_id
+ limit 1;
 
 -- name: remove
 -- its files, before others take their place

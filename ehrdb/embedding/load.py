@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,21 @@ if TYPE_CHECKING:
 
 LoadEncoder = Callable[[RegisteredEncoder], Encoder]
 """Gives the encoder that runs a registered one."""
+
+
+def each_model_once(load: LoadEncoder, keep: int = 2) -> LoadEncoder:
+    """Loads a model once for all encoders that read texts of different formats with it; the last `keep` stay loaded."""
+    loaded: OrderedDict[str, Encoder] = OrderedDict()
+
+    def found(registered: RegisteredEncoder) -> Encoder:
+        if registered.digest not in loaded:
+            loaded[registered.digest] = load(registered)
+        loaded.move_to_end(registered.digest)
+        while len(loaded) > keep:
+            loaded.popitem(last=False)
+        return loaded[registered.digest]
+
+    return found
 
 
 def load_encoder(settings: Settings, registered: RegisteredEncoder) -> Encoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 from ehrdb.database import Connection
@@ -12,6 +13,8 @@ from ehrdb.errors import EncoderError, NotFound
 from ehrdb.queries import Queries
 
 MAX_DIMENSION = 16_000  # of a vector in pgvector
+CATEGORIES = ("demographics", "visits", "conditions", "medications", "procedures", "labs")
+"""Of events, in the order of the paper's MEME."""
 _queries = Queries("ehrdb.embedding", "registry.sql")
 
 
@@ -19,7 +22,8 @@ _queries = Queries("ehrdb.embedding", "registry.sql")
 class RegisteredEncoder:
     """One row of ehr.encoder, as far as Python needs it.
 
-    `kind`: model (a graph to run), import (vectors made elsewhere) or concatenation (of two others).
+    `kind`: model (a graph to run), import (vectors made elsewhere) or concatenation (of others). `model`: the name that
+    its model's files have, another encoder's where both read texts of different formats with one model.
     """
 
     encoder_id: int
@@ -30,6 +34,7 @@ class RegisteredEncoder:
     format: str
     prompt_id: int
     is_serving: bool
+    model: str
 
 
 def register(connection: Connection, manifest: Manifest, text_format: str = "list_recent") -> RegisteredEncoder:
@@ -58,24 +63,35 @@ def register(connection: Connection, manifest: Manifest, text_format: str = "lis
     return find(connection, manifest.name)
 
 
-def concatenate(connection: Connection, name: str, first: str, second: str) -> RegisteredEncoder:
-    """Register the vectors of two encoders side by side, each as it is, as one encoder, and fill it.
+def concatenate(connection: Connection, name: str, *parts: str) -> RegisteredEncoder:
+    """Register the vectors of several encoders side by side, each as it is, as one encoder, and fill it.
 
-    It has a vector where both parts know a patient as of the same moment (the paper's LLM + CLMBR). No model
-    is run for it: a refresh of its parts, or an import, brings it up to date. Raises EncoderError.
+    A part is an encoder's name, or name:format: its model on texts of that format. Such a part embeds what is empty as
+    well (under an instruction like any text, without one as zeros), so that the whole has a vector unless all are
+    empty: the paper's MEME. Other parts must all know a patient as of the same moment (the paper's LLM + CLMBR). No
+    model is run for the whole: a refresh of its parts, or an import, brings it up to date. Raises EncoderError,
+    NotFound.
     """
-    parts = [find(connection, part) for part in (first, second)]
-    _require_parts(connection, parts)
-    digest = hashlib.sha256("+".join(part.digest for part in parts).encode()).hexdigest()
+    found = [_part(connection, part) for part in parts]
+    _require_parts(connection, [encoder for encoder, _ in found])
+    identity = [f"{encoder.digest}:{read}" if read else encoder.digest for encoder, read in found]
+    digest = hashlib.sha256("+".join(identity).encode()).hexdigest()
     known = _find(connection, name)
     if known and known.digest != digest:
         raise _name_taken(known)
     if known is None:
-        values = {"name": name, "digest": digest, "first_id": parts[0].encoder_id, "second_id": parts[1].encoder_id}
-        connection.execute(_queries.register_concatenation, values)
+        ids, names = [encoder.encoder_id for encoder, _ in found], _part_names(found)
+        connection.execute(
+            _queries.register_concatenation, {"name": name, "digest": digest, "part_ids": ids, "part_names": names}
+        )
     made = find(connection, name)
     connection.execute(_queries.concatenate, {"encoder_id": made.encoder_id})
     return made
+
+
+def modalities(encoder: str) -> list[str]:
+    """The parts of the paper's MEME on one encoder: each category of the record as a text of its own."""
+    return [f"{encoder}:list_recent_only_{category}" for category in CATEGORIES]
 
 
 def models(connection: Connection, encoder: RegisteredEncoder) -> list[RegisteredEncoder]:
@@ -140,20 +156,42 @@ def prompt_id(connection: Connection, prompt: str) -> int:
     return int(row[0])
 
 
+def _part(connection: Connection, part: str) -> tuple[RegisteredEncoder, str | None]:
+    """A part's encoder, made where it is the model of another on texts of a format; and that format."""
+    name, _, text_format = part.rpartition(":")
+    known = _find(connection, part)
+    if known or not name:
+        found = known or find(connection, part)
+        return found, found.format if found.model != found.name else None
+    base = find(connection, name)
+    if base.kind != "model":
+        raise EncoderError(f"{name} has no model to run (kind {base.kind})", hint="Name it without a format.")
+    values = {"encoder_id": base.encoder_id, "name": part, "format": text_format}
+    row = connection.execute(_queries.register_reader, {**values, "prompt": prompt_for(None, text_format)}).fetchone()
+    assert row is not None
+    return find(connection, row[0]), text_format
+
+
+def _part_names(parts: list[tuple[RegisteredEncoder, str | None]]) -> list[str]:
+    """What weights call the parts: the category of a text that holds one alone, else the encoder's name."""
+    of_category = [re.fullmatch(r".*_only_([a-z]+)", text_format or "") for _, text_format in parts]
+    short = [match[1] if match else encoder.name for match, (encoder, _) in zip(of_category, parts, strict=True)]
+    return [name if short.count(name) == 1 else encoder.name for name, (encoder, _) in zip(short, parts, strict=True)]
+
+
 def _require_parts(connection: Connection, parts: list[RegisteredEncoder]) -> None:
-    first, second = parts
-    if "concatenation" in (first.kind, second.kind) or first == second:
-        raise EncoderError("a concatenation has two different parts, none itself a concatenation")
-    if first.dimension + second.dimension > MAX_DIMENSION:
+    ids = [part.encoder_id for part in parts]
+    if len(parts) < 2 or "concatenation" in {part.kind for part in parts} or len(set(ids)) < len(ids):
+        raise EncoderError("a concatenation has at least two different parts, none itself a concatenation")
+    if (dimension := sum(part.dimension for part in parts)) > MAX_DIMENSION:
         raise EncoderError(
-            f"{first.name} and {second.name} together have more than {MAX_DIMENSION} dimensions",
-            hint="Cut one with `ehrdb encoder export --dimension`.",
+            f"the parts have {dimension} dimensions together, more than {MAX_DIMENSION}",
+            hint=f"Cut each, where its model allows it: ehrdb encoder export --dimension {MAX_DIMENSION // len(parts)}",
         )
-    ids = {"first_id": first.encoder_id, "second_id": second.encoder_id}
-    forms = connection.execute(_queries.prompt_forms, ids).fetchone()
+    forms = connection.execute(_queries.prompt_forms, {"part_ids": ids}).fetchone()
     if forms and forms[0] > 1:
         raise EncoderError(
-            f"{first.name} and {second.name} take prompts about different text formats",
+            f"{', '.join(part.name for part in parts)} take prompts about different text formats",
             hint="Concatenate encoders that read the same --format.",
         )
 

@@ -6,7 +6,7 @@ with prefix (prefix) as (
     -- What the views and functions of schema ehr read beneath. They run with the reader's rights.
     ('analyst', 'select', 'event unit concept concept_parent concept_text concept_category load_report code_map stands_for', null),
     ('analyst', 'select', 'format excluded_vocabulary visit_section aggregated_concept aggregated_code aggregated_unit aggregated_name measured_as', null),
-    ('analyst', 'select', 'prompt encoder encoder_file embedding embedding_point patient_embedding refresh_run', null),
+    ('analyst', 'select', 'prompt encoder encoder_part encoder_file embedding embedding_point patient_embedding refresh_run', null),
     ('analyst', 'select', 'concept_frequency concept_onset concept_onset_change clinical_concept served_embedding figure verification loaded_source', null),
     ('analyst', 'select', 'task label head head_count patient_prediction risk_reason schema_state migration wanted_grant grant_fault', null),
     -- All but the digest of a record, by which somebody could tell whether it is one that they have.
@@ -22,7 +22,7 @@ with prefix (prefix) as (
     ('worker', 'select', 'label', 'patient_id prediction_time'),
     ('worker', 'select', 'head', 'head_id target encoder_id prompt_id'),
     ('worker', 'select', 'head_month', null),
-    ('worker', 'select', 'prompt encoder encoder_file encoder_prompt served_embedding', null),
+    ('worker', 'select', 'prompt encoder encoder_part encoder_file encoder_prompt served_embedding', null),
     ('worker', 'select', 'schema_state migration wanted_grant grant_fault', null),
     ('worker', 'select insert update delete', 'embedding_point patient_embedding embedding_job', null),
     ('worker', 'select insert update delete', 'plan_progress concept_frequency concept_onset', null),

@@ -13,4 +13,4 @@ end
 $$;
 
 comment on function ehrdb.concatenate_all() is
-'Brings every concatenation of two encoders up to date with its parts; nothing is computed by a model.';
+'Brings every concatenation up to date with its parts; nothing is computed by a model.';

@@ -7,7 +7,9 @@ select e.encoder_id, p.prompt_id, p.prompt
     or (e.manifest ->> 'prompt_template')::boolean
        and exists (select from ehrdb.head h
                      join ehrdb.encoder w on w.encoder_id = h.encoder_id
-                    where e.encoder_id in (w.first_part_id, w.second_part_id) and h.prompt_id = p.prompt_id);
+                    where h.prompt_id = p.prompt_id
+                      and exists (select from ehrdb.encoder_part t
+                                   where t.encoder_id = w.encoder_id and t.part_id = e.encoder_id));
 
 comment on view ehrdb.encoder_prompt is
 'Prompts under which every patient''s current timeline is embedded: the neutral one and those of trained heads, the

@@ -12,7 +12,7 @@ begin
       from ehrdb.encoder e
      cross join lateral ehr.current_timelines(e.format, patient_ids) t
       join ehrdb.encoder_prompt ep on ep.encoder_id = e.encoder_id
-     where e.encoder_id = for_encoder_id and t.text <> '';
+     where e.encoder_id = for_encoder_id and (t.text <> '' or e.embeds_empty);
 
     -- A newer moment takes over; the older one stays as history where its text still holds (plan_past).
     update ehrdb.embedding_point p set is_current = false
@@ -21,7 +21,7 @@ begin
                         where (w.prompt_id, w.patient_id, w.as_of) = (p.prompt_id, p.patient_id, p.as_of));
     delete from ehrdb.patient_embedding s
      where s.encoder_id = for_encoder_id and s.patient_id = any (patient_ids)
-       and not exists (select from pg_temp.wanted w where w.patient_id = s.patient_id);
+       and not exists (select from pg_temp.wanted w where w.patient_id = s.patient_id and w.characters > 0);
 
     queued := ehrdb.apply_plan(for_encoder_id);
     drop table pg_temp.wanted;

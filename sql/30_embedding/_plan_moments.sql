@@ -37,7 +37,8 @@ begin
      cross join ehrdb.encoder e
      cross join lateral ehr.timelines(arrays.patient_ids, arrays.as_ofs, e.format) t
      cross join asked q
-     where e.encoder_id = for_encoder_id and e.kind = 'model' and arrays.patient_ids is not null and t.text <> '';
+     where e.encoder_id = for_encoder_id and e.kind = 'model' and arrays.patient_ids is not null
+       and (t.text <> '' or e.embeds_empty);
 
     queued := ehrdb.apply_plan(for_encoder_id);
     drop table pg_temp.wanted;

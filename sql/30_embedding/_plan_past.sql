@@ -31,7 +31,7 @@ begin
     delete from ehrdb.embedding_point p using pg_temp.wanted w
      where p.encoder_id = for_encoder_id
        and (p.prompt_id, p.patient_id, p.as_of) = (w.prompt_id, w.patient_id, w.as_of)
-       and (w.characters = 0
+       and (w.characters = 0 and not (select e.embeds_empty from ehrdb.encoder e where e.encoder_id = for_encoder_id)
             or not exists (select from ehrdb.label l where l.patient_id = p.patient_id and l.prediction_time = p.as_of)
            and not exists (select from ehrdb.index_date i where i.patient_id = p.patient_id and i.as_of = p.as_of)
            and not exists (select from ehrdb.snapshot s where s.as_of = p.as_of));

@@ -11,6 +11,7 @@ begin atomic
      where p.encoder_id = for_encoder_id
        and p.content_sha256 = any (contents)
        and p.is_current
+       and not (n.embeds_empty and public.l2_norm(e.embedding) = 0)  -- zeros, of no text, are near to nobody
         on conflict (encoder_id, patient_id) do update
        set as_of = excluded.as_of, content_sha256 = excluded.content_sha256, embedding = excluded.embedding
      where (served.as_of, served.content_sha256) is distinct from (excluded.as_of, excluded.content_sha256);

@@ -1,16 +1,18 @@
 create or replace view ehr.encoder with (security_invoker = true) as
 select e.name, e.is_serving, e.dimension, e.max_tokens, e.pooling, e.precision, e.format, e.format_version,
        p.prompt, e.digest, e.manifest, e.created_at,
-       e.kind, a.name as first_part, b.name as second_part
+       e.kind, part.names[1] as first_part, part.names[2] as second_part, part.names as parts
   from ehrdb.encoder e
   join ehrdb.prompt p using (prompt_id)
-  left join ehrdb.encoder a on a.encoder_id = e.first_part_id
-  left join ehrdb.encoder b on b.encoder_id = e.second_part_id;
+  left join lateral (
+    select array_agg(n.name order by t.place) as names
+      from ehrdb.encoder_part t join ehrdb.encoder n on n.encoder_id = t.part_id
+     where t.encoder_id = e.encoder_id) part on true;
 
 comment on view ehr.encoder is
 'One row per encoder: an immutable union of weights, tokenizer, pooling, precision and text format. Vectors of
 two encoders are never compared. manifest holds source, digests and parity figures. kind: model (run by the
-refresh), import (vectors made elsewhere) or concatenation (the vectors of first_part and second_part side by side).
+refresh), import (vectors made elsewhere) or concatenation (the vectors of its parts side by side).
 Example: select name, dimension, is_serving from ehr.encoder;';
 
 comment on column ehr.encoder.name is 'What questions take as encoder.';
@@ -28,3 +30,4 @@ comment on column ehr.encoder.created_at is 'When it was registered.';
 comment on column ehr.encoder.kind is 'model, import or concatenation.';
 comment on column ehr.encoder.first_part is 'Of a concatenation the first encoder; null otherwise.';
 comment on column ehr.encoder.second_part is 'Of a concatenation the second encoder; null otherwise.';
+comment on column ehr.encoder.parts is 'Of a concatenation all its encoders, in order; null otherwise.';

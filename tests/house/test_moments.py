@@ -25,6 +25,7 @@ QUESTIONS = {
     "ehr.nearest_patients(bigint,": "select * from ehr.nearest_patients(1, 3, as_of => %(as_of)s)",
     "ehr.nearest_outcomes(": "select * from ehr.nearest_outcomes(1, 'SNOMED/late', %(as_of)s, '30 days', 3)",
     "ehr.explain_similarity(": "select * from ehr.explain_similarity(1, 2, %(as_of)s)",
+    "ehr.similarity_by_part(": "select part, similarity from ehr.similarity_by_part(1, 2, %(as_of)s)",
     "ehr.match_cohort(": "select * from ehr.match_cohort(array[1], as_of => %(as_of)s)",
     "ehr.cohort_balance(": "select * from ehr.cohort_balance(array[1, 2], array[3, 4], %(as_of)s)",
     "ehr.predict(": "select ehr.predict('sepsis', 1, %(as_of)s)",

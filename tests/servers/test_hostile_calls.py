@@ -51,6 +51,7 @@ VALUES = {
         ["null", "'[0,0,0,0,0,0,0,0]'", "'[1,2]'", "'[3e38,3e38,0,0,0,0,0,0]'", "'[1e-38,0,0,0,0,0,0,0]'"],
     ),
     "regclass": (["'ehr.patient'"], ["null", "'ehr.concept'"]),
+    "jsonb": (["'{}'", "null"], ["'[]'", "'null'", "'1'", "'{\"x\": 1}'", '\'{"labs": "y"}\'', "'{\"labs\": 1e400}'"]),
 }
 # What may have nothing to say, and says so in its documentation.
 MAY_BE_EMPTY = {

@@ -234,6 +234,8 @@ UNKNOWN = {
     "timeline": "select ehr.timeline(11)",
     "embedding": "select ehr.embedding(11)",
     "similarity": "select ehr.similarity(1, 11)",
+    "similarity with weights": "select ehr.similarity(1, 11, weights => '{}')",
+    "similarity_by_part": "select * from ehr.similarity_by_part(1, 11)",
     "predict": "select ehr.predict('death', 11)",
     "nearest_patients": "select * from ehr.nearest_patients(11)",
     "risk_history": "select * from ehr.risk_history('death', 11)",
@@ -439,7 +441,7 @@ ABOUT_NOBODY = {
         "unit concept concept_parent concept_text concept_category code_map format excluded_vocabulary visit_section"
         " aggregated_concept aggregated_code aggregated_unit aggregated_name"
     ),
-    "encoders, tasks, versions": "prompt encoder encoder_file task head head_count schema_state migration",
+    "encoders, tasks, versions": "prompt encoder encoder_part encoder_file task head head_count schema_state migration",
     "counts of everybody, as docs/security.md says": "load_report concept_frequency concept_onset concept_onset_change"
     " figure refresh_run verification",
 }
