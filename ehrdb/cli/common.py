@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +47,13 @@ class PlainConsole(Console):
 
 out = PlainConsole(highlight=False)
 err = PlainConsole(stderr=True, highlight=False)
+
+
+class Beside(StrEnum):
+    """What a head reads beside the vector."""
+
+    COUNTS = "counts"
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of tables.")]
 AsOf = Annotated[

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from ehrdb.cli.common import EncoderName, Json, current_client, err, out, print_json, require_folder, settings
+from ehrdb.cli.common import Beside, EncoderName, Json, current_client, err, out, print_json, require_folder, settings
 from ehrdb.cli.refresh import progress_bar
 from ehrdb.embedding.load import each_model_once, load_encoder
 from ehrdb.errors import ConfigError
@@ -38,8 +38,8 @@ Baselines = Annotated[
     list[Baseline] | None,
     typer.Option("--baseline", help="Compare with code counts (two heads) or with age, sex and race; repeat it."),
 ]
-Beside = Annotated[
-    list[Literal["counts"]] | None,
+WithCounts = Annotated[
+    list[Beside] | None,
     typer.Option("--with", help="Compare with one head on the vector and code counts together (`ehrdb train --with`)."),
 ]
 Embeddings = Annotated[Path | None, typer.Option(help="Parquet: patient_id, prediction_time, embedding, task if any.")]
@@ -70,7 +70,7 @@ def evaluate(
     tasks: Tasks = None,
     encoder: EncoderName = None,
     baselines: Baselines = None,
-    beside: Beside = None,
+    beside: WithCounts = None,
     others: Others = None,
     embeddings: Embeddings = None,
     labels: LabelFile = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from ehrdb.cli.common import EncoderName, Json, current_database, err, out, print_json, settings
+from ehrdb.cli.common import Beside, EncoderName, Json, current_database, err, out, print_json, settings
 from ehrdb.cli.refresh import progress_bar
 from ehrdb.embedding import registry
 from ehrdb.embedding.load import each_model_once, load_encoder
@@ -39,7 +39,7 @@ def train(
         bool, typer.Option("--accept-few", help="Train even from fewer than 10 labels of a class (5 in validation).")
     ] = False,
     beside: Annotated[
-        list[Literal["counts"]] | None,
+        list[Beside] | None,
         typer.Option("--with", help="counts: of codes, by age and value, beside the vector in one head."),
     ] = None,
     json: Json = False,

@@ -120,3 +120,8 @@ def test_patients_add_a_baseline_and_the_report_their_subgroups(folder: Path, tm
 def test_options_that_cannot_work_are_refused(folder: Path, options: list[str]) -> None:
     with pytest.raises(ConfigError):
         run(folder, *options)
+
+
+def test_counts_beside_vectors_of_files_are_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="name tasks to evaluate the database"):
+        run(folder, "--with", "counts")
