@@ -35,9 +35,13 @@ declare
     each_role text;
 begin
     foreach each_role in array array[{analyst_name}, {worker_name}, {admin_name}] loop
-        if not exists (select from pg_roles where rolname = each_role) then
-            execute format('create role %I nologin', each_role);
-        end if;
+        begin
+            if not exists (select from pg_roles where rolname = each_role) then
+                execute format('create role %I nologin', each_role);
+            end if;
+        exception when duplicate_object or unique_violation then
+            null;  -- made for another database of this server at the same moment
+        end;
     end loop;
     -- Whoever administers acts as the owner. Not where that is a superuser: they would be one too.
     if not (select rolsuper from pg_roles where rolname = {owner_name}) then
