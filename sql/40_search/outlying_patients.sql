@@ -12,7 +12,7 @@ as $$
           join ehrdb.patient_embedding s using (encoder_id)
          where $2 is null or s.patient_id in (select c from unnest($2) c)
          order by s.embedding operator(public.<=>) c.centroid desc, s.patient_id
-         limit greatest($1, 0)  -- checked above; the planner looks first
+         limit case when ehrdb.is_count($1, 'k') then $1 end  -- with none to find, what is above is not reached
     )
     select row_number() over (order by f.similarity, f.patient_id)::integer, f.patient_id, f.similarity, s.as_of, s.is_stale
       from far f

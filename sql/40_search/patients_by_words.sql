@@ -40,7 +40,7 @@ as $$
     select rank() over (order by s.score desc)::integer as rank, s.patient_id, s.score, s.found
       from scored s
      order by rank, s.patient_id
-     limit greatest($2, 0)  -- checked above; the planner looks first
+     limit case when ehrdb.is_count($2, 'k') then $2 end  -- with none to find, what is above is not reached
 $$;
 
 comment on function ehr.patients_by_words(text, integer, bigint[]) is

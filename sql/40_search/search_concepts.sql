@@ -27,7 +27,7 @@ as $$
           join ehrdb.concept c using (code_id)
           left join ehrdb.concept_text t using (code_id)
          order by rank
-         limit greatest($2, 0)  -- checked above; the planner looks first
+         limit case when ehrdb.is_count($2, 'max_count') then $2 end  -- with none to find, what is above is not reached
     )
     -- Of a patient's events of a concept exactly one is valid for ever.
     select b.rank::integer, b.code, b.description, b.vocabulary,

@@ -23,7 +23,7 @@ as $$
            b.by_meaning, b.found, b.similarity, b.as_of, b.is_stale
       from both_ways b
      order by 1
-     limit greatest($2, 0)  -- checked above; the planner looks first
+     limit case when ehrdb.is_count($2, 'k') then $2 end  -- with none to find, what is above is not reached
 $$;
 
 comment on function ehr.search_patients(text, integer, bigint[], interval, text) is

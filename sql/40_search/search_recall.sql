@@ -10,7 +10,7 @@ as $$
           from ehrdb.patient_embedding s
          where s.encoder_id = ehrdb.encoder_id($3) and ehrdb.is_count($1, 'k') and ehrdb.is_count($2, 'sample')
          order by hashint8(s.patient_id), s.patient_id
-         limit greatest($2, 0)  -- checked above; the planner looks first
+         limit case when ehrdb.is_count($2, 'sample') then $2 end  -- with none to find, what is above is not reached
     ), answered as (
         select ehrdb.search_by_index(a.encoder_id, null) as by_index,
                ehrdb.nearest_exact(a.encoder_id, a.embedding, $1, null, a.patient_id) as exact,

@@ -95,7 +95,7 @@ def test_workers_killed_at_random_moments_lose_nothing_and_double_nothing(databa
             changed = chance.sample(range(1, 61), 40)
             write(connection, [Record(p, day(21, number % 24), f"LOINC/{number}", value=float(p)) for p in changed])
         workers = [processes.Process(target=refresh_once, args=(database.url, encoder)) for _ in range(WORKERS)]
-        kill_after(workers, chance.uniform(0.1, 0.5))
+        kill_at_work(database, workers, chance.uniform(0, 0.3))
     with database.transaction() as connection:
         expire_leases(connection)
         row = connection.execute("select count(*) from ehrdb.refresh_run where finished_at is null").fetchone()
@@ -105,13 +105,24 @@ def test_workers_killed_at_random_moments_lose_nothing_and_double_nothing(databa
     require_as_if_undisturbed(database)
 
 
-def kill_after(workers: Sequence[BaseProcess], seconds: float) -> None:
+def kill_at_work(database: Database, workers: Sequence[BaseProcess], seconds: float) -> None:
+    """So many seconds after one of them has begun, however long that takes here."""
+    before = runs_begun(database)
     for worker in workers:
         worker.start()
+    while runs_begun(database) == before and any(worker.is_alive() for worker in workers):
+        time.sleep(0.01)
     time.sleep(seconds)
     for worker in workers:
         worker.kill()
         worker.join()
+
+
+def runs_begun(database: Database) -> int:
+    with database.transaction() as connection:
+        row = connection.execute("select count(*) from ehrdb.refresh_run").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def test_two_crons_overlapping_share_the_work(database: Database) -> None:
