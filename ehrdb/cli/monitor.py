@@ -85,11 +85,12 @@ def _keep(db: Client, tasks: list[str], encoder: str | None) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    heads = ("task", "month", "labels", "patients", "predicted", "observed", "stability", "unknown codes", "verdict")
-    table = Table(*heads, show_edge=False)
+    table = Table("task", show_edge=False)
+    for heading in ("month", "labels", "predicted", "observed", "PSI", "unknown"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("verdict")
     for row in rows:
         figures = (row[name] for name in ("predicted", "observed", "population_stability", "unknown_codes"))
         shown = ("-" if figure is None else f"{figure:.3f}" for figure in figures)
-        counts = (f"{row['labels']:,}", f"{row['patients']:,}")
-        table.add_row(row["task"], f"{row['month']:%Y-%m}", *counts, *shown, row["verdict"])
+        table.add_row(row["task"], f"{row['month']:%Y-%m}", f"{row['labels']:,}", *shown, row["verdict"])
     return table
