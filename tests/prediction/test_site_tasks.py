@@ -167,17 +167,27 @@ def test_until_discharge_is_the_stay_in_which_the_prediction_is_made(database: D
 
 
 def test_questions_in_stays_without_an_end_are_counted(database: Database, tmp_path: Path) -> None:
-    """1: an open stay; 2: a closed one after an open one; 3: an open one after a closed one; 4: no stay."""
+    """1: an open stay; 2, 5: a closed one after an open one; 3: an open one after a closed one; 4: no stay."""
     with database.transaction() as connection:
-        for patient, start, end in ((1, 1, None), (2, 1, None), (2, 3, 5), (3, 1, 2), (3, 3, None)):
+        for patient, start, end in (
+            (1, 1, None),
+            (2, 1, None),
+            (2, 3, 5),
+            (3, 1, 2),
+            (3, 3, None),
+            (5, 1, None),
+            (5, 3, 5),
+        ):
             stay(connection, patient, day(start), day(end) if end else None)
-        write(connection, [Record(p, day(4), "LOINC/2524-7", 3.0) for p in (1, 2, 3, 4)])
+        write(connection, [Record(p, day(4), "LOINC/2524-7", 3.0) for p in (1, 2, 3, 4, 5)])
     outcome = {"codes": ["SNOMED/91302008"], "until": "discharge"}
     trigger = {"codes": ["LOINC/2524-7"]}
-    assert labels_of(database, tmp_path, outcome=outcome, prediction_time=trigger) == [(2, day(4), 0)]
+    assert labels_of(database, tmp_path, outcome=outcome, prediction_time=trigger) == [
+        (patient, day(4), 0) for patient in (2, 5)
+    ]
     assert label(database, ["sepsis", "guo_los", "guo_readmission"]) == [
-        LabelResult("sepsis", 1, 0, False, 2),
-        LabelResult("guo_los", 2, 0, None, 3),
+        LabelResult("sepsis", 2, 0, False, 2),
+        LabelResult("guo_los", 3, 0, None, 4),
         LabelResult("guo_readmission", 1, 1, None, None),
     ]
     labels_of(database, tmp_path, prediction_time=trigger)  # within days
