@@ -184,6 +184,8 @@ def asked(database: Database, tasks: list[str], *baselines: str) -> Question:
 def test_evaluation_gives_the_scores_of_the_heads_that_are_trained(
     database: Database, encoder: RegisteredEncoder
 ) -> None:
+    with database.transaction() as connection:  # women have the outcome early
+        connection.execute("update ehrdb.patient set sex = case when patient_id % 3 = 1 then 'F' else 'M' end")
     trained = train_survival(database, encoder, make, "sepsis", calibrate=False)
     own, demographics, alike = answer_timed(asked(database, ["sepsis"], "demographics"))
     assert {"c_index": own.c_index, "integrated_brier": own.integrated_brier} == trained.test
@@ -193,6 +195,7 @@ def test_evaluation_gives_the_scores_of_the_heads_that_are_trained(
     assert demographics.c_difference is not None
     assert own.c_index is not None
     assert demographics.c_difference.score == pytest.approx(own.c_index.score - demographics.c_index.score)
+    assert demographics.c_index.score > 0.7
     assert alike.c_index is not None
     assert (alike.model, alike.c_index.score) == (ALIKE, 0.5)
 
