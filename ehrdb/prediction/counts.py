@@ -120,7 +120,8 @@ def _with_first_event(points: pl.DataFrame, events: pl.DataFrame) -> pl.DataFram
 
 def _age(points: pl.DataFrame) -> NDArray[np.float64]:
     age = _years(points)
-    standardized: NDArray[np.float64] = (age - age.mean()) / age.std(ddof=1)
+    spread = age.std(ddof=1) if len(age) > 1 else 0.0
+    standardized: NDArray[np.float64] = (age - age.mean()) / (spread or 1.0)  # where all are of one age, none is apart
     return standardized
 
 

@@ -27,7 +27,7 @@ HOSTILE = (
 # What a command must be told beside the hostile value: by the argument's name, or by the option that needs another.
 SANE = {
     **{"directory": "records", "file": "file", "path": "file", "patient_id": "1", "patient_ids": "404"},
-    **{"task": "death", "tasks": "death", "name": "fake", "model": "nowhere", "first": "fake", "second": "fake"},
+    **{"task": "death", "tasks": "death", "name": "fake", "model": "nowhere", "parts": "fake"},
     **{"text": "words", "cases": "select 1", "arguments": None},
 }
 NEEDS = {

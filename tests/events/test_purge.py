@@ -20,6 +20,8 @@ insert into ehrdb.source_patient select source, patient_id, sha256('') from ehrd
 insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)
 select 'sepsis', 'sepsis', encoder_id, prompt_id, '[1, 2, 3, 4, 5, 6, 7, 8]', 0, '{}' from ehrdb.encoder;
 select ehrdb.store_predictions(null, null);
+insert into ehrdb.risk_reason (head_id, patient_id, content_sha256, as_of, most_lines, reasons)
+select head_id, patient_id, '', '2020-01-01', 1, '[]' from ehrdb.head, ehrdb.patient;
 update ehrdb.event set visit_id = 'v1';
 insert into ehrdb.embedding_job (encoder_id, content_sha256, prompt_id, patient_id, as_of, characters)
 select encoder_id, sha256(int8send(patient_id)), prompt_id, patient_id, '2020-01-01', 0

@@ -43,9 +43,9 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NextVersion
 
 def add_an_argument_to_similarity(version: NextVersion) -> None:
     version.change(
-        "similarity.sql", "encoder text default null)", "encoder text default null, digits integer default 4)"
+        "similarity.sql", "weights jsonb default null)", "weights jsonb default null, digits integer default 4)"
     )
-    version.change("similarity.sql", "(bigint, bigint, text) is", "(bigint, bigint, text, integer) is")
+    version.change("similarity.sql", "(bigint, bigint, text, jsonb) is", "(bigint, bigint, text, jsonb, integer) is")
 
 
 def execute(database: Database, statement: str) -> list[tuple[Any, ...]]:
@@ -73,7 +73,7 @@ def definition_places(database: Database) -> dict[str, str]:
 def test_an_added_argument_leaves_no_second_signature(database: Database, next_version: NextVersion) -> None:
     add_an_argument_to_similarity(next_version)
     assert upgrade(database) is True
-    assert signatures(database, "similarity") == ["ehr.similarity(bigint,bigint,text,integer)"]
+    assert signatures(database, "similarity") == ["ehr.similarity(bigint,bigint,text,jsonb,integer)"]
 
 
 def test_what_a_user_built_on_a_retired_signature_stops_the_upgrade_and_is_named(
@@ -108,7 +108,7 @@ def test_a_file_in_another_folder_is_the_same_file(database: Database, next_vers
     execute(database, "create view public.mine as select ehr.similarity(1, 2)")
     shutil.move(next_version.path("similarity.sql"), next_version.folder / "50_prediction" / "similarity.sql")
     upgrade(database)
-    assert signatures(database, "similarity") == ["ehr.similarity(bigint,bigint,text)"]
+    assert signatures(database, "similarity") == ["ehr.similarity(bigint,bigint,text,jsonb)"]
 
 
 def test_only_what_changed_and_what_needs_it_is_applied(database: Database, next_version: NextVersion) -> None:
