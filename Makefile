@@ -20,16 +20,16 @@ demo: install ## The whole story on synthetic patients, in an embedded database 
 	EHRDB_HOME=$(or $(EHRDB_HOME),$(CURDIR)/.ehrdb) $(BIN)/ehrdb demo
 
 test: install ## Run all tests, on all cores
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist worksteal
 
 mutants: install ## Put known faults in one at a time: the tests must notice each
 	$(BIN)/python -m tests.mutants.run
 
 test-servers: install ## The tests on PostgreSQL 15 to 18, those that can be had (see tests/servers/matrix.py)
-	$(BIN)/python -m tests.servers.matrix -q -n auto --dist loadfile
+	$(BIN)/python -m tests.servers.matrix -q -n auto --dist worksteal
 
 test-superuser: install ## The tests once more, the databases owned by a superuser
-	$(BIN)/pytest --superuser -n auto --dist loadfile
+	$(BIN)/pytest --superuser -n auto --dist worksteal
 
 lint: install ## Style, types, and nothing forgotten
 	$(BIN)/ruff check .

@@ -43,7 +43,7 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NextVersion
 
 def add_an_argument_to_similarity(version: NextVersion) -> None:
     version.change(
-        "similarity.sql", "weights jsonb default null)", "weights jsonb default null, digits integer default 4)"
+        "similarity.sql", "weights jsonb default null\n", "weights jsonb default null, digits integer default 4\n"
     )
     version.change("similarity.sql", "(bigint, bigint, text, jsonb) is", "(bigint, bigint, text, jsonb, integer) is")
 
