@@ -364,7 +364,7 @@ class Client:
         base_rate (see `Risk`), head_id. As of a past moment every member has a row; where the record as of then is not
         embedded, probability is null, and reason says so.
         at: patients each as of a moment of their own instead, in the order given: position, task, patient_id, as_of,
-        probability, known_until, is_stale, reason.
+        probability, known_until, is_stale, reason, lower, upper, base_rate, head_id.
         """
         names = [task] if isinstance(task, str) else list(task)
         if at is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ehrdb.database import Connection
 from ehrdb.events.units import UNKNOWN, describe
 
 
@@ -43,3 +44,10 @@ def test_an_annotation_alone_is_a_unit_of_its_own() -> None:
 
 def test_what_ucum_does_not_know_measures_nothing_known() -> None:
     assert describe("a handful") == (UNKNOWN, None, None)
+
+
+@pytest.mark.parametrize("unit", ["k/ul", "10^9/l", "cells/nl"])
+def test_a_blood_count_is_one_however_it_is_written(connection: Connection, unit: str) -> None:
+    row = connection.execute("select ucum from ehrdb.unit_synonym where unit = %s", [unit]).fetchone()
+    assert row is not None
+    assert in_base_units(row[0], 7.0) == pytest.approx(in_base_units("10*9/L", 7.0))
