@@ -46,7 +46,7 @@ def explain(
 
 
 def _table(title: str, effects: list[Effect]) -> Table:
-    table = Table(title, "lines", "adds to the probability", "to the log odds", show_edge=False)
+    table = Table(title, "lines", "adds to the probability", "to the log odds, uncalibrated", show_edge=False)
     for effect in effects:
         text = effect.text if effect.kind in ("line", "rest") else f"{effect.kind} {effect.text}"
         table.add_row(text, str(effect.lines), f"{effect.probability:+.4f}", f"{effect.log_odds:+.3f}")
