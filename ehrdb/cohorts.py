@@ -44,6 +44,11 @@ def record(
     connection.execute(_queries.record, {"what": what, "patients": ids, "cohort_size": cohort_size})
 
 
+def if_named(cohort: Any) -> Any:
+    """The OMOP cohort whose id stands there as text; anything else as it is."""
+    return OmopCohort(int(cohort)) if isinstance(cohort, str) and _NUMBER.fullmatch(cohort) else cohort
+
+
 def resolve(connection: Connection, cohort: Cohort) -> list[int] | None:
     """The patient ids that a cohort holds, None for everybody; its size is in the audit.
 
@@ -51,8 +56,7 @@ def resolve(connection: Connection, cohort: Cohort) -> list[int] | None:
     """
     if cohort is None:
         return None
-    if isinstance(cohort, str) and _NUMBER.fullmatch(cohort):
-        cohort = OmopCohort(int(cohort))
+    cohort = if_named(cohort)
     if isinstance(cohort, str):
         ids = _selected(connection, sql.SQL(cohort))
     elif isinstance(cohort, OmopCohort):
@@ -69,7 +73,7 @@ def keep(connection: Connection, cohort_definition_id: int, patients: Sequence[i
     Into the site's cohort table, made if it is missing. Raises ConfigError where the cohort has rows already.
     """
     values = {
-        "cohort_definition_id": _definition_id(cohort_definition_id),
+        "cohort_definition_id": definition_id(cohort_definition_id),
         "patients": list(patients),
         "as_of": as_of or "infinity",
     }
@@ -109,15 +113,15 @@ def ask(connection: Connection, statement: sql.Composed) -> tuple[Any, ...]:
 
 
 def _members(connection: Connection, cohort: OmopCohort) -> list[int]:
-    definition_id = _definition_id(cohort.cohort_definition_id)
+    wanted = definition_id(cohort.cohort_definition_id)
     if cohort.table is not None:
-        return _selected(connection, _subjects(definition_id, cohort.table))
-    row = connection.execute(_queries.members, {"cohort_definition_id": definition_id}).fetchone()
+        return _selected(connection, _subjects(wanted, cohort.table))
+    row = connection.execute(_queries.members, {"cohort_definition_id": wanted}).fetchone()
     assert row is not None
     return list(row[0])
 
 
-def _definition_id(value: int) -> int:
+def definition_id(value: int) -> int:
     """What the CDM can name a cohort by."""
     if not 0 <= index(value) < 2**31:
         raise ConfigError(f"{value} is no cohort_definition_id", hint="It is a whole number below 2147483648.")

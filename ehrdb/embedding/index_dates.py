@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from ehrdb.cohorts import OmopCohort, ask, record
+from ehrdb.cohorts import OmopCohort, ask, definition_id, if_named, record
 from ehrdb.database import Connection
 from ehrdb.errors import ConfigError, InputError
 from ehrdb.events.files import copy_table, name_files
@@ -24,7 +24,6 @@ PATIENT = ("patient_id", "subject_id", "person_id")
 MOMENT = ("as_of", "prediction_time", "index_date", "cohort_start_date")
 PORTION = 5_000
 _queries = Queries("ehrdb.embedding", "index_dates.sql")
-_NUMBER = re.compile(r"\s*\d+\s*", re.ASCII)
 _TABLE = re.compile(r'(?:\w+|"[^"]+")(?:\.(?:\w+|"[^"]+")){0,2}')
 _FILE = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 _EXAMPLE = 'For example: "select subject_id, cohort_start_date from results.cohort where cohort_definition_id = 7".'
@@ -57,8 +56,7 @@ def resolve(connection: Connection, at: Any) -> IndexDates:
     """
     if isinstance(at, IndexDates):
         return at
-    if isinstance(at, str) and _NUMBER.fullmatch(at):
-        at = OmopCohort(int(at))
+    at = if_named(at)
     if isinstance(at, OmopCohort):
         found = _selected(connection, _entries(connection, at))
     elif isinstance(at, Path) or (isinstance(at, str) and at.lower().endswith(_FILE)):
@@ -95,17 +93,15 @@ def _selected(connection: Connection, query: sql.Composable) -> IndexDates:
 
 
 def _entries(connection: Connection, cohort: OmopCohort) -> sql.Composable:
-    if not 0 <= cohort.cohort_definition_id < 2**31:
-        hint = "It is a whole number below 2147483648."
-        raise ConfigError(f"{cohort.cohort_definition_id} is no cohort_definition_id", hint=hint)
+    wanted = definition_id(cohort.cohort_definition_id)
     if cohort.table is not None:
         entries = sql.SQL(_queries.entries_of_table.decode())
         table = sql.Identifier(*cohort.table.split("."))
-        return entries.format(table=table, cohort_definition_id=sql.Literal(cohort.cohort_definition_id))
+        return entries.format(table=table, cohort_definition_id=sql.Literal(wanted))
     # Asked first by itself: its errors say what is wrong with the cohort.
-    connection.execute(_queries.cohort_moments, {"cohort_definition_id": cohort.cohort_definition_id})
+    connection.execute(_queries.cohort_moments, {"cohort_definition_id": wanted})
     entries = sql.SQL(_queries.entries_of_cohort.decode())
-    return entries.format(cohort_definition_id=sql.Literal(cohort.cohort_definition_id))
+    return entries.format(cohort_definition_id=sql.Literal(wanted))
 
 
 def _of_table(connection: Connection, name: str) -> sql.Composable:
