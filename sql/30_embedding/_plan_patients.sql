@@ -11,6 +11,12 @@ begin
     if patient_ids = '{}' then
         return 0;
     end if;
+    -- In the order of a worker that stores vectors: first who shows them, then what search reads. Only points of the past
+    -- may go, and are waited for.
+    perform from ehrdb.embedding_point p
+      where p.encoder_id = for_encoder_id and p.patient_id = any (patient_ids) and not p.is_current
+      order by p.patient_id, p.as_of, p.prompt_id
+        for update;
     shown := array(select distinct p.content_sha256 from ehrdb.embedding_point p
                     where p.encoder_id = for_encoder_id and p.patient_id = any (patient_ids));
     queued := ehrdb.plan_current(for_encoder_id, patient_ids) + ehrdb.plan_past(for_encoder_id, patient_ids);

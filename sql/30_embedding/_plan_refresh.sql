@@ -8,7 +8,7 @@ set plan_cache_mode = force_custom_plan  -- a list of one and a list of thousand
 as $$
 declare
     changed bigint[];
-    missing bigint[];
+    looked_at bigint[];
     each_encoder_id integer;
 begin
     perform ehrdb.wait_to_plan();
@@ -16,10 +16,9 @@ begin
     patients := cardinality(changed);
     queued := 0;
     for each_encoder_id in select encoder_id from ehrdb.encoder where kind = 'model' order by encoder_id loop
-        queued := queued + ehrdb.plan_patients(each_encoder_id, changed);
-        missing := ehrdb.take_missing(each_encoder_id, most);
-        queued := queued + ehrdb.plan_patients(each_encoder_id, missing);
-        patients := greatest(patients, cardinality(changed) + cardinality(missing));
+        looked_at := array(select unnest(changed) union select unnest(ehrdb.take_missing(each_encoder_id, most)));
+        queued := queued + ehrdb.plan_patients(each_encoder_id, looked_at);
+        patients := greatest(patients, cardinality(looked_at));
     end loop;
     perform ehrdb.count_concepts();
     perform ehrdb.sum_figures();

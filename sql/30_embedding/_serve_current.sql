@@ -12,6 +12,7 @@ begin atomic
        and p.content_sha256 = any (contents)
        and p.is_current
        and not (n.embeds_empty and public.l2_norm(e.embedding) = 0)  -- zeros, of no text, are near to nobody
+     order by p.patient_id  -- whoever does this at once does it in the same order
         on conflict (encoder_id, patient_id) do update
        set as_of = excluded.as_of, content_sha256 = excluded.content_sha256, embedding = excluded.embedding
      where (served.as_of, served.content_sha256) is distinct from (excluded.as_of, excluded.content_sha256);

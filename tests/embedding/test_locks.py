@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -16,6 +18,7 @@ import pytest
 
 from ehrdb.database import Connection, Database
 from ehrdb.embedding import refresh, registry, repair
+from ehrdb.embedding.queue import Queue
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.embedding.vectors import import_vectors
 from ehrdb.events.purge import purge
@@ -145,6 +148,80 @@ def test_a_drop_comes_between_readers_and_keeps_none_of_them_waiting(
 def drop(database: Database, name: str) -> None:
     with database.transaction() as connection:
         registry.drop(connection, name)
+
+
+def test_a_plan_waits_for_a_worker_that_stores_and_neither_has_to_begin_anew(database: Database) -> None:
+    with database.transaction() as connection:
+        write(connection, [Record(p, day(n), f"SNOMED/{p}{n}") for p in (1, 2) for n in (1, 10)])
+        encoder = add_encoder(connection)
+    refresh(database, encoder, FakeEncoder)
+    queue = Queue(database, encoder, "stores")
+    contents, texts = claimed_of_the_past(queue, 1, day(5))
+    with database.transaction() as connection:
+        # What is embedded of patient 1 is taken away, what search reads of patient 2 is written anew, by both.
+        connection.execute("delete from ehrdb.snapshot")
+        write(connection, [Record(1, day(3), "SNOMED/late")])
+        connection.execute("insert into ehrdb.changed_patient (patient_id) values (2)")
+        current = connection.execute(
+            "select content_sha256 from ehrdb.patient_embedding where patient_id = 2"
+        ).fetchone()
+        assert current is not None
+    store = inspect.unwrap(Queue.store)
+    contents, encoded = [*contents, current[0]], FakeEncoder().encode([*texts, "text of patient 2"])
+    with database.transaction() as holder:
+        holder.execute("select from ehrdb.embedding_job for update")
+        storing = started(lambda: store(queue, contents, encoded))
+        wait_for(lambda: waiting(database) == 1)
+        planning = started(lambda: plan_once(database))
+        wait_for(lambda: waiting(database) == 2)
+    assert [each() for each in (storing, planning)] == [None, None]
+    with database.transaction() as connection:
+        rows = connection.execute("select count(*) from ehrdb.embedding_point where patient_id = 1 and not is_current")
+        assert rows.fetchone() == (0,)
+
+
+def claimed_of_the_past(queue: Queue, patient_id: int, moment: datetime) -> tuple[list[bytes], list[str]]:
+    """A patient's record as of a moment, in the hands of a worker."""
+    values = [queue.encoder.encoder_id, moment, [patient_id]]
+    with queue.database.transaction() as connection:
+        connection.execute("select ehrdb.plan_snapshot(%s, %s, %s)", values)
+    contents, texts = zip(*queue.claim(10), strict=True)
+    return list(contents), list(texts)
+
+
+def plan_once(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute("select ehrdb.plan_refresh()")
+
+
+def started(work: Callable[[], None]) -> Callable[[], Exception | None]:
+    """Work in a thread; called, it waits for the end and says how that was."""
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            work()
+        except psycopg.Error as error:
+            failed.append(error)
+
+    def ended() -> Exception | None:
+        thread.join()
+        return failed[0] if failed else None
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return ended
+
+
+def waiting(database: Database) -> int:
+    """Sessions of this database that wait for another's lock."""
+    with database.transaction() as connection:
+        row = connection.execute(
+            "select count(*) from pg_stat_activity"
+            " where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0"
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
 
 
 PLANNER = """
