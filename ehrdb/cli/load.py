@@ -28,6 +28,7 @@ from ehrdb.events import (
 )
 from ehrdb.events.code_map import MapResult, drop_map, load_built_in_map, load_map, load_map_schema
 from ehrdb.events.merge import load
+from ehrdb.events.portions import PATIENTS, portioned
 
 app = typer.Typer(no_args_is_help=True, help="Load records from OMOP, MEDS, EHRSHOT or FHIR; again and again.")
 SOURCES: list[Callable[..., Load]] = []
@@ -45,16 +46,25 @@ Unquoted = Annotated[
 ]
 
 
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=64, help="Load in portions of patients, so many side by side; OMOP and MEDS.")
+]
+PortionSize = Annotated[
+    int | None, typer.Option("--portion", min=1, max=2**31 - 1, help=f"Patients of a portion (default: {PATIENTS}).")
+]
+
+
 def source_command(read: Callable[..., Load]) -> Callable[..., Load]:
     """Add `ehrdb load NAME`, with the options of what reads the source."""
 
-    def command(*, json: bool, **options: Any) -> None:
+    def command(*, workers: int | None, portion: int | None, json: bool, **options: Any) -> None:
         chosen = read(**options)
+        run = portioned(workers or 1, portion or PATIENTS) if workers or portion else load
         with current_database() as database:
-            show(chosen(database, load), json)
+            show(chosen(database, run), json)
 
     command.__doc__ = read.__doc__
-    app.command(read.__name__)(with_options(command, read, json=Json))
+    app.command(read.__name__)(with_options(command, read, workers=Workers, portion=PortionSize, json=Json))
     SOURCES.append(read)
     return read
 

@@ -15,20 +15,27 @@ Columns = Mapping[str, Sequence[str]]
 """Tables `raw_<name>` and the columns of them that the load reads, as text."""
 
 
-def find_changes(connection: Connection, patients: Columns, rules: Columns, settings: object) -> bool:
+def find_changes(connection: Connection, patients: Columns, rules: bytes | None) -> bool:
     """Digest the rows of each patient; whether only those in pg_temp.read_patient need to be read.
 
-    `patients` are tables with a person_id, `rules` those that all patients are read by (the vocabulary). Everybody is
-    to be read where those, the settings or this program are others than at the last load, where a row says of nobody
-    whose it is, or where the load was asked to read all.
+    `patients` are tables with a person_id, `rules` is the digest of what all patients are read by. Everybody is to be
+    read where that is another than at the last load, where a row says of nobody whose it is, or where the load was
+    asked to read all.
     """
     digests = sql.SQL(" union all ").join(_of_patients(name, columns) for name, columns in patients.items())
     connection.execute(sql.SQL(_queries.digest_patients.decode()).format(digests=digests))
-    tables = sql.SQL(" union all ").join(_of_table(name, columns) for name, columns in rules.items())
-    whole = {"settings": repr((__version__, settings))}
-    connection.execute(sql.SQL(_queries.digest_rules.decode()).format(tables=tables), whole)
+    connection.execute(_queries.set_rules, {"rules": rules})
     connection.execute(_queries.find_changed)
     return is_partial(connection)
+
+
+def digest_rules(connection: Connection, rules: Columns, settings: object) -> bytes:
+    """A digest of what all patients are read by: tables (the vocabulary), settings, this program."""
+    tables = sql.SQL(" union all ").join(_of_table(name, columns) for name, columns in rules.items())
+    whole = {"settings": repr((__version__, settings))}
+    row = connection.execute(sql.SQL(_queries.digest_rules.decode()).format(tables=tables), whole).fetchone()
+    assert row is not None
+    return bytes(row[0])
 
 
 def is_partial(connection: Connection) -> bool:

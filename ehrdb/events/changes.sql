@@ -9,11 +9,13 @@ analyze pg_temp.patient_digest;
 
 -- name: digest_rules
 -- and one of what all patients are read by
-update pg_temp.this_load
-   set rules = (select sha256(convert_to(concat_ws('|', %(settings)s::text,
-                                         (select string_agg(code, ',' order by code) from ehrdb.icu_care_site),
-                                         string_agg(concat_ws(':', name, rows, digest), ',' order by name)), 'UTF8'))
-                  from ({tables}) t);
+select sha256(convert_to(concat_ws('|', %(settings)s::text,
+                                   (select string_agg(code, ',' order by code) from ehrdb.icu_care_site),
+                                   string_agg(concat_ws(':', name, rows, digest), ',' order by name)), 'UTF8'))
+  from ({tables}) t;
+
+-- name: set_rules
+update pg_temp.this_load set rules = %(rules)s;
 
 -- name: find_changed
 -- patients who are new, whose rows differ, or who have none any more
@@ -24,10 +26,10 @@ update pg_temp.this_load l
 insert into pg_temp.read_patient (patient_id)
 select coalesce(d.patient_id, p.patient_id)
   from pg_temp.patient_digest d
-  full join (select k.patient_id, k.digest
+  full join (select p.patient_id, k.digest
                from pg_temp.this_load l
-               join ehrdb.source_patient k on k.source = l.source
-               join ehrdb.patient p on p.patient_id = k.patient_id and p.source = k.source) p using (patient_id)
+               join ehrdb.patient p on p.source = l.source and p.patient_id between l.low and l.high
+               left join ehrdb.source_patient k on k.patient_id = p.patient_id and k.source = p.source) p using (patient_id)
  where (select is_partial from pg_temp.this_load) and d.digest is distinct from p.digest;
 analyze pg_temp.read_patient;
 
@@ -41,13 +43,13 @@ select from pg_temp.read_patient limit 1;
 -- patients of the source whom this load had no need to read
 select count(*)
   from pg_temp.this_load l
-  join ehrdb.patient p on p.source = l.source
+  join ehrdb.patient p on p.source = l.source and p.patient_id between l.low and l.high
  where l.is_partial and not exists (select from pg_temp.read_patient r where r.patient_id = p.patient_id);
 
 -- name: remember_patients
 -- what differs from what is kept
 delete from ehrdb.source_patient k using pg_temp.this_load l
- where k.source = l.source
+ where k.source = l.source and k.patient_id between l.low and l.high
    and (l.rules is null or not exists (select from pg_temp.patient_digest d where d.patient_id = k.patient_id));
 insert into ehrdb.source_patient as k (source, patient_id, digest)
 select l.source, d.patient_id, d.digest

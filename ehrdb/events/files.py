@@ -8,9 +8,10 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -65,6 +66,19 @@ class FileRules:
 _NO_RULES = FileRules()
 
 
+@dataclass
+class Excerpt:
+    """Rows of a table's files that are wanted: those for which `condition`, over its columns as text, is true.
+
+    `rows` of the files were found so far, of which `taken` were wanted, by file: together, excerpts that share no row
+    and leave none out have taken as many as there are.
+    """
+
+    condition: sql.Composable
+    rows: dict[Path, int] = field(default_factory=dict)
+    taken: Counter[Path] = field(default_factory=Counter)
+
+
 def copy_table(
     connection: Connection,
     parts: list[Part],
@@ -73,8 +87,12 @@ def copy_table(
     required: tuple[str, ...] = (),
     rules: FileRules | None = None,
     left_out: list[RaggedRow] | None = None,
+    excerpt: Excerpt | None = None,
+    is_lasting: bool = False,
 ) -> int:
-    """Copy a table's files into the temporary table `raw_<name>`; returns the number of rows.
+    """Copy a table's files into the temporary table `raw_<name>`; returns the number of rows that it took.
+
+    It is there until the transaction ends; where `is_lasting`, until the session does.
 
     Its columns are text, named as in the header (lower case); `row` is part * ROWS_PER_PART + row of the file, which
     counts from 1 as the header does. Raises InputError for a missing column, parts with different columns, a ragged
@@ -84,7 +102,8 @@ def copy_table(
     rows = 0
     for number, part in enumerate(parts):
         if len(parts) == 1 or part.path.stat().st_size:
-            target = _Target(connection, part, name, required, chosen, number * ROWS_PER_PART, left_out is not None)
+            first = number * ROWS_PER_PART
+            target = _Target(connection, part, name, required, chosen, first, left_out is not None, excerpt, is_lasting)
             copy = _copy_parquet if part.path.name.lower().endswith(".parquet") else _copy_text
             rows += copy(target, left_out)
     return rows
@@ -115,6 +134,8 @@ class _Target:
     rules: FileRules
     first_row: int
     may_skip: bool
+    excerpt: Excerpt | None
+    is_lasting: bool
 
     @property
     def path(self) -> Path:
@@ -153,7 +174,9 @@ class _Target:
         if not present:
             definitions = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(name)) for name in names)
             self.connection.execute(
-                sql.SQL("create temp table {} (row bigint, {}) on commit drop").format(table, definitions)
+                sql.SQL("create temp table {} (row bigint, {}) on commit {}").format(
+                    table, definitions, sql.SQL("preserve rows" if self.is_lasting else "drop")
+                )
             )
             # A sequence outlives the transaction.
             self.connection.execute(sql.SQL("create sequence if not exists {} cache 1000").format(self._counter))
@@ -174,11 +197,12 @@ class _Target:
 
     def copy(self, columns: list[str], chunks: Iterator[bytes], delimiter: str = ",", quote: str = '"') -> int:
         """COPY of text; returns the rows that the server took."""
-        statement = sql.SQL("copy {} ({}) from stdin (format csv, delimiter {}, quote {})").format(
+        statement = sql.SQL("copy {} ({}) from stdin (format csv, delimiter {}, quote {}) where {}").format(
             sql.Identifier("pg_temp", f"raw_{self.name}"),
             sql.SQL(", ").join(map(sql.Identifier, columns)),
             sql.Literal(delimiter),
             sql.Literal(quote),
+            self.excerpt.condition if self.excerpt else sql.SQL("true"),
         )
         with self.connection.cursor() as cursor:
             try:
@@ -211,7 +235,7 @@ def _copy_text(target: _Target, left_out: list[RaggedRow] | None) -> int:
         if left_out is None or not target.rules.skip_bad_rows:
             raise
         copied, records = _copy_even_rows(target, layout, quoted, left_out)
-    return _all_rows(path, copied, records)
+    return _all_rows(target, copied, records)
 
 
 def _copy_even_rows(target: _Target, layout: Layout, quoted: bool, left_out: list[RaggedRow]) -> tuple[int, Records]:
@@ -224,11 +248,30 @@ def _copy_even_rows(target: _Target, layout: Layout, quoted: bool, left_out: lis
     return copied + len(found), records
 
 
-def _all_rows(path: Path, copied: int, records: Records) -> int:
+def _all_rows(target: _Target, copied: int, records: Records) -> int:
     """The count, where the server took as many rows as the file's line ends and quotes make."""
-    if copied != records.count:
-        raise InputError(f"holds {records.count} rows, but {copied} were read", file=path)
+    if target.excerpt is not None:
+        target.excerpt.rows[target.path] = records.count
+        target.excerpt.taken[target.path] += copied
+    elif copied != records.count:
+        raise _lost_rows(target.path, records.count, copied)
     return copied
+
+
+def check_excerpts(excerpts: Iterable[Excerpt]) -> None:
+    """Raise InputError where excerpts that together are whole tables have not taken every row of a file."""
+    rows: dict[Path, int] = {}
+    taken: Counter[Path] = Counter()
+    for excerpt in excerpts:
+        rows |= excerpt.rows
+        taken += excerpt.taken
+    for path, count in rows.items():
+        if taken[path] != count:
+            raise _lost_rows(path, count, taken[path])
+
+
+def _lost_rows(path: Path, rows: int, taken: int) -> InputError:
+    return InputError(f"holds {rows} rows, but {taken} were read", file=path)
 
 
 def _quoting(path: Path, layout: Layout, rules: FileRules) -> bool:

@@ -20,6 +20,7 @@ from ehrdb.events.folder import digest_files, files_below
 from ehrdb.events.merge import (
     LoadOptions,
     LoadResult,
+    Portion,
     Run,
     TableReport,
     found_table,
@@ -101,6 +102,7 @@ def load_meds(
         lambda connection: _stage(connection, directory, chosen),
         chosen,
         digest=lambda: digest_files(directory, chosen),
+        portions=MedsPortions(directory, chosen),
     )
 
 
@@ -130,37 +132,131 @@ def export_meds(database: Database, directory: Path, *, visit_column: str = "vis
     return events
 
 
+class MedsPortions:
+    """MEDS by some subjects at a time: of each shard that may hold one of them, their rows."""
+
+    def __init__(self, directory: Path, options: MedsOptions) -> None:
+        self._directory, self._options = directory, options
+        self._spans: dict[Path, tuple[int, int]] = {}
+        self._visits_are_named = False
+
+    def bounds(self, connection: Connection, size: int) -> list[int]:
+        """By all shards' subjects, and those of the shards alone are kept."""
+        subjects = pl.Series(dtype=pl.Int64)
+        for file in _files(self._directory, self._options):
+            of_file = _subjects(file)
+            subjects = pl.concat([subjects, of_file.drop_nulls()]).unique()
+            # A row without a subject is refused, whoever meets it.
+            is_open = bool(of_file.null_count()) or of_file.is_empty()
+            ids = of_file.sort()
+            self._spans[file] = (-(2**63), 2**63 - 1) if is_open else (ids[0], ids[-1])
+            self._visits_are_named = self._visits_are_named or _names_visits(file, self._options)
+        return list(subjects.sort().gather_every(size))
+
+    def share(self, connection: Connection) -> tuple[bytes | None, list[TableReport]]:
+        """Nothing: descriptions come with each portion, who needs some of them."""
+        return None, []
+
+    def stage(self, connection: Connection, portion: Portion) -> Iterator[TableReport]:
+        """Their events, visits and demographics."""
+        files = [file for file, (low, high) in self._spans.items() if low <= portion.high and high >= portion.low]
+        subject = pl.col("subject_id").cast(pl.Int64)
+        wanted = subject.is_between(portion.low, portion.high) | (subject.is_null() & portion.is_first)
+        found_table(connection, "data", _meant(self._options) & _columns(list(self._spans)))
+        yield _stage_events(
+            connection, list(self._spans), files, self._options, wanted, visits_are_named=self._visits_are_named
+        )
+        list(_stage_codes(connection, _codes(self._directory)))
+        _stage_patients(connection, self._directory)
+
+    def describe(self, connection: Connection) -> Iterator[TableReport]:
+        """All codes that the data set describes."""
+        yield from _stage_codes(connection, _codes(self._directory))
+        yield from _not_read(self._directory)
+
+
 def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Iterator[TableReport]:
+    files = _files(directory, options)
+    found_table(connection, "data", _meant(options) & _columns(files))
+    yield _stage_events(connection, files, files, options)
+    yield from _stage_codes(connection, _codes(directory))
+    _stage_patients(connection, directory)
+    yield from _not_read(directory)
+
+
+def _files(directory: Path, options: MedsOptions) -> list[Path]:
     files = [path for path in files_below(directory / "data") if _is_data(path.relative_to(directory))]
     if not files:
         raise InputError("has no data/**/*.parquet", file=directory, hint="Name the root of a MEDS data set.")
     _require_columns(directory / "data", files, options)
-    found_table(connection, "data", _meant(options) & {name for file in files for name in _schema(file)})
-    rows = from_codes = 0
+    return files
+
+
+def _columns(files: list[Path]) -> set[str]:
+    return {name for file in files for name in _schema(file)}
+
+
+def _codes(directory: Path) -> Path:
+    return directory / "metadata" / "codes.parquet"
+
+
+def _subjects(file: Path) -> pl.Series:
+    """Each of a shard's subjects once, null where a row has none that can be read."""
+    _check_columns(file, _schema(file))
+    subject = pl.col("subject_id").cast(pl.Int64, strict=False).unique()
+    try:
+        return pl.scan_parquet(file, hive_partitioning=False, glob=False).select(subject).collect().to_series()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"is not readable parquet ({type(error).__name__})", file=file) from None
+
+
+def _names_visits(file: Path, options: MedsOptions) -> bool:
+    name = options.visit_column or "visit_id"
+    if name not in _schema(file):
+        return False
+    batches = pl.scan_parquet(file, hive_partitioning=False, glob=False).select(name).collect_batches(chunk_size=_BATCH)
+    return any(batch.select(_id_column(batch, name).is_not_null().any()).item() for batch in batches)
+
+
+def _stage_events(
+    connection: Connection,
+    all_files: list[Path],
+    files: list[Path],
+    options: MedsOptions,
+    wanted: pl.Expr | None = None,
+    *,
+    visits_are_named: bool = False,
+) -> TableReport:
+    """The files' rows (those that are wanted) as numbered events. `visits_are_named`: by some row of all."""
+    rows = taken = from_codes = 0
     is_unit = known_units(connection)
     for file in files:
         read = 0
         for batch in _batches(file):
             _check_rows(file, batch, read)
             staged = _as_staged(file, batch, options, rows)
+            if wanted is not None:
+                staged = staged.filter(wanted)
             if options.units_in_codes:
                 staged, count = _with_units_of_codes(staged, is_unit)
                 from_codes += count
             _copy(connection, _queries.copy_events, staged)
             read += len(batch)
             rows += len(batch)
-    if not any("visit_class" in _schema(file) for file in files):  # an export says itself which events are visits
+            taken += len(staged)
+    if not any("visit_class" in _schema(file) for file in all_files):  # an export says itself which events are visits
         connection.execute(_queries.mark_visits, vars(options))
         connection.execute(_queries.mark_encounters)
-    inside = connection.execute(_queries.stand_in_visits).rowcount
+    inside = 0 if visits_are_named else connection.execute(_queries.stand_in_visits).rowcount
     connection.execute(_queries.remarks)
     number_events(connection)
     reasons = {"units taken from the code": from_codes, "put into a visit by their time": inside}
-    yield TableReport("data", rows, rows, reasons=_without_zeros(reasons) | _unused(files, options))
-    yield from _stage_codes(connection, directory / "metadata" / "codes.parquet")
+    return TableReport("data", taken, taken, reasons=_without_zeros(reasons) | _unused(all_files, options))
+
+
+def _stage_patients(connection: Connection, directory: Path) -> None:
     _stage_splits(connection, directory / "metadata" / "subject_splits.parquet")
     connection.execute(_queries.stage_patients)
-    yield from _not_read(directory)
 
 
 def _meant(options: MedsOptions) -> set[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Literal, NoReturn, Protocol
 
 from psycopg.errors import LockNotAvailable
 
@@ -104,8 +105,33 @@ Stage = Callable[[Connection], Iterable[TableReport]]
 """Fills the staging tables and numbers the events; returns a report per source table."""
 
 
+@dataclass(frozen=True)
+class Portion:
+    """Patients whose ids are `low` to `high`, both included. Rows of nobody go with the first."""
+
+    low: int
+    high: int
+    is_first: bool
+
+
+class Portions(Protocol):
+    """A source of which some patients can be staged without the others."""
+
+    def bounds(self, connection: Connection, size: int) -> list[int]:
+        """The patients' ids in order, every `size`-th of them."""
+
+    def share(self, connection: Connection) -> tuple[bytes | None, list[TableReport]]:
+        """Once a session: what all patients are read by. Its digest (None: patients have none), and reports."""
+
+    def stage(self, connection: Connection, portion: Portion) -> Iterable[TableReport]:
+        """Fill the staging tables with the portion's patients, those who changed; as a `Stage` does."""
+
+    def describe(self, connection: Connection) -> Iterable[TableReport]:
+        """Of the codes in event_staging, the concepts and relations; reports that are about no patients."""
+
+
 class Run(Protocol):
-    """What becomes of a staged source: `load` merges it, a `rehearsal` undoes that."""
+    """What becomes of a source: `load` merges it, a `rehearsal` undoes that, `portioned` merges it in portions."""
 
     def __call__(
         self,
@@ -115,12 +141,19 @@ class Run(Protocol):
         options: LoadOptions,
         *,
         digest: Callable[[], bytes] | None = None,
+        portions: Portions | None = None,
     ) -> LoadResult:
         """Run it; arguments as of `load`."""
 
 
 def load(
-    database: Database, source: str, stage: Stage, options: LoadOptions, *, digest: Callable[[], bytes] | None = None
+    database: Database,
+    source: str,
+    stage: Stage,
+    options: LoadOptions,
+    *,
+    digest: Callable[[], bytes] | None = None,
+    portions: Portions | None = None,  # of a load that has no need of them
 ) -> LoadResult:
     """Stage a source and merge it, in one transaction.
 
@@ -129,18 +162,25 @@ def load(
     InputError for the first problem found; then the database is as before. DatabaseError where another load of this
     source runs, before anything is read.
     """
+    with turn_to_load(database, source) as connection:
+        key = key_of(connection, source, digest)
+        result = same_again(connection, key) or _load_anew(connection, key, stage, options, options.read_all)
+        keep_report(connection, result)
+    if result.patients_changed:
+        vacuum(database, result.unread > 0)
+    return result
+
+
+@contextmanager
+def turn_to_load(database: Database, source: str) -> Iterator[Connection]:
+    """A transaction during which nobody else loads the source."""
     with database.transaction() as connection:
         require_whole(connection)
         _know_source(connection, source)
     with database.transaction() as connection:
         _require_alone(connection, source)
         require_whole(connection)
-        key = {"source": source, "digest": _whole_digest(connection, digest() if digest else None)}
-        result = _same_again(connection, key) or _load_anew(connection, key, stage, options, options.read_all)
-        _report(connection, result)
-    if result.patients_changed:
-        _vacuum(database, result.unread > 0)
-    return result
+        yield connection
 
 
 def rehearsal(look: Callable[[Connection], None]) -> Run:
@@ -153,6 +193,7 @@ def rehearsal(look: Callable[[Connection], None]) -> Run:
         options: LoadOptions,
         *,
         digest: Callable[[], bytes] | None = None,
+        portions: Portions | None = None,
     ) -> LoadResult:
         with database.transaction() as connection, connection.transaction(force_rollback=True):
             require_whole(connection)
@@ -161,7 +202,7 @@ def rehearsal(look: Callable[[Connection], None]) -> Run:
             result = _load_anew(connection, {"source": source, "digest": None}, stage, options, is_whole=True)
             look(connection)
         if result.patients_changed:
-            _vacuum(database, is_partial=False)  # what was undone still takes room
+            vacuum(database, is_partial=False)  # what was undone still takes room
         return result
 
     return run
@@ -171,21 +212,27 @@ def _load_anew(
     connection: Connection, key: Mapping[str, object], stage: Stage, options: LoadOptions, is_whole: bool
 ) -> LoadResult:
     source = str(key["source"])
-    before = _last_result(connection, source)
-    connection.execute(_queries.roomy)
-    connection.execute(_queries.staging)
-    connection.execute(_queries.this_load, {"source": source, "is_whole": is_whole})
+    before = last_result(connection, source)
+    begin(connection, source, is_whole)
     tables = list(stage(connection))
-    _refuse_gone_tables(connection, source, options)
+    refuse_gone_tables(connection, source, options)
     unread = changes.count_unread(connection)
     if unread and not changes.someone_to_read(connection):
         result = replace(before, unchanged=unread, unread=unread)
     else:
         result = _merge(connection, LoadResult(source, tables=tables, unread=unread), options)
-        result.differences = [] if unread else _differences(before, result)
+        result.differences = [] if unread else differences(before, result)
     connection.execute(_queries.remember, key)
     changes.remember_patients(connection)
     return result
+
+
+def begin(connection: Connection, source: str, is_whole: bool, portion: Portion | None = None) -> None:
+    """Tables to stage in, until the transaction ends."""
+    connection.execute(_queries.roomy)
+    connection.execute(_queries.staging)
+    place = {"low": portion and portion.low, "high": portion and portion.high}
+    connection.execute(_queries.this_load, {"source": source, "is_whole": is_whole, **place})
 
 
 def found_table(connection: Connection, name: str, columns: Iterable[str]) -> None:
@@ -193,7 +240,7 @@ def found_table(connection: Connection, name: str, columns: Iterable[str]) -> No
     connection.execute(_queries.found_table, {"table": name, "columns": sorted(columns)})
 
 
-def _refuse_gone_tables(connection: Connection, source: str, options: LoadOptions) -> None:
+def refuse_gone_tables(connection: Connection, source: str, options: LoadOptions) -> None:
     """What was there at the last load and is gone would take its events along."""
     gone = connection.execute(
         _queries.gone_tables, {"source": source, "allowed": list(options.allow_missing)}
@@ -255,21 +302,23 @@ def _taken(connection: Connection, source: str) -> DatabaseError:
     )
 
 
-def _whole_digest(connection: Connection, digest: bytes | None) -> bytes | None:
-    row = connection.execute(_queries.whole_digest, {"digest": digest}).fetchone()
-    return row[0] if row else None
+def key_of(connection: Connection, source: str, digest: Callable[[], bytes] | None) -> dict[str, object]:
+    """What a load is known again by: its source, and a digest of files and settings, None where there is none."""
+    row = connection.execute(_queries.whole_digest, {"digest": digest() if digest else None}).fetchone()
+    return {"source": source, "digest": row[0] if row else None}
 
 
-def _same_again(connection: Connection, key: Mapping[str, object]) -> LoadResult | None:
+def same_again(connection: Connection, key: Mapping[str, object]) -> LoadResult | None:
+    """The result where the last load was the same; else None."""
     row = connection.execute(_queries.same_again, key).fetchone()
     if row is None:
         return None
-    result = _last_result(connection, str(key["source"]))
+    result = last_result(connection, str(key["source"]))
     result.unchanged = row[0]
     return result
 
 
-def _last_result(connection: Connection, source: str) -> LoadResult:
+def last_result(connection: Connection, source: str) -> LoadResult:
     """The stored report of the source's last load."""
     reports = [TableReport(*row) for row in connection.execute(_queries.last_reports, {"source": source})]
     figures = [report for report in reports if report.kind == "figures"]
@@ -284,7 +333,7 @@ def _figures(connection: Connection) -> list[TableReport]:
     return list(sections.values())
 
 
-def _differences(before: LoadResult, now: LoadResult) -> list[Difference]:
+def differences(before: LoadResult, now: LoadResult) -> list[Difference]:
     """Figures that are others than before; none where there was no load before."""
     if not before.tables:
         return []
@@ -323,38 +372,58 @@ def _oddities(connection: Connection) -> TableReport:
 
 
 def _merge(connection: Connection, result: LoadResult, options: LoadOptions) -> LoadResult:
-    source = {"source": result.source}
+    count_by_code(connection, result, options)
+    if connection.execute(_queries.any_incoming).fetchone() is None:
+        refuse_nothing(result.source)
+    compare(connection, result, options)
+    share(connection, result, is_first=not (result.changed or result.unchanged))
+    if result.patients_changed:
+        connection.execute(_queries.drop_indexes)
+        write_patients(connection, result)
+        connection.execute(_queries.build_indexes)
+    connection.execute(_queries.change_reports)
+    result.affected += _count(connection, _queries.count_reports)
+    return result
+
+
+def count_by_code(connection: Connection, result: LoadResult, options: LoadOptions) -> None:
+    """What the staged events are, without those who were purged; refuses patients of another source."""
     result.left_out = _leave_purged_out(connection, options)
     connection.execute("analyze pg_temp.event_numbered")
     connection.execute(_queries.code_figures)
     _add_remarks(connection, result.tables)
-    connection.execute(_queries.compare, source)
-    _refuse_nothing(connection, result.source)
-    connection.execute(_queries.index_changes)
     _refuse_foreign_patients(connection, result.source)
+
+
+def compare(connection: Connection, result: LoadResult, options: LoadOptions) -> None:
+    """Who is new, changed, unchanged or gone. Those go, with the events of those who changed."""
+    connection.execute(_queries.compare, {"source": result.source})
+    connection.execute(_queries.index_changes)
     if options.keep_missing:
         connection.execute(_queries.keep_missing)
     for change, count in connection.execute(_queries.count_changes):
         setattr(result, change, count)
     result.unchanged += result.unread
     connection.execute(_queries.purge_removed)
+
+
+def share(connection: Connection, result: LoadResult, *, is_first: bool) -> None:
+    """Codes, units and relations, which all patients share; and what the events are by them."""
     connection.execute(_queries.add_concepts)
     describe_units(connection)
     result.tables.append(_oddities(connection))
     concepts, result.affected = _change_concepts(connection)
-    result.concepts = concepts if result.changed or result.unchanged else 0  # at first all is new
+    result.concepts = 0 if is_first else concepts  # at first all is new
     result.tables += _placed(connection) if not result.unread else []
     result.figures = _figures(connection)
-    if result.patients_changed:
-        # Before their events: a source's figures count events by whose they are.
-        connection.execute(_queries.upsert_patients, source)
-        connection.execute(_queries.drop_indexes)
-        connection.execute(_queries.insert_events)
-        connection.execute(_queries.build_indexes)
-        connection.execute(_queries.mark_loaded)
-    connection.execute(_queries.change_reports)
-    result.affected += _count(connection, _queries.count_reports)
-    return result
+
+
+def write_patients(connection: Connection, result: LoadResult) -> None:
+    """Those who are new or changed, and their events."""
+    # Before their events: a source's figures count events by whose they are.
+    connection.execute(_queries.upsert_patients, {"source": result.source})
+    connection.execute(_queries.insert_events)
+    connection.execute(_queries.mark_loaded)
 
 
 def _placed(connection: Connection) -> list[TableReport]:
@@ -386,13 +455,12 @@ def _count(connection: Connection, query: bytes) -> int:
     return int(row[0])
 
 
-def _refuse_nothing(connection: Connection, source: str) -> None:
+def refuse_nothing(source: str) -> NoReturn:
     """An empty source is a mistake more often than a hospital without patients."""
-    if connection.execute(_queries.any_incoming).fetchone() is None:
-        raise InputError(
-            "the source holds no patients",
-            hint=f"Nothing was changed. To remove what {source} loaded, purge its patients.",
-        )
+    raise InputError(
+        "the source holds no patients",
+        hint=f"Nothing was changed. To remove what {source} loaded, purge its patients.",
+    )
 
 
 def _refuse_foreign_patients(connection: Connection, source: str) -> None:
@@ -404,7 +472,8 @@ def _refuse_foreign_patients(connection: Connection, source: str) -> None:
         )
 
 
-def _report(connection: Connection, result: LoadResult) -> None:
+def keep_report(connection: Connection, result: LoadResult) -> None:
+    """The load's rows of ehr.load_report."""
     row = connection.execute(_queries.next_load).fetchone()
     unread = TableReport(UNREAD_PATIENTS, rows_loaded=result.unread, kind="unread patients")
     for table in [*([unread] if result.unread else []), *result.tables, *result.figures]:
@@ -412,7 +481,7 @@ def _report(connection: Connection, result: LoadResult) -> None:
         connection.execute(_queries.report, {**values, "load_id": row[0] if row else 1})
 
 
-def _vacuum(database: Database, is_partial: bool) -> None:
+def vacuum(database: Database, is_partial: bool) -> None:
     """Timelines read the index alone only where the visibility map is current; few changes leave statistics true."""
     with database.session() as connection:
         connection.execute("vacuum ehrdb.event" if is_partial else "vacuum (analyze) ehrdb.event")

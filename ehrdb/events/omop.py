@@ -10,19 +10,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import psycopg
 from psycopg import sql
 
 from ehrdb.database import Connection, Database
 from ehrdb.errors import ConfigError, InputError
-from ehrdb.events.changes import find_changes, someone_to_read
-from ehrdb.events.files import FileRules, columns_of, copy_table, name_files
-from ehrdb.events.folder import SourceFolder, digest_files
+from ehrdb.events.changes import digest_rules, find_changes, someone_to_read
+from ehrdb.events.files import Excerpt, FileRules, check_excerpts, columns_of, copy_table, name_files
+from ehrdb.events.folder import Part, SourceFolder, digest_files
 from ehrdb.events.merge import (
     LoadOptions,
     LoadResult,
+    Portion,
     Run,
     TableReport,
     check_problems,
@@ -214,12 +215,14 @@ def load_omop(
     Nothing is written then.
     """
     chosen = options or OmopOptions()
+    tables = FolderTables(directory, chosen)
     return run(
         database,
         source,
-        lambda connection: _stage_directory(connection, directory, chosen),
+        lambda connection: _stage(connection, tables, chosen),
         chosen,
         digest=lambda: digest_files(directory, chosen),
+        portions=OmopPortions(tables, chosen),
     )
 
 
@@ -237,70 +240,227 @@ def load_omop_schema(
     Raises InputError like load_omop; `file` is then the table's name.
     """
     chosen = options or OmopOptions()
-
-    def stage(connection: Connection) -> Iterator[TableReport]:
-        _require_time_zone(connection, chosen.time_zone)
-        tables = _view_schema(connection, schema, vocabulary_schema or schema, chosen)
-
-        def narrow(name: str) -> None:
-            place = tables[name].rpartition(".")[0]
-            _view_table(connection, name, place, _columns(connection, place, name), chosen.time_zone, narrowed=True)
-
-        yield from _stage(connection, {name: [place] for name, place in tables.items()}, chosen, narrow)
-        _drop_views(connection, tables)
-        yield from _unread_tables(connection, (schema, vocabulary_schema or schema), chosen)
-
-    return run(database, source, stage, chosen)
+    tables = SchemaTables(schema, vocabulary_schema or schema, chosen)
+    portions = OmopPortions(tables, chosen)
+    return run(database, source, lambda connection: _stage(connection, tables, chosen), chosen, portions=portions)
 
 
-def _stage_directory(connection: Connection, directory: Path, options: OmopOptions) -> Iterator[TableReport]:
-    _require_time_zone(connection, options.time_zone)
-    folder = SourceFolder(directory)
-    tables = {name: folder.require(name) for name in ("person", "concept")}
-    tables |= {name: parts for name in options.optional_tables if (parts := folder.take(name))}
-    for name, parts in tables.items():
-        left_out: list[RaggedRow] = []
-        copy_table(connection, parts, name, required=_required(name), rules=options.files, left_out=left_out)
+class Tables(Protocol):
+    """Where a CDM's tables are, on their way to be temporary relations `raw_<table>`."""
+
+    def find(self, connection: Connection) -> dict[str, list[str]]:
+        """What each table that is there is called, part by part."""
+
+    def show(self, connection: Connection, name: str, portion: Portion | None = None) -> None:
+        """Make raw_<name> of all rows, or of those of a portion's patients."""
+
+    def show_for_long(self, connection: Connection, name: str) -> None:
+        """Make raw_<name> of all rows, until the session ends."""
+
+    def narrow(self, connection: Connection, name: str, portion: Portion | None = None) -> None:
+        """Leave of what is shown the patients who are to be read."""
+
+    def hide(self, connection: Connection, names: Iterable[str]) -> None:
+        """Remove what would outlive the transaction."""
+
+    def unread(self, connection: Connection) -> Iterator[TableReport]:
+        """What stands there and is not read."""
+
+    def check_whole(self) -> None:
+        """Raise InputError where the portions that were shown left rows out."""
+
+
+class FolderTables:
+    """A folder of CDM files."""
+
+    def __init__(self, directory: Path, options: OmopOptions) -> None:
+        self._directory, self._options = directory, options
+        self._parts: dict[str, list[Part]] = {}
+        self._unread: list[str] = []
+        self._excerpts: list[Excerpt] = []
+
+    def find(self, connection: Connection) -> dict[str, list[str]]:
+        """Files by table; person and concept are required."""
+        _require_time_zone(connection, self._options.time_zone)
+        folder = SourceFolder(self._directory)
+        parts = {name: folder.require(name) for name in ("person", "concept")}
+        parts |= {name: taken for name in self._options.optional_tables if (taken := folder.take(name))}
+        self._parts, self._unread = parts, folder.unread
+        return {name: [str(part.path) for part in taken] for name, taken in parts.items()}
+
+    def show(self, connection: Connection, name: str, portion: Portion | None = None) -> None:
+        """Copied; of a portion, the server keeps its rows alone."""
+        excerpt = Excerpt(_is_in(portion, "person_id")) if portion else None
+        if excerpt:
+            self._excerpts.append(excerpt)
+        left_out = self._copy(connection, name, excerpt)
+        if portion is None or portion.is_first:
+            with connection.cursor() as cursor:
+                cursor.executemany(_queries.left_out, [(name, ragged.row, ragged.problem) for ragged in left_out])
+
+    def show_for_long(self, connection: Connection, name: str) -> None:
+        """Copied."""
+        left_out = self._copy(connection, name, None, is_lasting=True)
         with connection.cursor() as cursor:
             cursor.executemany(_queries.left_out, [(name, ragged.row, ragged.problem) for ragged in left_out])
-    places = {name: [str(part.path) for part in parts] for name, parts in tables.items()}
 
-    def narrow(name: str) -> None:
+    def narrow(self, connection: Connection, name: str, portion: Portion | None = None) -> None:
+        """By a view in the place of what was copied."""
         raw, whole = sql.Identifier(f"raw_{name}"), sql.Identifier(f"whole_{name}")
         connection.execute(sql.SQL("alter table {} rename to {}").format(raw, whole))
         connection.execute(
             sql.SQL("create temp view {} as select * from {} where {}").format(raw, whole, _is_read("person_id"))
         )
 
-    yield from _stage(connection, places, options, narrow)
-    yield from report_unread(folder.unread)
+    def hide(self, connection: Connection, names: Iterable[str]) -> None:
+        """Copies go with their transaction."""
+
+    def unread(self, connection: Connection) -> Iterator[TableReport]:
+        """Names in the folder."""
+        yield from report_unread(self._unread)
+
+    def check_whole(self) -> None:
+        """Count the rows of all portions against the files' line ends."""
+        check_excerpts(self._excerpts)
+        self._excerpts.clear()
+
+    def _copy(
+        self, connection: Connection, name: str, excerpt: Excerpt | None, *, is_lasting: bool = False
+    ) -> list[RaggedRow]:
+        left_out: list[RaggedRow] = []
+        copy_table(
+            connection,
+            self._parts[name],
+            name,
+            required=_required(name),
+            rules=self._options.files,
+            left_out=left_out,
+            excerpt=excerpt,
+            is_lasting=is_lasting,
+        )
+        return left_out
 
 
-def _view_schema(connection: Connection, schema: str, vocabulary_schema: str, options: OmopOptions) -> dict[str, str]:
-    """Temporary views raw_<table> over the schema's tables; returns where each table is."""
-    for place, option in ((schema, "--schema"), (vocabulary_schema, "--vocab-schema")):
-        _require_schema(connection, place, option)
-    found: dict[str, str] = {}
-    for name in ("person", "concept", *options.optional_tables):
-        place = vocabulary_schema if name in ("concept", *VOCABULARY_TABLES) else schema
-        rows = _columns(connection, place, name)
-        if rows:
-            found[name] = f"{place}.{name}"
-            _view_table(connection, name, place, rows, options.time_zone)
-    for name, place, option in (("person", schema, "--schema"), ("concept", vocabulary_schema, "--vocab-schema")):
-        if name not in found:
-            raise InputError(f"schema {place} has no table {name}", hint=f"{option} names the schema.")
-    return found
+class SchemaTables:
+    """A live CDM schema, and another of its vocabulary perhaps."""
+
+    def __init__(self, schema: str, vocabulary_schema: str, options: OmopOptions) -> None:
+        self._schema, self._vocabulary_schema, self._options = schema, vocabulary_schema, options
+
+    def find(self, connection: Connection) -> dict[str, list[str]]:
+        """Tables by what OMOP calls them; person and concept are required."""
+        _require_time_zone(connection, self._options.time_zone)
+        options = {"--schema": self._schema, "--vocab-schema": self._vocabulary_schema}
+        for option, place in options.items():
+            _require_schema(connection, place, option)
+        found = {
+            name: [f"{self._place(name)}.{name}"]
+            for name in ("person", "concept", *self._options.optional_tables)
+            if _columns(connection, self._place(name), name)
+        }
+        for name, option in (("person", "--schema"), ("concept", "--vocab-schema")):
+            if name not in found:
+                raise InputError(f"schema {options[option]} has no table {name}", hint=f"{option} names the schema.")
+        return found
+
+    def show(self, connection: Connection, name: str, portion: Portion | None = None) -> None:
+        """As a view."""
+        self._view(connection, name, lambda *column: _is_in(portion, *column))
+
+    def show_for_long(self, connection: Connection, name: str) -> None:
+        """As a view."""
+        self.show(connection, name)
+
+    def narrow(self, connection: Connection, name: str, portion: Portion | None = None) -> None:
+        """By another view."""
+        self._view(connection, name, _is_read)
+
+    def hide(self, connection: Connection, names: Iterable[str]) -> None:
+        """Views outlive their transaction."""
+        _drop_views(connection, names)
+
+    def unread(self, connection: Connection) -> Iterator[TableReport]:
+        """Other tables of the schemas."""
+        read = ["person", "concept", *self._options.optional_tables]
+        names = [
+            f"{schema}.{name}"
+            for schema in dict.fromkeys((self._schema, self._vocabulary_schema))
+            for (name,) in connection.execute(_queries.unread_tables, {"schema": schema, "read": read})
+        ]
+        yield from report_unread(names)
+
+    def check_whole(self) -> None:
+        """A table loses no row on its way."""
+
+    def _view(self, connection: Connection, name: str, condition: Callable[[str, str], sql.Composable]) -> None:
+        place = self._place(name)
+        _view_table(connection, name, place, _columns(connection, place, name), self._options.time_zone, condition)
+
+    def _place(self, name: str) -> str:
+        return self._vocabulary_schema if name in ("concept", *VOCABULARY_TABLES) else self._schema
 
 
-def _unread_tables(connection: Connection, schemas: tuple[str, str], options: OmopOptions) -> Iterator[TableReport]:
-    read = ["person", "concept", *options.optional_tables]
-    names = [
-        f"{schema}.{name}"
-        for schema in dict.fromkeys(schemas)
-        for (name,) in connection.execute(_queries.unread_tables, {"schema": schema, "read": read})
-    ]
-    yield from report_unread(names)
+class OmopPortions:
+    """OMOP by some patients at a time: the vocabulary is read once a session, other tables once a portion.
+
+    Keys that stand twice are found where both are of one portion, as are visits of another patient.
+    """
+
+    def __init__(self, tables: Tables, options: OmopOptions) -> None:
+        self._tables, self._options = tables, options
+        self._rules: bytes | None = None
+
+    def bounds(self, connection: Connection, size: int) -> list[int]:
+        """By the table person."""
+        self._tables.find(connection)
+        self._tables.show(connection, "person")
+        return [row[0] for row in connection.execute(_queries.bounds, {"size": size})]
+
+    def share(self, connection: Connection) -> tuple[bytes | None, list[TableReport]]:
+        """Concepts in pg_temp.omop_vocabulary, relations as they are."""
+        places = self._tables.find(connection)
+        vocabulary = {name: files for name, files in places.items() if name in ("concept", *VOCABULARY_TABLES)}
+        for name in vocabulary:
+            self._tables.show_for_long(connection, name)
+        connection.execute(_queries.omop_tables)
+        _read(connection, self._options, "concept", _queries.read_concept, {name: name for name in CONCEPT_FIELDS})
+        connection.execute(_queries.tell_apart)
+        connection.execute(_queries.index_tables)
+        _check(connection, vocabulary, self._options)
+        connection.execute(_queries.keep_vocabulary)
+        columns = {name: _columns_read(connection, name) for name in vocabulary}
+        self._rules = digest_rules(connection, columns, replace(self._options, read_all=False))
+        return self._rules, [TableReport(*row) for row in connection.execute(_queries.reports)]
+
+    def stage(self, connection: Connection, portion: Portion) -> Iterator[TableReport]:
+        """The portion's rows of every table with patients."""
+        places = self._tables.find(connection)
+        patients = {name: files for name, files in places.items() if name not in ("concept", *VOCABULARY_TABLES)}
+        for name in patients:
+            self._tables.show(connection, name, portion)
+        columns = {name: _columns_read(connection, name) for name in places}
+        for name, found in columns.items():
+            found_table(connection, name, found)
+        if _find_changes(connection, columns, self._rules):
+            if not someone_to_read(connection):
+                self._tables.hide(connection, patients)
+                return
+            for name in patients:
+                self._tables.narrow(connection, name, portion)
+        _read_tables(connection, patients, self._options)
+        connection.execute(_queries.narrow_vocabulary)
+        connection.execute(_queries.index_tables)
+        _check(connection, patients, self._options)
+        yield from _map(connection, patients, self._options)
+        self._tables.hide(connection, patients)
+
+    def describe(self, connection: Connection) -> Iterator[TableReport]:
+        """From the vocabulary; what is not read; and whether every row was."""
+        self._tables.check_whole()
+        connection.execute(_queries.show_vocabulary)
+        _describe(connection, self._tables.find(connection))
+        connection.execute(_queries.hide_vocabulary)
+        yield from self._tables.unread(connection)
 
 
 @contextmanager
@@ -313,7 +473,7 @@ def viewed_tables(connection: Connection, places: dict[str, str]) -> Iterator[No
             raise InputError(
                 f"schema {place} has no table {name}", hint="--schema and --vocab-schema name the schemas."
             )
-        _view_table(connection, name, place, rows, None)
+        _view_table(connection, name, place, rows, None, lambda *_: sql.SQL("true"))
     yield
     _drop_views(connection, places)
 
@@ -342,10 +502,9 @@ def _view_table(
     schema: str,
     rows: list[tuple[str, str, str, bool]],
     time_zone: str | None,
-    *,
-    narrowed: bool = False,
+    condition: Callable[[str, str], sql.Composable],
 ) -> None:
-    """The table as raw_<name>; `narrowed` to the patients who are to be read."""
+    """The table as raw_<name>; of patients, those whose id's column (its name and type) meets a condition."""
     table = rows[0][0]
     if len({relation for relation, *_ in rows}) > 1:
         raise InputError(f"both {table} and {rows[-1][0]} hold table {name}", file=schema)
@@ -378,7 +537,7 @@ def _view_table(
             sql.Identifier(f"raw_{name}"),
             columns,
             sql.Identifier(schema, table),
-            _is_read(*person) if person and narrowed else sql.SQL("true"),
+            condition(*person) if person else sql.SQL("true"),
         )
     )
     _require_readable(connection, name, f"{schema}.{table}")
@@ -403,9 +562,19 @@ def _require_time_zone(connection: Connection, name: str | None) -> None:
 
 
 def _is_read(column: str, kind: str = "text") -> sql.Composable:
+    return sql.SQL("{} in (select patient_id from pg_temp.read_patient)").format(_number(column, kind))
+
+
+def _is_in(portion: Portion | None, column: str, kind: str = "text") -> sql.Composable:
+    if portion is None:
+        return sql.SQL("true")
+    condition = "({0} between {1} and {2} or {0} is null)" if portion.is_first else "{0} between {1} and {2}"
+    return sql.SQL(condition).format(_number(column, kind), sql.Literal(portion.low), sql.Literal(portion.high))
+
+
+def _number(column: str, kind: str) -> sql.Composable:
     """Numbers are compared as such, so that an index on them serves."""
-    number = sql.SQL("{}" if kind in WHOLE_NUMBERS else "ehrdb.to_bigint({}::text)").format(sql.Identifier(column))
-    return sql.SQL("{} in (select patient_id from pg_temp.read_patient)").format(number)
+    return sql.SQL("{}" if kind in WHOLE_NUMBERS else "ehrdb.to_bigint({}::text)").format(sql.Identifier(column))
 
 
 def _local_time(column: str, kind: str, time_zone: str | None) -> sql.Composable:
@@ -446,32 +615,52 @@ def _known(name: str) -> set[str]:
     return set((fixed | clinical)[name])
 
 
-def _stage(
-    connection: Connection, places: dict[str, list[str]], options: OmopOptions, narrow: Callable[[str], None]
+def _stage(connection: Connection, tables: Tables, options: OmopOptions) -> Iterator[TableReport]:
+    """Every table as the common stream."""
+    places = tables.find(connection)
+    for name in places:
+        tables.show(connection, name)
+    yield from _stage_shown(connection, tables, places, options)
+    tables.hide(connection, places)
+    yield from tables.unread(connection)
+
+
+def _stage_shown(
+    connection: Connection, tables: Tables, places: dict[str, list[str]], options: OmopOptions
 ) -> Iterator[TableReport]:
-    """Every table as the common stream; `narrow` leaves of a table the patients who are to be read."""
-    columns = {name: sorted(_known(name) & set(columns_of(connection, name))) for name in places}
+    columns = {name: _columns_read(connection, name) for name in places}
     for name, found in columns.items():
         found_table(connection, name, found)
-    patients = {name: found for name, found in columns.items() if "person_id" in found}
-    rules = {name: found for name, found in columns.items() if name not in patients}
-    if find_changes(connection, patients, rules, replace(options, read_all=False)):
+    vocabulary = {name: found for name, found in columns.items() if "person_id" not in found}
+    rules = digest_rules(connection, vocabulary, replace(options, read_all=False))
+    if _find_changes(connection, columns, rules):
         if not someone_to_read(connection):
             return
-        for name in patients:
-            narrow(name)
+        for name, found in columns.items():
+            if "person_id" in found:
+                tables.narrow(connection, name)
     _read_tables(connection, places, options)
     connection.execute(_queries.tell_apart)
     connection.execute(_queries.index_tables)
     _check(connection, places, options)
     yield from _map(connection, places, options)
+    _describe(connection, places)
+
+
+def _columns_read(connection: Connection, name: str) -> list[str]:
+    return sorted(_known(name) & set(columns_of(connection, name)))
+
+
+def _find_changes(connection: Connection, columns: dict[str, list[str]], rules: bytes | None) -> bool:
+    return find_changes(connection, {name: found for name, found in columns.items() if "person_id" in found}, rules)
 
 
 def _read_tables(connection: Connection, places: dict[str, list[str]], options: OmopOptions) -> None:
     connection.execute(_queries.omop_tables)
     read = partial(_read, connection, options)
     read("person", _queries.read_person, {name: name for name in PERSON_FIELDS})
-    read("concept", _queries.read_concept, {name: name for name in CONCEPT_FIELDS})
+    if "concept" in places:
+        read("concept", _queries.read_concept, {name: name for name in CONCEPT_FIELDS})
     if "death" in places:
         read("death", _queries.read_death, {name: name for name in DEATH_FIELDS})
     for number, table in enumerate(options.clinical_tables):
@@ -572,11 +761,6 @@ def _map(connection: Connection, places: dict[str, list[str]], options: OmopOpti
     connection.execute(_queries.stage_deaths, rules)
     number_events(connection)
     connection.execute(_queries.stage_patients)
-    for name in ("concept_relationship", "concept_ancestor"):
-        if name in places:
-            connection.execute(getattr(_queries, f"stage_parents_from_{name}"))
-            break
-    connection.execute(_queries.stage_concepts)
     connection.execute(_queries.remarks)
     if "visit_occurrence" in places:
         connection.execute(_queries.remarks_of_visits)
@@ -584,3 +768,12 @@ def _map(connection: Connection, places: dict[str, list[str]], options: OmopOpti
     patients_tables = {"person", "death", *(table.name for table in options.clinical_tables)} & set(places)
     empty = {name: TableReport(name) for name in patients_tables}
     yield from (report for _, report in sorted((empty | reports).items()))
+
+
+def _describe(connection: Connection, places: dict[str, list[str]]) -> None:
+    """Concepts of the codes that occur, and of those above them."""
+    for name in ("concept_relationship", "concept_ancestor"):
+        if name in places:
+            connection.execute(getattr(_queries, f"stage_parents_from_{name}"))
+            break
+    connection.execute(_queries.stage_concepts)

@@ -120,6 +120,39 @@ analyze pg_temp.omop_person;
 analyze pg_temp.omop_code;
 analyze pg_temp.omop_event;
 
+-- name: bounds
+-- patients in order, every so-manieth
+select id
+  from (select id, row_number() over (order by id) - 1 as place
+          from (select distinct ehrdb.to_bigint(person_id) as id from pg_temp.raw_person) person
+         where id is not null) ranked
+ where place %% %(size)s = 0 order by id;
+
+-- name: keep_vocabulary
+-- as read, told apart and checked, until the session ends
+create temp table omop_vocabulary as table pg_temp.omop_code;
+create index on pg_temp.omop_vocabulary (concept_id);
+analyze pg_temp.omop_vocabulary;
+
+-- name: narrow_vocabulary
+-- what the rows that were read name
+insert into pg_temp.omop_code
+select v.* from pg_temp.omop_vocabulary v
+ where v.concept_id in (
+       select id from pg_temp.omop_event e
+        cross join lateral (values (e.concept_id), (e.source_concept_id), (e.value_as_concept_id), (e.unit_concept_id),
+                                   (e.operator_concept_id), (e.qualifier_concept_id)) as named (id)
+       union
+       select id from pg_temp.omop_person p
+        cross join lateral (values (p.gender_concept_id), (p.race_concept_id), (p.ethnicity_concept_id)) as named (id));
+
+-- name: show_vocabulary
+-- all of it, in the place of what a portion names
+create temp view omop_code as table pg_temp.omop_vocabulary;
+
+-- name: hide_vocabulary
+drop view pg_temp.omop_code;
+
 -- name: left_out
 -- rows that COPY could not take
 insert into pg_temp.load_problem (source_table, row, column_name, problem) values (%s, %s, 'row', %s);

@@ -67,12 +67,13 @@ select missing.name
  order by 1;
 
 -- name: this_load
--- whose load this is
-insert into pg_temp.this_load (source, is_whole) values (%(source)s, %(is_whole)s);
+-- whose load this is, and of which patients
+insert into pg_temp.this_load (source, is_whole, low, high)
+values (%(source)s, %(is_whole)s, coalesce(%(low)s, -9223372036854775808), coalesce(%(high)s, 9223372036854775807));
 
 -- name: found_table
 -- a table that this load reads, and its columns
-insert into pg_temp.found_table (table_name, columns) values (%(table)s, %(columns)s);
+insert into pg_temp.found_table (table_name, columns) values (%(table)s, %(columns)s) on conflict do nothing;
 
 -- name: leave_purged_out
 -- patients who were purged do not come back
@@ -108,7 +109,8 @@ create temp table concept_staging (
 create temp table concept_parent_staging (child_code text, parent_code text) on commit drop;
 create temp table custom_text_staging (vocabulary text, code text, description text) on commit drop;
 create temp table report_staging (patient_id bigint, time timestamp, findings integer) on commit drop;
-create temp table this_load (source text, is_whole boolean, rules bytea, is_partial boolean default false) on commit drop;
+create temp table this_load (source text, is_whole boolean, rules bytea, is_partial boolean default false, low bigint, high bigint)
+    on commit drop;
 create temp table patient_digest (patient_id bigint, digest bytea) on commit drop;
 create temp table read_patient (patient_id bigint primary key) on commit drop;
 create temp table found_table (table_name text primary key, columns text[]) on commit drop;
@@ -174,7 +176,7 @@ select coalesce(i.patient_id, p.patient_id) as patient_id, i.fingerprint,
   from incoming i
   full join (select p.*
                from ehrdb.patient p, pg_temp.this_load l
-              where p.source = l.source
+              where p.source = l.source and p.patient_id between l.low and l.high
                 and (not l.is_partial or p.patient_id in (select r.patient_id from pg_temp.read_patient r))) p
        using (patient_id);
 
@@ -194,7 +196,7 @@ update pg_temp.patient_change set change = 'unchanged' where change = 'removed';
 -- name: foreign_patient
 -- a patient id that another source holds
 select p.patient_id, p.source, count(*) over ()
-  from ehrdb.patient p join pg_temp.patient_change c using (patient_id)
+  from ehrdb.patient p join pg_temp.patient_staging s using (patient_id)
  where p.source <> %(source)s
  order by p.patient_id limit 1;
 
@@ -206,6 +208,48 @@ select change, count(*) from pg_temp.patient_change group by change;
 -- patients that are gone, and the events of those that changed
 select ehrdb.purge_patients(array(select patient_id from pg_temp.patient_change where change = 'removed'));
 delete from ehrdb.event e using pg_temp.patient_change c where c.patient_id = e.patient_id and c.change = 'changed';
+
+-- name: unknown_code
+-- a code or a unit that nobody knows yet
+select from pg_temp.code_figure f
+ where not exists (select from ehrdb.concept c where c.code = f.code)
+    or f.unit is not null and not exists (select from ehrdb.unit u where u.unit = f.unit) limit 1;
+
+-- name: code_figures_of_a_portion
+-- for who puts them together
+copy pg_temp.code_figure to stdout;
+
+-- name: code_figures_of_all
+-- of portions, together
+create temp table code_figure (
+    code text, unit text, visit_class text, events bigint, numbers bigint, texts bigint, in_a_visit bigint,
+    texts_with_numbers bigint, without_end bigint, inverted bigint, before_1900 bigint, before_birth bigint,
+    after_death bigint, in_the_future bigint, first timestamp, last timestamp
+) on commit drop;
+
+-- name: copy_code_figures
+copy pg_temp.code_figure from stdin;
+
+-- name: stand_for_events
+-- an event of each code: all that what is said of codes asks
+insert into pg_temp.event_staging (row, code) select 0, code from (select distinct code from pg_temp.code_figure) f;
+
+-- name: forget_digests
+-- where rules are others than those by which patients were read, no patient is as before
+delete from ehrdb.source_patient k using pg_temp.this_load l
+ where k.source = l.source
+   and not exists (select from ehrdb.source s where s.source = l.source and s.rules = l.rules);
+
+-- name: as_looked
+-- what was found when portions were read
+update pg_temp.this_load set rules = %(rules)s, is_partial = %(is_partial)s;
+
+-- name: tables_found
+select table_name, columns from pg_temp.found_table;
+
+-- name: stay_idle
+-- for as long as portions are loaded elsewhere
+set local idle_in_transaction_session_timeout = 0;
 
 -- name: add_concepts
 -- codes and units that are new

@@ -44,6 +44,12 @@ def test_the_folder_loads_whatever_case_and_delimiter(ehrdb: Command, database: 
     assert "2 new" in result.stderr
 
 
+def test_the_folder_loads_in_portions(ehrdb: Command, database: Database, folder: Path) -> None:
+    result = ehrdb("load", "omop", str(folder), "--workers", "2", "--portion", "1")
+    assert result.returncode == 0, result.stderr
+    assert "2 new" in result.stderr
+
+
 def test_loading_it_again_says_nothing_changed(ehrdb: Command, folder: Path) -> None:
     ehrdb("load", "omop", str(folder))
     assert "nothing changed" in ehrdb("load", "omop", str(folder)).stderr
