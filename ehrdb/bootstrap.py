@@ -69,6 +69,11 @@ def bootstrap_sql(owner: str, database: str, schema: str = "public", roles: str 
     return sql.SQL(_queries.bootstrap.decode()).format(**names).as_string() + "\n"
 
 
+def citus_sql() -> str:
+    """The statements by which an owner distributes ehrdb over the nodes of Citus, by patient."""
+    return _queries.citus.decode() + "\n"
+
+
 def require_roles(prefix: str) -> None:
     """Raise ConfigError for what the roles' names cannot begin with."""
     if not re.fullmatch("[a-z_][a-z0-9_]{0,49}", prefix):

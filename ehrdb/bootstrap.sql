@@ -51,3 +51,56 @@ end
 $$;
 
 grant usage on schema {schema} to {owner}, {analyst}, {worker};
+
+-- name: citus
+-- What the owner of an installed, still empty ehrdb runs once on the coordinator of a Citus cluster, as
+-- psql --single-transaction: whatever is a patient's goes to one shard by patient_id, all tables alike, what all patients
+-- are read by to every node. Contents and their queue are shared between patients and stay on the coordinator, as do
+-- the load's books. Run `ehrdb upgrade` before, and afterwards on the coordinator alone.
+
+-- Triggers keep marks, counts and validity; each concerns rows of one patient, so of one shard.
+set citus.enable_unsafe_triggers = on;
+set citus.shard_replication_factor = 1;
+
+-- Citus takes no identity of type integer: the same numbers from a sequence.
+do $$
+declare
+    each_column record;
+    sequence_name text;
+begin
+    for each_column in
+        select a.attrelid::regclass as of_table, a.attname, c.relname
+          from pg_attribute a join pg_class c on c.oid = a.attrelid
+         where c.relnamespace = 'ehrdb'::regnamespace and a.attidentity <> '' and a.atttypid = 'integer'::regtype
+    loop
+        execute format('alter table %s alter column %I drop identity', each_column.of_table, each_column.attname);
+        sequence_name := format('ehrdb.%I', each_column.relname || '_number');
+        execute format('create sequence %s owned by %s.%I', sequence_name, each_column.of_table, each_column.attname);
+        execute format('alter table %s alter column %I set default nextval(%L)', each_column.of_table, each_column.attname,
+                       sequence_name);
+        execute format('select setval(%L, coalesce(max(%I), 0) + 1, false) from %s', sequence_name, each_column.attname,
+                       each_column.of_table);
+    end loop;
+end
+$$;
+
+select create_reference_table(format('ehrdb.%I', name)::regclass)
+  from unnest(array[
+        'prompt', 'encoder', 'encoder_part', 'task', 'head', 'head_count', 'head_month', 'format', 'unit', 'unit_synonym',
+        'concept', 'concept_parent', 'concept_text', 'concept_category', 'concept_frequency', 'concept_onset', 'custom_text',
+        'code_map', 'vocabulary_prefix', 'excluded_vocabulary', 'category_rule', 'visit_section', 'aggregated_concept',
+        'aggregated_unit', 'aggregated_code', 'aggregated_name', 'icu_care_site', 'snapshot', 'source', 'protection'
+       ]) with ordinality as listed (name, place)
+ order by place;
+
+select create_distributed_table('ehrdb.patient', 'patient_id');
+select create_distributed_table(format('ehrdb.%I', name)::regclass, 'patient_id', colocate_with => 'ehrdb.patient')
+  from unnest(array[
+        'event', 'radiology_report', 'changed_patient', 'source_patient', 'embedding_point', 'patient_embedding', 'label',
+        'patient_prediction', 'risk_reason', 'index_date'
+       ]) with ordinality as listed (name, place)
+ order by place;
+
+-- One patient's text is made where the patient is.
+select create_distributed_function('ehr.timeline(bigint, timestamp, text, interval, integer)', 'patient_id',
+                                   colocate_with => 'ehrdb.patient');

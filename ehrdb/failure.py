@@ -80,6 +80,11 @@ def _of_database(error: psycopg.Error) -> Explained:
     diagnosis = error.diag
     if diagnosis.sqlstate and diagnosis.sqlstate.startswith("EH"):
         return diagnosis.message_primary or "", diagnosis.message_hint
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return "the database takes nothing in: it is a standby, or its transactions are read-only", (
+            "Name the primary server in EHRDB_DATABASE_URL (this command writes, if only who asked what); "
+            "SQL that only reads is answered by a standby, too."
+        )
     return f"the database reports {type(error).__name__} ({diagnosis.sqlstate or 'no SQLSTATE'})", (
         "The server's log has the details; `ehrdb doctor` says what is missing, rights included."
     )

@@ -106,6 +106,19 @@ def bootstrap(
     typer.echo(bootstrap_sql(str(names[0]), str(names[1]), schema, roles), nl=False)
 
 
+@sql_app.command()
+def citus() -> None:
+    """Print what the owner runs once on a Citus coordinator, so that patients are spread over its nodes.
+
+    Connects to nothing. Read docs/scale.md first: it says what was tried, and what was not.
+
+    Example: `ehrdb sql citus | psql -d hospital --single-transaction`
+    """
+    from ehrdb.bootstrap import citus_sql
+
+    typer.echo(citus_sql(), nl=False)
+
+
 @sql_app.callback()
 def _sql() -> None:
     """SQL for a database administrator."""

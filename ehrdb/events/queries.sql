@@ -352,7 +352,7 @@ select (select count(distinct code_id) from pg_temp.concept_changed),
        ehrdb.mark_coded(array(select code_id from pg_temp.concept_changed));
 
 -- name: drop_indexes
--- of a table without events; building them at the end is faster than keeping them up to date
+-- of a database without patients; building them at the end is faster than keeping them up to date, and nobody waits
 create temp table event_index on commit drop as
 select i.indexrelid::regclass::text as name, c.conname as constraint_name,
        coalesce('alter table ehrdb.event add constraint ' || quote_ident(c.conname) || ' ' || pg_get_constraintdef(c.oid),
@@ -360,7 +360,8 @@ select i.indexrelid::regclass::text as name, c.conname as constraint_name,
   from pg_index i
   join pg_class t on t.oid = i.indrelid and t.relkind = 'r'
   left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = i.indrelid
- where i.indrelid = 'ehrdb.event'::regclass and not exists (select from ehrdb.event);
+ where i.indrelid = 'ehrdb.event'::regclass and not exists (select from ehrdb.event)
+   and not exists (select from ehrdb.patient);
 do $$
 declare
     index record;

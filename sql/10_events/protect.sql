@@ -7,6 +7,7 @@ as $$
 declare
     reader text;
 begin
+    perform ehrdb.require_primary();
     if not exists (select from pg_attribute a
                     where a.attrelid = visible and a.attname = 'patient_id' and a.atttypid = 'bigint'::regtype) then
         raise exception using errcode = 'EH010', message = 'ehr.protect needs a table or view with a column patient_id bigint',

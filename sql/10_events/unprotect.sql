@@ -8,6 +8,7 @@ declare
     each_table regclass;
     freed integer := 0;
 begin
+    perform ehrdb.require_primary();
     for each_table in
         select p.polrelid from pg_policy p join pg_class c on c.oid = p.polrelid
          where p.polname = 'visible' and c.relnamespace = 'ehrdb'::regnamespace

@@ -6,6 +6,7 @@ declare
     for_encoder_id constant integer := ehrdb.encoder_id(encoder);
     most_characters constant integer := 8000;
 begin
+    perform ehrdb.require_primary();
     if coalesce(query, '') !~ '\S' then
         raise exception using errcode = 'EH010', message = 'the query is empty', hint = 'Describe a patient in words.';
     elsif length(query) > most_characters then
@@ -27,4 +28,5 @@ end
 $$;
 
 comment on function ehrdb.require_question(text, text) is
-'The encoder that is to read a text. EH008: no worker is connected; EH010: the text is empty or too long.';
+'The encoder that is to read a text. EH008: no worker is connected; EH010: the text is empty or too long, or
+the server a standby.';

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -45,7 +45,7 @@ def encoder(database: Database) -> RegisteredEncoder:
 
 
 @contextmanager
-def read_meanwhile(database: Database) -> Iterator[None]:
+def read_meanwhile(database: Database, questions: Sequence[str] = QUESTIONS) -> Iterator[None]:
     """Somebody asks all the time, and would give up on the first lock that takes longer than that."""
     stop, failed, asked = threading.Event(), list[Exception](), [0]
 
@@ -54,7 +54,7 @@ def read_meanwhile(database: Database) -> Iterator[None]:
             with psycopg.connect(database.url, autocommit=True) as reader:
                 reader.execute(f"set lock_timeout = '{WAIT}'".encode())
                 while not stop.is_set():
-                    for question in QUESTIONS:
+                    for question in questions:
                         reader.execute(question.encode())
                     asked[0] += 1
         except psycopg.Error as error:
