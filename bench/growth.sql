@@ -20,3 +20,13 @@ select p.patient_id, '2021-01-01', 1000000 + %(round)s, 1 + (p.patient_id * 7 + 
 -- how long statements of this database have been running, by the server's own account
 select active_time / 1000 from pg_stat_database where datname = current_database();
 
+-- name: sessions
+-- processes that work for somebody
+select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid();
+
+-- name: database_size
+select pg_database_size(current_database());
+
+-- name: event_bytes
+-- of a row, with its part of the indexes
+select pg_total_relation_size('ehrdb.event')::float8 / greatest(count(*), 1) from ehrdb.event;

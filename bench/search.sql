@@ -24,6 +24,10 @@ select patient_id from ehr.nearest_patients(%(patient_id)s, 10, %(cohort)s::bigi
 select patient_id from ehr.nearest_patients(%(vector)b::vector, 11, %(cohort)s::bigint[], %(encoder)s) order by rank;
 
 -- name: sizes
--- of the table and its index
+-- of the table and its index, where there is one
 select pg_table_size('ehrdb.patient_embedding_' || %(encoder_id)s),
-       pg_relation_size('ehrdb.patient_embedding_' || %(encoder_id)s || '_hnsw');
+       coalesce(pg_relation_size(to_regclass('ehrdb.patient_embedding_' || %(encoder_id)s || '_hnsw')), 0);
+
+-- name: change
+-- another vector of a patient
+update ehrdb.patient_embedding set embedding = %(vector)b where encoder_id = %(encoder_id)s and patient_id = %(patient_id)s;
