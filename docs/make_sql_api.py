@@ -34,7 +34,7 @@ An empty cohort (`'{}'`) has an empty answer; a matching or a search for duplica
 | `EH007` | patients and moments that do not fit together |
 | `EH008` | no worker that could read a text, or no answer in time |
 | `EH010` | an argument that cannot be used: a null, NaN, a negative count, a moment of the year 10000 |
-| `EH012` | another session has been planning a refresh or a purge for more than five minutes |
+| `EH012` | another session plans a refresh or purges, for five minutes now, or keeps a purge waiting |
 | `EH013` | the audit is only added to |
 """
 VIEWS = """

@@ -253,14 +253,14 @@ class Client:
             return self._nearest_to_words(to, k, cohort, encoder, by_worker)
         if np.ndim(to) == 0:
             patient_id = int(to)  # type: ignore[arg-type]
-            with self._asked("nearest", [patient_id]) as connection:
+            with self._asked_of("nearest", cohort, patients=[patient_id]) as (connection, members):
                 values = {"patient_id": patient_id, "k": k, "as_of": _moment(as_of) or "infinity"}
-                return self._fetch(connection, _queries.nearest, values, cohort, encoder)
+                return self._fetch(connection, _queries.nearest, values, members, encoder)
         _refuse_moment(as_of, "a vector")
-        with self._asked("nearest to a vector") as connection:
+        with self._asked_of("nearest to a vector", cohort) as (connection, members):
             register_vectors(connection)
             values = {"vector": Vector(np.asarray(to, dtype=np.float32)), "k": k}
-            return self._fetch(connection, _queries.nearest_to_vector, values, cohort, encoder)
+            return self._fetch(connection, _queries.nearest_to_vector, values, members, encoder)
 
     def explain(self, patient_a: int, patient_b: int, as_of: Moment = None) -> Frame:
         """Why two are alike: relation (shared, related, only_a, only_b), code, description, weight, last values."""
@@ -282,9 +282,9 @@ class Client:
         Columns: rank, patient_id, rank_by_words, rank_by_meaning (null: not among the first 10 k), found (words that
         their concepts hold), similarity, as_of, is_stale. A running `ehrdb worker` reads the text.
         """
-        with self._asked("search") as connection:
+        with self._asked_of("search", cohort) as (connection, members):
             values = {"query": text, "k": k, "patience": patience}
-            return self._fetch(connection, _queries.search_patients, values, cohort, encoder)
+            return self._fetch(connection, _queries.search_patients, values, members, encoder)
 
     def search_concepts(self, words: str, max_count: int = 20) -> Frame:
         """Concepts with all of the words, or their beginnings: rank, code, description, vocabulary, patients (visible).
@@ -310,9 +310,9 @@ class Client:
 
         outcome: a task or a code. Columns: group_name, patients, followed, with_outcome, share; small counts are null.
         """
-        with self._asked(f"outcomes {outcome}", [patient_id]) as connection:
+        with self._asked_of(f"outcomes {outcome}", cohort, patients=[patient_id]) as (connection, members):
             values = {"patient_id": patient_id, "outcome": outcome, "as_of": _moment(as_of), "horizon": horizon, "k": k}
-            return self._fetch(connection, _queries.outcomes, values, cohort, encoder)
+            return self._fetch(connection, _queries.outcomes, values, members, encoder)
 
     def probability(self, task: str, patient_id: int, as_of: Moment = None, encoder: str | None = None) -> float:
         """The probability of a task's outcome for one patient. Raises NotFound, with why, where there is none."""
@@ -370,9 +370,9 @@ class Client:
         if at is not None:
             _refuse_both(cohort, as_of)
             return self._fetch_pairs(f"predict {', '.join(names)}", _queries.predict_at, at, encoder, tasks=names)
-        with self._asked(f"predict {', '.join(names)}") as connection:
+        with self._asked_of(f"predict {', '.join(names)}", cohort) as (connection, members):
             values = {"tasks": names, "as_of": _moment(as_of) or "infinity"}
-            return self._fetch(connection, _queries.predict, values, cohort, encoder)
+            return self._fetch(connection, _queries.predict, values, members, encoder)
 
     def risk_history(
         self, task: str, patient_id: int, moments: Sequence[Moment] | None = None, encoder: str | None = None
@@ -433,11 +433,11 @@ class Client:
 
     def embeddings(self, cohort: Cohort = None, as_of: Moment = None, encoder: str | None = None) -> Embeddings:
         """Each member's vector of the record as of a moment (None: the newest), with ids in the same order."""
-        with self._asked("embeddings") as connection:
+        with self._asked_of("embeddings", cohort) as (connection, members):
             register_vectors(connection)
             registered = registry.find(connection, self._named(encoder))
             values: dict[str, Any] = {"encoder": registered.name, "as_of": _moment(as_of) or "infinity"}
-            values["cohort"] = cohorts.resolve(connection, cohort)
+            values["cohort"] = members
             rows = connection.execute(_queries.embeddings, values, binary=True).fetchall()
         found = [(patient_id, vector.to_numpy()) for patient_id, vector in rows if vector is not None]
         return Embeddings(
@@ -527,11 +527,11 @@ class Client:
 
         caliper: largest cosine distance accepted. same_sex, age_band (years): must agree exactly.
         """
-        with self._asked("match") as connection:
-            ids = cohorts.resolve(connection, cases) or []
+        with self._asked_of("match", cases, candidates) as (connection, members, others):
+            ids = members or []
             if not ids:
                 raise ConfigError("the query selects no cases", hint="Try it: db.sql(...), or `ehrdb psql`.")
-            values: dict[str, Any] = {"cohort": ids, "candidates": cohorts.resolve(connection, candidates)}
+            values: dict[str, Any] = {"cohort": ids, "candidates": others}
             values |= {"ratio": ratio, "caliper": caliper, "same_sex": same_sex, "age_band": age_band}
             values |= {"as_of": _moment(as_of) or "infinity", "encoder": self._named(encoder)}
             pairs = tables.fetch(connection, self._library, _queries.match_cohort, values)
@@ -555,9 +555,8 @@ class Client:
         pairs: position, case_id, case_as_of, control_id, control_as_of, similarity, and the reason of a case without.
         """
         terms = {"ratio": ratio, "caliper": caliper, "same_sex": same_sex, "age_band": age_band}
-        with self._asked("match") as connection:
-            ids = index_dates.resolve(connection, cases)
-            values = {**_lists(ids), **_lists(index_dates.resolve(connection, candidates), "candidate_"), **terms}
+        with self._asked_of("match", cases, candidates, resolve=index_dates.resolve) as (connection, ids, others):
+            values = {**_lists(ids), **_lists(others, "candidate_"), **terms}
             values["encoder"] = self._named(encoder)
             pairs = tables.fetch(connection, self._library, _queries.match_at, values)
             columns = (tables.column(pairs, name) for name in ("control_id", "control_as_of"))
@@ -579,13 +578,13 @@ class Client:
         """Patients in two dimensions, coloured by sex, a task's labels or whether a code occurs. Needs `report`."""
         if task and code:
             raise ConfigError("task and code exclude each other", hint="One colour a picture.")
-        with self._asked("map") as connection:
+        with self._asked_of("map", cohort) as (connection, members):
             from ehrdb.search.map import Point, draw
 
             register_vectors(connection)
             name = registry.find(connection, self._named(encoder)).name
             values: dict[str, Any] = {"encoder": name, "task": task, "code": code, "sample": sample}
-            values["cohort"] = cohorts.resolve(connection, cohort)
+            values["cohort"] = members
             _require_colour(connection, task, code)
             rows = connection.execute(_queries.map_points, values, binary=True).fetchall()
         if len(rows) < 3:
@@ -630,12 +629,12 @@ class Client:
             raise ConfigError("the description is empty", hint='For example: "heart failure".')
         if by_worker:
             return self._nearest_by_worker(text, k, cohort, encoder)
-        with self._asked("search") as connection:
+        with self._asked_of("search", cohort) as (connection, members):
             register_vectors(connection)
             registered = registry.find(connection, self._named(encoder))
             vector = embed_query(connection, registered, self._load(registered), text)
             return self._fetch(
-                connection, _queries.nearest_to_vector, {"vector": vector, "k": k}, cohort, registered.name
+                connection, _queries.nearest_to_vector, {"vector": vector, "k": k}, members, registered.name
             )
 
     def _nearest_by_worker(self, text: str, k: int, cohort: Cohort, encoder: str | None) -> Frame:
@@ -657,20 +656,41 @@ class Client:
         with translated(), self.database.transaction() as connection:
             yield connection
 
+    @contextmanager
+    def _asked_of(
+        self,
+        what: str,
+        *who: Any,
+        patients: Sequence[int] | None = None,
+        resolve: Callable[[Connection, Any], Any] = cohorts.resolve,
+    ) -> Iterator[tuple[Any, ...]]:
+        """The same, with who is meant: how many they are is in the audit whatever becomes of the question."""
+        self.note(what, patients)
+        with translated():
+            with self.database.transaction() as connection:
+                members = [resolve(connection, each) for each in who]
+            with self.database.transaction() as connection:
+                yield connection, *members
+
     def _fetch(
-        self, connection: Connection, query: bytes, values: Mapping[str, Any], cohort: Cohort, encoder: str | None
+        self,
+        connection: Connection,
+        query: bytes,
+        values: Mapping[str, Any],
+        members: list[int] | None,
+        encoder: str | None,
     ) -> Frame:
-        who = {"cohort": cohorts.resolve(connection, cohort), "encoder": self._named(encoder)}
+        who = {"cohort": members, "encoder": self._named(encoder)}
         return tables.fetch(connection, self._library, query, {**values, **who})
 
     def _fetch_pairs(
         self, what: str, query: bytes, at: At, encoder: str | None, others: At = None, **values: Any
     ) -> Frame:
         """A question about pairs, or about pairs and others."""
-        with self._asked(what) as connection:
-            lists = _lists(index_dates.resolve(connection, at))
-            other = None if others is None else index_dates.resolve(connection, others)
-            who = {**lists, **_lists(other, "candidate_"), "encoder": self._named(encoder)}
+        given = [at] if others is None else [at, others]
+        with self._asked_of(what, *given, resolve=index_dates.resolve) as (connection, dates, *other):
+            compared = _lists(other[0] if other else None, "candidate_")
+            who = {**_lists(dates), **compared, "encoder": self._named(encoder)}
             return tables.fetch(connection, self._library, query, {**who, **values})
 
     def _named(self, encoder: str | None) -> str | None:

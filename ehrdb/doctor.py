@@ -234,6 +234,13 @@ def _protection(connection: Connection) -> Findings:
         found = f"{schema}.{view} decides who is seen, and is no barrier: functions see the rows that it leaves out"
         advice = _sql("alter view {}.{} set (security_barrier);", schema, view)
         yield Finding("protection", "fault", found, "owner", advice)
+    for table, fault, advice in connection.execute(_queries.open_tables):
+        yield Finding("protection", "fault", f"table {table} {fault}", "owner", advice)
+    if connection.execute(_queries.may_read_protection).fetchone() == (True,):
+        for (visible,) in connection.execute(_queries.renamed_protection):
+            found = f"{visible}, which decides who is seen, has another name now: new tables would be open"
+            advice = "select ehr.protect('site.visible'); with the name that it has"
+            yield Finding("protection", "fault", found, "owner", advice)
 
 
 def _encoders(settings: Settings, connection: Connection) -> Findings:

@@ -74,6 +74,38 @@ select n.nspname, c.relname
    and n.nspname not in ('ehr', 'ehrdb')
  order by 1, 2;
 
+-- name: open_tables
+-- where ehr.protect is on: tables about patients that show more than it says, and what to do
+with ours as (
+    select c.oid, c.relname, c.relrowsecurity from pg_class c
+     where c.relnamespace = to_regnamespace('ehrdb') and c.relkind in ('r', 'p') and not c.relispartition
+       and (c.relname = 'embedding' or exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'patient_id'))
+       and exists (select from pg_policy p join pg_class t on t.oid = p.polrelid
+                    where p.polname = 'visible' and t.relnamespace = c.relnamespace)
+)
+select o.relname, 'has no row-level security', 'select ehrdb.protect_tables();' from ours o
+ where not (o.relrowsecurity and exists (select from pg_policy p where p.polrelid = o.oid and p.polname = 'visible'))
+union all
+select o.relname, 'has another policy, which adds to what is seen', format('drop policy %I on ehrdb.%I;', p.polname, o.relname)
+  from ours o
+  join pg_policy p on p.polrelid = o.oid
+ where p.polname <> 'visible' and p.polpermissive
+   and (0 = any (p.polroles) or exists (select from ehrdb.wanted_grant w join pg_roles r on r.rolname = w.role
+                                         where w.duty = 'analyst' and r.oid = any (p.polroles)))
+union all
+select c.relname, 'is a partition that shows everything to who may read it', 'select ehrdb.protect_tables();'
+  from pg_class c
+ where c.relnamespace = to_regnamespace('ehrdb') and c.relkind = 'r' and c.relispartition and not c.relrowsecurity
+ order by 1, 2;
+
+-- name: may_read_protection
+-- whether this role may know what ehr.protect was told
+select has_table_privilege('ehrdb.protection', 'select');
+
+-- name: renamed_protection
+-- what ehr.protect was told, where nothing has that name
+select p.visible from ehrdb.protection p where to_regclass(p.visible) is null;
+
 -- name: filtered
 -- rows are hidden again rather than an error
 select set_config('row_security', 'on', true);

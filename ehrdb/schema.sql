@@ -28,6 +28,13 @@ create table if not exists ehrdb.schema_state (
     applied_at  timestamptz not null,
     roles       text not null default 'ehr'
 );
+do $$
+begin  -- readers read this column, and wait for it once, not at every upgrade
+    if not exists (select from pg_attribute where attrelid = 'ehrdb.schema_state'::regclass and attname = 'notes_functions') then
+        alter table ehrdb.schema_state add column notes_functions boolean not null default false;
+    end if;
+end
+$$;
 create table if not exists ehrdb.sql_file (
     name    text primary key,
     sha256  text not null,

@@ -58,29 +58,8 @@ do $$
 declare
     each_fault record;
 begin
-    -- What runs with the owner's rights is for those who are named.
-    for each_fault in
-        select p.oid::regprocedure as routine from pg_proc p
-         where p.pronamespace = 'ehrdb'::regnamespace and p.prosecdef and has_function_privilege('public', p.oid, 'execute')
-    loop
-        execute format('revoke execute on routine %s from public', each_fault.routine);
-    end loop;
-    for each_fault in
-        select w.role, c.oid::regclass as relation, a.attname, x.privilege_type
-          from (select distinct w.role from ehrdb.wanted_grant w) w
-          join pg_roles r on r.rolname = w.role
-          join pg_class c on c.relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)
-          join pg_attribute a on a.attrelid = c.oid
-         cross join lateral aclexplode(a.attacl) x
-         where x.grantee = r.oid
-           and not exists (select from ehrdb.wanted_grant g
-                            where g.role = w.role and to_regclass(g.object) = c.oid and g.privilege = lower(x.privilege_type)
-                              and a.attname = any (string_to_array(g.columns, ', ')))
-    loop
-        execute format('revoke %s (%I) on %s from %I', each_fault.privilege_type, each_fault.attname, each_fault.relation,
-                       each_fault.role);
-    end loop;
     for each_fault in select f.role, f.what from ehrdb.grant_fault f where f.fault <> 'lacks' loop
+        -- `public` is no role, and no name that would be quoted.
         execute format('revoke %s from %I', each_fault.what, each_fault.role);
     end loop;
     -- After what is too much: the right on a table takes those on its columns along.

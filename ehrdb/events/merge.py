@@ -388,6 +388,7 @@ def _merge(connection: Connection, result: LoadResult, options: LoadOptions) -> 
 
 def count_by_code(connection: Connection, result: LoadResult, options: LoadOptions) -> None:
     """What the staged events are, without those who were purged; refuses patients of another source."""
+    connection.execute(_queries.hold_patients)
     result.left_out = _leave_purged_out(connection, options)
     connection.execute("analyze pg_temp.event_numbered")
     connection.execute(_queries.code_figures)

@@ -17,12 +17,13 @@ def purge(database: Database, patient_ids: Sequence[int]) -> dict[str, tuple[int
     """Remove everything of these patients; rows of theirs before and after, per table.
 
     Vectors that no other patient shows go as well. Loads leave purged patients out, by a keyed hash of their ids,
-    unless told to let them return. Raises NotFound for an unknown patient; nothing is removed
-    then.
+    unless told to let them return. Raises NotFound for an unknown patient, DatabaseError while a load, labels or
+    predictions are being written; nothing is removed then.
     """
     ids = {"patient_ids": list(patient_ids)}
     with database.transaction() as connection:
         require_whole(connection)
+        connection.execute(_queries.wait_to_purge)
         unknown = connection.execute(_queries.unknown, ids).fetchone()
         if unknown:
             raise NotFound(f"unknown patient {unknown[0]}", hint="See: select patient_id from ehr.patient;")

@@ -3,6 +3,10 @@
 select id from unnest(%(patient_ids)s::bigint[]) id
  where not exists (select from ehrdb.patient p where p.patient_id = id) order by id limit 1;
 
+-- name: wait_to_purge
+-- until nobody writes about patients what was read before
+select ehrdb.wait_to_purge();
+
 -- name: bar_return
 -- who was purged does not come back with the next load
 insert into ehrdb.purged_patient (patient_hash)

@@ -39,6 +39,7 @@ def load_labels(database: Database, path: Path, task: str | None = None) -> list
     names: list[str] = []
     with database.transaction() as connection:
         require_whole(connection)
+        connection.execute(_queries.hold_patients)
         for name, files in _label_files(path, task).items():
             put_task(connection, _imported(connection, name))
             connection.execute(_queries.remove_labels, {"task": name})

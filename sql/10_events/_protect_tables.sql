@@ -15,8 +15,13 @@ begin
     loop
         execute format('alter table %s enable row level security', each_table);
     end loop;
-    if visible is null then
+    if not exists (select from ehrdb.protection) then
         return 0;
+    elsif visible is null then
+        raise exception using errcode = 'EH010',
+            message = format('%s, which decides who is seen, is not there under that name: new tables would be open',
+                             (select p.visible from ehrdb.protection p)),
+            hint = 'Say what it is called now: select ehr.protect(''site.visible''); or select ehr.unprotect();';
     end if;
     for each_table in
         select c.oid
@@ -28,6 +33,9 @@ begin
          order by c.relname
     loop
         -- A vector belongs to whoever shows it: it is seen where a point of a visible patient is.
+        if exists (select from pg_policy p where p.polrelid = each_table and p.polname = 'visible') then
+            execute format('drop policy visible on %s', each_table);  -- its row-level security was switched off
+        end if;
         execute format('create policy visible on %s using (exists (select from %s))', each_table,
             case when each_table = 'ehrdb.embedding'::regclass
                  then 'ehrdb.embedding_point p where p.encoder_id = embedding.encoder_id'

@@ -6,8 +6,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 set row_security = off
 begin atomic
-    insert into ehrdb.audit (what, patients, cohort_size) values (what, patients, cohort_size);
+    insert into ehrdb.audit (what, patients, cohort_size) values (left(what, 1000), patients, cohort_size);
 end;
 
 comment on function ehrdb.record(text, bigint[], bigint) is
-'Adds a row to the audit, in the name of whoever is logged in.';
+'Adds a row to the audit, in the name of whoever is logged in; of what was asked, 1,000 characters.';

@@ -10,6 +10,12 @@ begin
             hint = format('Name the one that there is: EHRDB_%s=schema.table; in SQL: set ehrdb.%s = ''schema.table'';',
                           upper(setting), setting);
     end if;
+    if ehrdb.runs_anothers_code(to_regclass(name)) then
+        raise exception using errcode = 'EH010',
+            message = format('%s decides by its owner''s code what %s sees: read with these rights, that code has them', name, current_user),
+            hint = format('alter view %s owner to %I; or give the rows as a table: create table ... as table %1$s; under its owner.',
+                          name, current_user);
+    end if;
     return to_regclass(name);
 exception when invalid_name or syntax_error or feature_not_supported then
     raise exception using errcode = 'EH010', message = format('ehrdb.%s is no name of a table', setting),

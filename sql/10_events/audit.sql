@@ -5,7 +5,7 @@ select a.at, a.who, a.what, a.patients, a.cohort_size
 comment on view ehr.audit is
 'Who asked what about whom, when: searches, explanations, timelines, predictions, exports and purges from the command
 line, and searches in words from SQL; the patients that were named or how many a cohort had, never what was found. For
-administrators; nobody changes it. Functions called from SQL are audited by pgaudit (docs/security.md).
+administrators; nobody changes it. Functions called from SQL: ehr.audit_functions, or pgaudit (docs/security.md).
 Example: select at, who, what, patients from ehr.audit where 17 = any (patients) order by at;';
 
 comment on column ehr.audit.at is 'When it was asked.';

@@ -3,6 +3,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    is_noted constant boolean := ehrdb.note('cohort');
     found constant bigint[] := array(
         select distinct c.subject_id
           from ehrdb.cohort_row(cohort_definition_id) c

@@ -5,6 +5,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform ehrdb.note('cohort_moments');
     select array_agg(m.subject_id order by m.subject_id, m.day), array_agg(m.day + time '23:59' order by m.subject_id, m.day)
       into patient_ids, as_ofs
       from (select distinct c.subject_id, c.cohort_start_date as day

@@ -6,6 +6,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
+    perform ehrdb.note('current_timelines', cohort => $2);
     perform ehrdb.is_cohort($2, may_be_unknown => true);
     if $1 = 'list_recent' and $2 is null then
         return query select * from ehr.current_timeline;

@@ -6,6 +6,7 @@ language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform ehrdb.note('timeline', array[$1]);
     perform ehrdb.require_patient($1);
     return (select t.text from ehr.timelines(array[$1], array[$2], $3, $4, $5) t);
 end

@@ -7,6 +7,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
+    is_noted constant boolean := ehrdb.note('timelines', $1);
     wanted constant record := ehrdb.parse_format($3);
     f constant ehrdb.format := wanted.format;
     moments constant timestamp[] := ehrdb.moments($1, $2);

@@ -5,6 +5,7 @@ language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    is_noted constant boolean := ehrdb.note('embedding', array[$1]);
     for_encoder_id constant integer := ehrdb.encoder_id(encoder);
     found record;
 begin

@@ -7,6 +7,7 @@ create or replace function ehr.embeddings_at(
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
+    select ehrdb.note('embeddings_at', $1);
     select v.place, v.patient_id, v.moment, v.embedding::public.vector, v.as_of, v.is_stale, v.reason
       from ehrdb.encoder n, ehrdb.vectors_at(n.encoder_id, n.prompt_id, $1, $2) v
      where n.encoder_id = ehrdb.encoder_id($3) and ehrdb.are_pairs($1, $2)

@@ -26,6 +26,8 @@ begin
             exit when found;
             perform ehrdb.require_time(deadline);
         end loop;
+        -- Whoever speaks keeps all others waiting: it takes moments, or the worker has gone.
+        deadline := least(deadline, clock_timestamp() + interval '10 seconds');
         for part in 1..parts loop
             perform ehrdb.say(substring(said from part * 64 - 63 for 64));
             perform setval('ehrdb.speech_turn', 2 * part - 1);
@@ -33,8 +35,8 @@ begin
                 perform ehrdb.require_time(deadline);
             end loop;
         end loop;
-        raise exception using errcode = 'EH000';
-    exception when sqlstate 'EH000' then
+        raise exception using errcode = 'EH099';  -- one that ended with 000 would stand for all of EH
+    exception when sqlstate 'EH099' then
         return asked;
     end;
 end

@@ -3,6 +3,7 @@ language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    is_noted constant boolean := ehrdb.note('centroid', cohort => $1);
     middle constant public.vector := ehrdb.centroid(ehrdb.encoder_id(encoder), cohort);
 begin
     perform ehrdb.is_cohort(cohort);

@@ -4,6 +4,7 @@ create or replace function ehr.duplicate_patients(
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
+    select ehrdb.note('duplicate_patients', cohort => $2);
     with chosen as materialized (
         select ehrdb.encoder_id($3) as encoder_id where ehrdb.is_between($1, 'threshold', -1, 1) and ehrdb.is_cohort($2)
     ),

@@ -5,7 +5,7 @@ language sql stable parallel safe
 begin atomic
     select e.relation, e.code, e.description, e.weight, e.value_a, e.value_b
       from ehrdb.explained(patient_a, explain_similarity.as_of, patient_b, explain_similarity.as_of) e
-     where ehrdb.are_known(patient_a, patient_b) and ehrdb.is_moment(explain_similarity.as_of);
+     where ehrdb.note('explain_similarity', array[$1, $2]) and ehrdb.are_known(patient_a, patient_b) and ehrdb.is_moment(explain_similarity.as_of);
 end;
 
 comment on function ehr.explain_similarity(bigint, bigint, timestamp) is

@@ -9,6 +9,7 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 as $$
 declare
+    is_noted constant boolean := ehrdb.note('match_cohort', cohort => $1);
     for_encoder_id constant integer := ehrdb.encoder_id(encoder);
     cases bigint[];
     reachable bigint[];

@@ -12,6 +12,7 @@ set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
+    is_noted constant boolean := ehrdb.note('match_cohort_at', cohort => $1);
     for_encoder_id constant integer := ehrdb.encoder_id($9);
     controls integer[];
 begin

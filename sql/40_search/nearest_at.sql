@@ -8,6 +8,7 @@ create or replace function ehr.nearest_at(
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
+    select ehrdb.note('nearest_at', $1, $4);
     with candidate as materialized (
         select c.patient_id, c.moment, c.embedding, c.reason
           from ehrdb.encoder n

@@ -7,6 +7,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    is_noted constant boolean := ehrdb.note('nearest_outcomes', array[$1], $6);
     candidates bigint[];
 begin
     perform ehrdb.is_moment(as_of), ehrdb.is_span(horizon, 'horizon'), ehrdb.is_count(k, 'k'), ehrdb.is_cohort(cohort);

@@ -11,6 +11,7 @@ set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
+    is_noted constant boolean := ehrdb.note('nearest_outcomes_at', $1, $6);
     ids bigint[] := coalesce($6, $1);
     moments timestamp[] := coalesce($7, $2);
 begin

@@ -5,6 +5,7 @@ create or replace function ehr.nearest_patients(
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
+    select ehrdb.note('nearest_patients', array[$1], $3);
     select * from ehrdb.nearest(ehrdb.encoder_id($5), ehr.embedding($1, $4, $5)::public.halfvec, $2, $3, $4, $1)
 $$;
 
@@ -23,6 +24,7 @@ create or replace function ehr.nearest_patients(
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
+    select ehrdb.note('nearest_patients', cohort => $3);
     select * from ehrdb.nearest(ehrdb.encoder_id($4), ehrdb.query_vector(ehrdb.encoder_id($4), $1), $2, $3, 'infinity', null)
 $$;
 

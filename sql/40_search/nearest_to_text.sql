@@ -6,6 +6,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    is_noted constant boolean := ehrdb.note('nearest_to_text', cohort => $3);
     can_be_asked constant boolean := ehrdb.is_count(k, 'k') and ehrdb.is_cohort(cohort) and ehrdb.is_span(patience, 'patience');
     deadline constant timestamptz := clock_timestamp() + least(patience, interval '1 hour');
     request_id constant uuid := ehrdb.say_to_worker(query, encoder, deadline);

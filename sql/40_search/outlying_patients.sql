@@ -4,6 +4,7 @@ create or replace function ehr.outlying_patients(
 language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
+    select ehrdb.note('outlying_patients', cohort => $2);
     with chosen as materialized (select ehrdb.encoder_id($3) as encoder_id, ehr.centroid($2, $3)::public.halfvec as centroid
                                       where ehrdb.is_count($1, 'k') and ehrdb.is_cohort($2)),
     far as (

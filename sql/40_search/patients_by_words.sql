@@ -3,6 +3,7 @@ returns table (rank integer, patient_id bigint, score float8, found text[])
 language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
+    select ehrdb.note('patients_by_words', cohort => $3);
     with asked as materialized (
         select w.word, w.query from ehrdb.asked_words($1) w where ehrdb.is_count($2, 'k') and ehrdb.is_cohort($3)
     ), named as (

@@ -3,6 +3,7 @@ returns table (rank integer, code text, description text, vocabulary text, patie
 language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
+    select ehrdb.note('search_concepts');
     -- The expressions are those of the indexes concept_by_word and concept_text_by_word.
     with asked as materialized (
         select ehrdb.word_query($1) as query, btrim($1) as code where ehrdb.is_count($2, 'max_count')

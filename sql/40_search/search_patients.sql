@@ -9,6 +9,7 @@ returns table (
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
+    select ehrdb.note('search_patients', cohort => $3);
     -- Reciprocal ranks, 60 in the denominator: whoever is high in both comes before whoever leads one alone.
     with meaning as materialized (
         select * from ehr.nearest_to_text($1, 10 * least(greatest($2, 0), 10000), $3, $4, $5) where ehrdb.is_count($2, 'k')

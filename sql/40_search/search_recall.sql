@@ -5,6 +5,7 @@ create or replace function ehr.search_recall(
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
+    select ehrdb.note('search_recall');
     with asked as (
         select s.encoder_id, s.patient_id, s.embedding
           from ehrdb.patient_embedding s

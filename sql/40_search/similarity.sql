@@ -4,6 +4,7 @@ create or replace function ehr.similarity(
 language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
+    select ehrdb.note('similarity', array[$1, $2]);
     select case when weights is null
         then 1 - (ehr.embedding(patient_a, 'infinity', encoder) operator(public.<=>) ehr.embedding(patient_b, 'infinity', encoder))
         else (select sum(s.contribution) from ehr.similarity_by_part(patient_a, patient_b, 'infinity', encoder, weights) s) end

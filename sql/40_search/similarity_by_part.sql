@@ -6,6 +6,7 @@ language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    is_noted constant boolean := ehrdb.note('similarity_by_part', array[$1, $2]);
     for_encoder_id constant integer := ehrdb.encoder_id(encoder);
     in_a constant public.vector := ehr.embedding(patient_a, as_of, encoder);
     in_b constant public.vector := ehr.embedding(patient_b, as_of, encoder);

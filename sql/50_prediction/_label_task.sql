@@ -9,6 +9,7 @@ declare
     rule jsonb;
     codes integer[];
 begin
+    perform ehrdb.hold_patients();
     select t.declaration into rule from ehrdb.task t where t.task = label_task.task;
     if rule ->> 'shape' <> 'imported' then
         delete from ehrdb.label l where l.task = label_task.task;

@@ -17,6 +17,7 @@ begin
     if heads = 0 then
         return;
     end if;
+    perform ehrdb.hold_patients();
     create temp table predicted_now on commit drop as
     select h.head_id, p.patient_id, p.probability, p.as_of
       from ehr.predict_cohort(wanted, encoder => $2) p

@@ -8,6 +8,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
+    is_noted constant boolean := ehrdb.note('monitor');
     for_encoder_id constant integer := ehrdb.encoder_id($2);
 begin
     perform ehrdb.head_of(t.task, for_encoder_id) from unnest($1) t (task);

@@ -5,6 +5,7 @@ language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    is_noted constant boolean := ehrdb.note('predict', array[$2]);
     head constant ehrdb.head := ehrdb.head_of(task, ehrdb.encoder_id(encoder));
     found record;
 begin

@@ -7,6 +7,7 @@ create or replace function ehr.predict_at(
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
+    select ehrdb.note('predict_at', $2);
     with head as materialized (
         select t.place, h.*
           from unnest($1) with ordinality t (task, place), ehrdb.head_of(t.task, ehrdb.encoder_id($4)) h
@@ -51,6 +52,7 @@ create or replace function ehr.predict_at(
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
+    select ehrdb.note('predict_at', $2);
     select p."position", p.patient_id, p.as_of, p.probability, p.known_until, p.is_stale, p.reason, p.lower, p.upper,
            p.base_rate, p.head_id
       from ehr.predict_at(array[$1], $2, $3, $4) p

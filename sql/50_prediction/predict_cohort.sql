@@ -8,7 +8,7 @@ begin atomic
     with head as materialized (
         select h.*, h.prompt_id = n.prompt_id and $3 = 'infinity' as is_served
           from ehrdb.encoder n, unnest($1) as t (task), ehrdb.head_of(t.task, n.encoder_id) h
-         where n.encoder_id = ehrdb.encoder_id($4) and ehrdb.is_cohort($2) and ehrdb.is_moment($3)
+         where ehrdb.note('predict_cohort', cohort => $2) and n.encoder_id = ehrdb.encoder_id($4) and ehrdb.is_cohort($2) and ehrdb.is_moment($3)
            and ehrdb.is_count(coalesce(cardinality($1), 0), 'tasks')
     )
     select c.target, c.patient_id,

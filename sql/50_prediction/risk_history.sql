@@ -9,6 +9,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
+    is_noted constant boolean := ehrdb.note('risk_history', array[$2]);
     head constant ehrdb.head := ehrdb.head_of(task, ehrdb.encoder_id(encoder));
     asked constant timestamp[] := array(
         select distinct m from unnest(coalesce($3, ehrdb.visit_moments($2))) m order by m);

@@ -6,6 +6,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
+    is_noted constant boolean := ehrdb.note('risk_reasons', array[$2]);
     head constant ehrdb.head := ehrdb.head_of($1, ehrdb.encoder_id($4));
 begin
     perform ehrdb.require_patient($2), ehrdb.is_moment($3);

@@ -4,6 +4,7 @@ create or replace function ehr.survival(
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
+    select ehrdb.note('survival', cohort => $2);
     select p.patient_id, i.days, exp(sum(ehrdb.log_survival(p.probability)) over (
                partition by p.patient_id order by i.days)), p.as_of, p.is_stale,
            exp(sum(ehrdb.log_survival(p.base_rate)) over (partition by p.patient_id order by i.days))

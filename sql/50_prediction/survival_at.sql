@@ -7,6 +7,7 @@ create or replace function ehr.survival_at(
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
+    select ehrdb.note('survival_at', $2);
     select p."position", p.patient_id, p.as_of, i.days, exp(sum(ehrdb.log_survival(p.probability)) over (
                partition by p."position" order by i.days)), p.known_until, p.is_stale, p.reason,
            exp(sum(ehrdb.log_survival(p.base_rate)) over (partition by p."position" order by i.days))

@@ -8,6 +8,7 @@ PINNED = "search_path=pg_catalog, pg_temp"
 # A procedure with a setting could not commit: every name and operator of it is qualified.
 UNPINNED = {"ehr.search_text"}
 CHANGES_SOMETHING = {
+    "ehr.audit_functions",
     "ehr.nearest_to_text",
     "ehr.protect",
     "ehr.request_refresh",

@@ -50,14 +50,24 @@ def test_what_a_reader_asks_of_the_command_line_is_noted_in_their_name(
     ]
 
 
-def test_what_fails_is_noted_too_but_for_the_size_of_the_cohort(
+def test_what_fails_is_noted_too_with_the_size_of_the_cohort(
     filled: Database, analyst: Database, tmp_path: Path
 ) -> None:
     ehrdb = command({"EHRDB_DATABASE_URL": analyst.url, "EHRDB_HOME": str(tmp_path)})
     reader = make_url(analyst.url).username
     assert ehrdb("nearest", "404", "--cohort", "select 1").returncode == 2
     assert ehrdb("predict", "nothing", "1").returncode == 2
-    assert noted(filled) == [(reader, "nearest", [404], None), (reader, "predict nothing", [1], None)]
+    assert noted(filled) == [
+        (reader, "nearest", [404], None),
+        (reader, "cohort", None, 1),
+        (reader, "predict nothing", [1], None),
+    ]
+
+
+def test_nobody_fills_it_with_one_question(filled: Database, analyst: Database) -> None:
+    with analyst.transaction() as connection:
+        connection.execute("select ehrdb.record(repeat('x', 1000000))")
+    assert noted(filled) == [(make_url(analyst.url).username, "x" * 1000, None, None)]
 
 
 @pytest.mark.parametrize("duty", ["analyst", "worker", "admin"])

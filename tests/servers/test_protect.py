@@ -384,6 +384,52 @@ def test_a_view_that_was_replaced_by_one_that_leaks_is_found(protected: Database
     assert (found.status, found.advice) == ("fault", 'alter view "site"."visible" set (security_barrier);')
 
 
+OPENED = {
+    "alter table ehrdb.event disable row level security": "table event has no row-level security",
+    "drop policy visible on ehrdb.label": "table label has no row-level security",
+    "create table ehrdb.new_table (patient_id bigint)": "table new_table has no row-level security",
+    "alter table ehrdb.patient_embedding_1 disable row level security": "table patient_embedding_1 is a partition that"
+    " shows everything to who may read it",
+}
+
+
+@pytest.mark.parametrize("opening", OPENED)
+def test_a_table_that_was_opened_is_found_and_closed_by_an_upgrade(
+    protected: Database, tmp_path: Path, opening: str
+) -> None:
+    with protected.transaction() as connection:
+        connection.execute(opening.encode())
+        assert len(unprotected(connection)) == 1
+    (found,) = [f for f in examine(Settings(database_url=protected.url, home=tmp_path)) if f.check == "protection"]
+    assert (found.found, found.advice) == (OPENED[opening], "select ehrdb.protect_tables();")
+    upgrade(protected)
+    with protected.transaction() as connection:
+        assert unprotected(connection) == []
+
+
+def test_another_policy_that_adds_to_what_is_seen_is_found(protected: Database, tmp_path: Path) -> None:
+    with protected.transaction() as connection:
+        connection.execute("create policy everybody on ehrdb.label using (true)")
+        connection.execute("create policy few on ehrdb.label as restrictive using (patient_id < 100)")
+    (found,) = [f for f in examine(Settings(database_url=protected.url, home=tmp_path)) if f.check == "protection"]
+    assert (found.status, found.advice) == ("fault", "drop policy everybody on ehrdb.label;")
+
+
+def test_a_view_that_has_another_name_now_leaves_no_new_table_open(protected: Database, tmp_path: Path) -> None:
+    with protected.transaction() as connection:
+        connection.execute("alter view site.visible rename to seen")
+        connection.execute("create table ehrdb.new_table (patient_id bigint)")
+    found = [f.found for f in examine(Settings(database_url=protected.url, home=tmp_path)) if f.check == "protection"]
+    assert any("has another name now" in what for what in found)
+    with pytest.raises(psycopg.Error, match="not there under that name"):
+        upgrade(protected)
+    with protected.transaction() as connection:
+        connection.execute("select ehr.protect('site.seen')")
+    upgrade(protected)
+    with protected.transaction() as connection:
+        assert unprotected(connection) == []
+
+
 def test_a_reader_in_a_long_transaction_holds_up_nobody_else(protected: Database, analyst: Database) -> None:
     with protected.transaction() as connection:
         connection.execute("alter function ehr.unprotect() set lock_timeout = '100ms'")

@@ -177,13 +177,76 @@ def test_a_right_too_many_is_found_and_taken_back(database: Database) -> None:
         connection.execute("grant select on ehrdb.radiology_report to ehr_analyst")
         connection.execute("grant update (birth_time) on ehrdb.patient to ehr_analyst")
         assert connection.execute("select role, fault, what from ehrdb.grant_fault").fetchall() == [
-            ("ehr_analyst", "should not have", "select on ehrdb.radiology_report")
+            ("ehr_analyst", "should not have", "select on ehrdb.radiology_report"),
+            ("ehr_analyst", "should not have", "update (birth_time) on ehrdb.patient"),
         ]
     upgrade(database)
     with database.transaction() as connection:
         row = connection.execute("select has_any_column_privilege('ehr_analyst', 'ehrdb.patient', 'update')").fetchone()
         assert row == (False,)
         assert connection.execute("select * from ehrdb.grant_fault").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "select on ehrdb.event",
+        "select (fingerprint) on ehrdb.patient",
+        "select on ehr.label",
+        "usage on schema ehrdb",
+        "execute on routine ehrdb.ask_worker(text,text)",
+        "select on ehrdb.speech_1",
+    ],
+)
+def test_what_everybody_was_given_is_found_and_taken_back(database: Database, tmp_path: Path, right: str) -> None:
+    with database.transaction() as connection:
+        connection.execute(f"grant {right} to public".encode())
+        found = connection.execute("select fault, what from ehrdb.grant_fault where role = 'public'").fetchall()
+        assert found == [("should not have", right)]
+    told = [f.found for f in examine(Settings(database_url=database.url, home=tmp_path)) if f.check == "roles"]
+    assert f"public should not have: {right}" in told
+    upgrade(database)
+    with database.transaction() as connection:
+        assert connection.execute("select * from ehrdb.grant_fault").fetchall() == []
+
+
+def test_a_site_s_table_that_is_anothers_view_is_not_read_with_the_owners_rights(
+    server_url: str, filled: Database, analyst: Database
+) -> None:
+    """What a view calls, it calls with the rights of who reads it."""
+    with login(server_url, filled, "in role ehr_analyst") as somebody:
+        name = make_url(somebody.url).username
+        with filled.transaction() as connection:
+            connection.execute(f"create schema results; grant all on schema results to {name}".encode())
+        with somebody.transaction() as connection:
+            trap = (
+                "create function results.trap() returns bigint language plpgsql as"
+                f" $$ begin grant select on ehrdb.audit to {name}; return 1;"
+                " exception when others then return 1; end $$"
+            )
+            connection.execute(trap.encode())
+            connection.execute(
+                "create view results.cohort as select 7 as cohort_definition_id, results.trap() as subject_id,"
+                " date '2020-01-01' as cohort_start_date, date '2020-01-02' as cohort_end_date"
+            )
+        for question in ("select ehr.cohort(7)", "select * from ehr.cohort_moments(7)"):
+            with (
+                pytest.raises(psycopg.Error, match="decides by its owner's code") as caught,
+                filled.transaction() as connection,
+            ):
+                connection.execute(question.encode())
+            assert caught.value.sqlstate == "EH010"
+        with somebody.transaction() as connection:
+            assert connection.execute("select ehr.cohort(7)").fetchone() == ([1],)
+            row = connection.execute("select has_table_privilege('ehrdb.audit', 'select')").fetchone()
+        assert row == (False,)
+        with filled.transaction() as connection:
+            connection.execute("drop view results.cohort")
+            connection.execute(
+                "create view results.cohort as select 7 as cohort_definition_id, 2 as subject_id,"
+                " date '2020-01-01' as cohort_start_date, date '2020-01-02' as cohort_end_date"
+            )
+            assert connection.execute("select ehr.cohort(7)").fetchone() == ([2],)
 
 
 # The worker and the administrator
@@ -424,6 +487,24 @@ def test_a_user_waits_for_few_answers_at_a_time(filled: Database, analyst: Datab
             question(session)
         with pytest.raises(psycopg.Error, match="waiting for 5 answers already"):
             question(sessions[5])
+
+
+def test_nobody_who_speaks_to_no_worker_keeps_the_others_waiting(
+    filled: Database, asked: tuple[Connection, Connection]
+) -> None:
+    """Anybody may call a session a worker, and wait for ever for it to listen."""
+    speaker, other = asked
+    with filled.transaction() as connection:
+        row = connection.execute(
+            "select pg_get_functiondef('ehrdb.say_to_worker(text,text,timestamptz)'::regprocedure)"
+        ).fetchone()
+        assert row is not None
+        connection.execute(row[0].replace("interval '10 seconds'", "interval '0.2 seconds'").encode())
+    for session in (speaker, other):
+        session.execute("set statement_timeout = '20s'")
+        with pytest.raises(psycopg.Error) as caught:
+            session.execute("select ehrdb.say_to_worker('heart failure', null, 'infinity')")
+        assert caught.value.sqlstate == "EH008"
 
 
 def test_what_lends_the_owners_rights_is_for_readers_alone(server_url: str, filled: Database) -> None:
