@@ -15,17 +15,17 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from ehrdb.database import Database, closing_pool
+from ehrdb.database import Connection, Database, closing_pool
 from ehrdb.embedding import refresh, registry
 from ehrdb.errors import DatabaseError
 from ehrdb.events.purge import purge
 from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
 from tests.cli.conftest import command
-from tests.conftest import bootstrap, created_database, run, started_server
+from tests.conftest import bootstrap, created_database, run, same_database, started_server
 from tests.records import Record, day, write
 from tests.servers.test_ordinary_owner import client
-from tests.servers.test_protect import OURS, fill
+from tests.servers.test_protect import ASKED, OURS, SUMMED, fill
 
 PASSWORD = "open-sesame-0815"
 Login = Callable[[str], Database]
@@ -150,6 +150,43 @@ def test_a_role_under_row_level_security_sees_its_own_and_takes_nothing_away(
         with owned.transaction() as connection:
             connection.execute("select ehr.unprotect()")
     assert seen(login("reader")) == set(range(1, 20))
+
+
+def test_a_session_that_asks_for_one_reader_after_the_other_shows_each_their_own(
+    superuser_url: str, owned: Database, login: Login
+) -> None:
+    """As the page's: plans that were kept for one are not used for another."""
+    for name, options in {"second": "in role ehr_analyst", "page": "in role reader, second"}.items():
+        run(superuser_url, f"create role {name} login password '{PASSWORD}' {options}")
+    run(same_database(superuser_url, owned), "grant usage on schema results to second")
+    run(same_database(superuser_url, owned), "grant select on results.cohort to second")
+    with owned.transaction() as connection:
+        connection.execute("insert into site.access select 'second', p from generate_series(11, 20) p")
+        connection.execute("select ehr.protect('site.visible')")
+    asked = {**ASKED, **SUMMED}
+    with login("page").transaction() as connection:
+        for _ in range(7):  # from the sixth on, a plan may be for whatever is asked
+            shown = {reader: answers(connection, reader, asked) for reader in ("reader", "second")}
+    for reader, found in shown.items():
+        with login(reader).transaction() as connection:
+            assert found == answers(connection, reader, asked)
+    with owned.transaction() as connection:
+        connection.execute("select ehr.unprotect()")
+
+
+def answers(connection: Connection, reader: str, asked: dict[str, str]) -> dict[str, list[str]]:
+    """What each question shows this reader, errors as their SQLSTATE."""
+    connection.execute(f"set local role {reader}".encode())
+    found = {}
+    for name, question in asked.items():
+        connection.execute("savepoint asked")
+        try:
+            found[name] = sorted(str(row) for row in connection.execute(question.encode()))
+        except psycopg.Error as error:
+            found[name] = [str(error.sqlstate)]
+            connection.execute("rollback to savepoint asked")
+    connection.execute("reset role")
+    return found
 
 
 def test_an_owner_under_forced_row_level_security_is_refused(owned: Database, login: Login) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -519,3 +520,47 @@ def test_who_is_hidden_is_told_apart_from_who_is_not_there_by_no_message(
             said = (diagnosis.message_primary, diagnosis.message_detail, diagnosis.message_hint)
             told.append([str(part).replace(patient, "N") for part in said])
         assert told[0] == told[1], name
+
+
+# Questions that a patient whom one may not see, or who is not there, is put into: {p}, among others or alone.
+ASKED_WITH = {
+    "nearest_patients": "select * from ehr.nearest_patients(1, 5, array[2, {p}])",
+    "nearest_patients of nobody": "select * from ehr.nearest_patients(1, 5, array[{p}])",
+    "nearest_patients to itself": "select * from ehr.nearest_patients({p}, 3, array[{p}], '2020-01-12 08:00')",
+    "predict as of": "select ehr.predict('death', {p}, '2020-01-12 08:00')",
+    "predict_cohort": "select * from ehr.predict_cohort('death', array[{p}])",
+    "predict_cohort as of": "select * from ehr.predict_cohort('death', array[2, {p}], '2020-01-12 08:00')",
+    "survival": "select * from ehr.survival('death', array[{p}])",
+    "match_cohort": "select * from ehr.match_cohort(array[1, {p}])",
+    "match_cohort among": "select * from ehr.match_cohort(array[1], array[{p}])",
+    "centroid": "select ehr.centroid(array[{p}])",
+    "cohort_balance": "select * from ehr.cohort_balance(array[1, {p}], array[2])",
+    "duplicate_patients": "select * from ehr.duplicate_patients(-1, array[1, {p}])",
+    "outlying_patients": "select * from ehr.outlying_patients(5, array[1, {p}])",
+    "patients_by_words": "select * from ehr.patients_by_words('text', 5, array[{p}])",
+    "nearest_outcomes": "select * from ehr.nearest_outcomes(1, 'death', '2020-01-12 08:00', cohort => array[2, {p}])",
+    "timelines": "select * from ehr.timelines(array[{p}], array[timestamp 'infinity'])",
+    "current_timelines": "select * from ehr.current_timelines('list_recent', array[{p}])",
+    "risk_history": "select * from ehr.risk_history('death', {p}, array[timestamp '2020-01-12 08:00'])",
+    "risk_reasons": "select * from ehr.risk_reasons('death', {p}, '2020-01-12 08:00')",
+    "similarity_by_part": "select * from ehr.similarity_by_part({p}, {p})",
+} | {
+    name: question.format(pairs=f"array[{{p}}], {_AT}", moment=_AT).replace(" where reason is null", "")
+    for name, question in OF_PAIRS.items()
+}
+
+
+def test_who_is_hidden_is_told_apart_from_who_is_not_there_by_no_answer(protected: Database, analyst: Database) -> None:
+    with psycopg.connect(analyst.url, autocommit=True) as connection:
+        for name, question in ASKED_WITH.items():
+            assert answer(connection, question, 13) == answer(connection, question, 404), name
+
+
+def answer(connection: Connection, question: str, patient: int) -> list[str]:
+    """The rows, or what the error says, with N for the patient."""
+    try:
+        found = [str(row) for row in connection.execute(question.format(p=patient).encode())]
+    except psycopg.Error as error:
+        diagnosis = error.diag
+        found = [str((error.sqlstate, diagnosis.message_primary, diagnosis.message_detail, diagnosis.message_hint))]
+    return [re.sub(rf"(?<![\d.]){patient}(?![\d.])", "N", row) for row in found]
