@@ -42,6 +42,7 @@ TELLING = (
     "select ehr.request_refresh()",
     "select ehr.protect('ehr.patient')",
     "select ehr.unprotect()",
+    "select ehr.audit_functions(true)",
 )
 WITHOUT_RECORD = {"ehr.cohort", "ehr.cohort_moments"}
 """They read a table of the site's own, which is not here."""
