@@ -117,15 +117,15 @@ class Risk:
     """A probability and what belongs to it.
 
     lower, upper: how far the calibration alone would move it, had other validation patients been drawn (95 %; None
-    where the head is not calibrated). base_rate: the share of positive labels. as_of: the moment up to which the record
-    was known; is_stale: it has changed since. trained_at: when the head was.
+    where the head is not calibrated). base_rate: the share of positive labels. known_until: the moment up to which the
+    record was known; is_stale: it has changed since. trained_at: when the head was.
     """
 
     probability: float
     lower: float | None
     upper: float | None
     base_rate: float | None
-    as_of: datetime
+    known_until: datetime
     is_stale: bool
     trained_at: datetime
 
@@ -133,7 +133,7 @@ class Risk:
         bounds = "" if self.lower is None else f" (calibration {self.lower:.4f} to {self.upper:.4f})"
         base = "" if self.base_rate is None else f", {self.base_rate:.4f} of the labels positive"
         stale = ", which has changed since" if self.is_stale else ""
-        return f"{self.probability:.4f}{bounds}{base}, from the record to {self.as_of:%Y-%m-%d %H:%M:%S}{stale}"
+        return f"{self.probability:.4f}{bounds}{base}, from the record to {self.known_until:%Y-%m-%d %H:%M:%S}{stale}"
 
 
 @dataclass(frozen=True)
@@ -243,8 +243,8 @@ class Client:
     ) -> Frame:
         """The k patients most similar to a patient (id), a description in words, or a vector; nearest first.
 
-        Columns: rank, patient_id, similarity (cosine), as_of (what the vector knows), is_stale. Words are read by the
-        encoder's files here, or with by_worker by a running `ehrdb worker`.
+        Columns: rank, patient_id, similarity (cosine), known_until (what the vector knows), is_stale. Words are read by
+        the encoder's files here, or with by_worker by a running `ehrdb worker`.
 
         Example: `db.nearest("72-year-old woman with heart failure", k=5)`
         """
@@ -280,7 +280,7 @@ class Client:
         """The k patients found by the words of a description and by its meaning together.
 
         Columns: rank, patient_id, rank_by_words, rank_by_meaning (null: not among the first 10 k), found (words that
-        their concepts hold), similarity, as_of, is_stale. A running `ehrdb worker` reads the text.
+        their concepts hold), similarity, known_until, is_stale. A running `ehrdb worker` reads the text.
         """
         with self._asked_of("search", cohort) as (connection, members):
             values = {"query": text, "k": k, "patience": patience}
@@ -360,7 +360,7 @@ class Client:
     ) -> Frame:
         """Probabilities of one or more tasks for everybody in the cohort who has a vector; most probable first.
 
-        Columns: task, patient_id, probability, as_of (what the vector knows), is_stale, reason, lower, upper and
+        Columns: task, patient_id, probability, known_until (what the vector knows), is_stale, reason, lower, upper and
         base_rate (see `Risk`), head_id. As of a past moment every member has a row; where the record as of then is not
         embedded, probability is null, and reason says so.
         at: patients each as of a moment of their own instead, in the order given: position, task, patient_id, as_of,

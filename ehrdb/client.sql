@@ -27,17 +27,17 @@ select format('%s: %s contents wait, the oldest for %s, and nothing was embedded
 
 -- name: nearest
 -- the patients nearest to one
-select rank, patient_id, similarity, as_of, is_stale
+select rank, patient_id, similarity, known_until, is_stale
   from ehr.nearest_patients(%(patient_id)s, %(k)s, %(cohort)s::bigint[], %(as_of)s, %(encoder)s);
 
 -- name: nearest_to_vector
 -- the patients nearest to a description in words
-select rank, patient_id, similarity, as_of, is_stale
+select rank, patient_id, similarity, known_until, is_stale
   from ehr.nearest_patients(%(vector)s, %(k)s, %(cohort)s::bigint[], %(encoder)s);
 
 -- name: search_patients
 -- patients by the words and the meaning of a description
-select rank, patient_id, rank_by_words, rank_by_meaning, found, similarity, as_of, is_stale
+select rank, patient_id, rank_by_words, rank_by_meaning, found, similarity, known_until, is_stale
   from ehr.search_patients(%(query)s, %(k)s, %(cohort)s::bigint[], %(patience)s, %(encoder)s);
 
 -- name: search_concepts
@@ -46,7 +46,7 @@ select rank, code, description, vocabulary, patients from ehr.search_concepts(%(
 
 -- name: predict_one
 -- the probability for one patient with what stands beside it; an error says why there is none
-select one.probability, p.lower, p.upper, p.base_rate, p.as_of, p.is_stale, h.trained_at
+select one.probability, p.lower, p.upper, p.base_rate, p.known_until, p.is_stale, h.trained_at
   from (select ehr.predict(%(task)s, %(patient_id)s, %(as_of)s, %(encoder)s) as probability offset 0) one
  cross join lateral ehr.predict_cohort(
        %(task)s::text, array[%(patient_id)s::bigint], %(as_of)s, %(encoder)s) p
@@ -132,8 +132,8 @@ select exists (select from ehr.task t where t.task = %(task)s);
 
 -- name: neighbours
 -- the JSON of a search in words as rows
-select r.rank, r.patient_id, r.similarity, r.as_of, r.is_stale
-  from jsonb_to_recordset(%(found)s) as r (rank integer, patient_id bigint, similarity float8, as_of timestamp,
+select r.rank, r.patient_id, r.similarity, r.known_until, r.is_stale
+  from jsonb_to_recordset(%(found)s) as r (rank integer, patient_id bigint, similarity float8, known_until timestamp,
                                            is_stale boolean)
  order by r.rank;
 

@@ -83,8 +83,10 @@ def _show(rows: list[dict[str, Any]], json: bool) -> None:
     if json:
         print_json(rows)
         return
-    table = Table("rank", "patient_id", "similarity", "as_of", "is_stale", show_edge=False)
+    table = Table("rank", "patient_id", "similarity", "known_until", "is_stale", show_edge=False)
     for row in rows:
         stale = "yes" if row["is_stale"] else "no"
-        table.add_row(str(row["rank"]), str(row["patient_id"]), f"{row['similarity']:.4f}", str(row["as_of"]), stale)
+        table.add_row(
+            str(row["rank"]), str(row["patient_id"]), f"{row['similarity']:.4f}", str(row["known_until"]), stale
+        )
     out.print(table)

@@ -92,7 +92,7 @@ def statements(patient_id: int, neighbour: int) -> list[Statement]:
     return [
         Statement(
             "Who is most like this patient?",
-            f"""select rank, patient_id, round(similarity::numeric, 3) as similarity, as_of
+            f"""select rank, patient_id, round(similarity::numeric, 3) as similarity, known_until
   from ehr.nearest_patients({patient_id:d}, 5);""",  # noqa: S608
         ),
         Statement(
@@ -102,7 +102,7 @@ def statements(patient_id: int, neighbour: int) -> list[Statement]:
         ),
         Statement(
             "Whose next stay is likely to last a week or more?",
-            f"""select patient_id, round(probability::numeric, 3) as probability, as_of
+            f"""select patient_id, round(probability::numeric, 3) as probability, known_until
   from ehr.predict_cohort('{TASK}') order by probability desc limit 10;""",  # noqa: S608
         ),
     ]

@@ -11,7 +11,7 @@ $$;
 
 comment on function ehr.nearest_patients(bigint, integer, bigint[], timestamp, text) is
 'The k patients most similar to this one, nearest first.
-Itself excluded; with cosine similarity, the moment up to which each neighbour''s vector knows the record, and whether
+Itself excluded; with cosine similarity, the moment up to which each neighbour''s vector knows the record (known_until), and whether
 it is stale. cohort limits the search to those patients; always k rows where it has them. With as_of, nobody''s later
 record is looked at. EH001: unknown patient, or nobody in the cohort is known; EH010: what is no count, cohort or
 moment.

@@ -4,7 +4,7 @@ create or replace function ehr.search_patients(
 )
 returns table (
     rank integer, patient_id bigint, rank_by_words integer, rank_by_meaning integer, found text[], similarity float8,
-    as_of timestamp, is_stale boolean
+    known_until timestamp, is_stale boolean
 )
 language sql
 set search_path = pg_catalog, pg_temp
@@ -16,12 +16,12 @@ as $$
     ), words as materialized (
         select * from ehr.patients_by_words($1, 10 * least(greatest($2, 0), 10000), $3)
     ), both_ways as (
-        select patient_id, w.rank as by_words, m.rank as by_meaning, w.found, m.similarity, m.as_of, m.is_stale,
+        select patient_id, w.rank as by_words, m.rank as by_meaning, w.found, m.similarity, m.known_until, m.is_stale,
                coalesce(1.0 / (60 + w.rank), 0) + coalesce(1.0 / (60 + m.rank), 0) as score
           from words w full join meaning m using (patient_id)
     )
     select (row_number() over (order by b.score desc, b.by_meaning, b.patient_id))::integer, b.patient_id, b.by_words,
-           b.by_meaning, b.found, b.similarity, b.as_of, b.is_stale
+           b.by_meaning, b.found, b.similarity, b.known_until, b.is_stale
       from both_ways b
      order by 1
      limit case when ehrdb.is_count($2, 'k') then $2 end  -- with none to find, what is above is not reached

@@ -35,7 +35,7 @@ $$;
 
 comment on procedure ehr.search_text(text, integer, bigint[], interval, text, jsonb) is
 'The k patients whose records are most like a description in words, as JSON.
-Rank, patient_id, similarity, as_of, is_stale, as ehr.nearest_to_text gives in rows. A running `ehrdb worker` reads
+Rank, patient_id, similarity, known_until, is_stale, as ehr.nearest_to_text gives in rows. A running `ehrdb worker` reads
 the text, which is kept no longer than that takes; patience is how long to wait for it. Not inside a transaction
 block: the worker must see the question. EH008: no worker, or none in time; EH010: an empty text, or one of more than
 8,000 characters.

@@ -19,7 +19,7 @@ begin
     end if;
     perform ehrdb.hold_patients();
     create temp table predicted_now on commit drop as
-    select h.head_id, p.patient_id, p.probability, p.as_of
+    select h.head_id, p.patient_id, p.probability, p.known_until as as_of
       from ehr.predict_cohort(wanted, encoder => $2) p
       join ehrdb.head h on h.target = p.task and h.encoder_id = for_encoder_id;
     get diagnostics predicted = row_count;

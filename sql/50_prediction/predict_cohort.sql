@@ -47,7 +47,7 @@ end;
 
 comment on function ehr.predict_cohort(text[], bigint[], timestamp, text) is
 'Probabilities of many tasks'' outcomes for every embedded member of a cohort (null: all patients).
-In one pass over the vectors, with the moment up to which the record was known and whether it changed since. As of a past
+In one pass over the vectors, with the moment up to which the record was known (known_until) and whether it changed since. As of a past
 moment every member has a row; where the record as of then is not embedded, the probability is null and reason says why.
 lower and upper: how far the calibration alone would move the probability, had other validation patients been drawn (95 %);
 not the spread of the head''s weights, and nothing of one patient''s fate; null where the head is not calibrated. base_rate: the
@@ -60,13 +60,13 @@ create or replace function ehr.predict_cohort(
 ) returns setof ehrdb.prediction
 language sql stable
 begin atomic
-    select p.patient_id, p.probability, p.as_of, p.is_stale, p.reason, p.lower, p.upper, p.base_rate, p.head_id
+    select p.patient_id, p.probability, p.known_until, p.is_stale, p.reason, p.lower, p.upper, p.base_rate, p.head_id
       from ehr.predict_cohort(array[$1], $2, $3, $4) p;
 end;
 
 comment on function ehr.predict_cohort(text, bigint[], timestamp, text) is
 'Probability of the task''s outcome for every embedded member of a cohort (null: all patients).
-In one pass, with the moment up to which the record was known and whether it changed since. As of a past moment every member
+In one pass, with the moment up to which the record was known (known_until) and whether it changed since. As of a past moment every member
 has a row; where the record as of then is not embedded, the probability is null and reason says why.
 lower and upper: how far the calibration alone would move the probability, had other validation patients been drawn (95 %);
 not the spread of the head''s weights, and nothing of one patient''s fate; null where the head is not calibrated. base_rate: the

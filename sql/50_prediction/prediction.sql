@@ -1,5 +1,5 @@
 create or replace view ehr.prediction with (security_invoker = true) as
-select h.target as task, n.name as encoder, s.patient_id, s.probability, s.as_of, s.predicted_at, h.head_id,
+select h.target as task, n.name as encoder, s.patient_id, s.probability, s.as_of as known_until, s.predicted_at, h.head_id,
        h.base_rate,
        (select e.is_stale or e.as_of <> s.as_of from ehrdb.served_embedding e
          where e.encoder_id = h.encoder_id and e.patient_id = s.patient_id) as is_stale
@@ -16,7 +16,7 @@ comment on column ehr.prediction.task is 'The target that is predicted (ehr.head
 comment on column ehr.prediction.encoder is 'The encoder whose vector was read (ehr.encoder).';
 comment on column ehr.prediction.patient_id is 'Whose probability it is.';
 comment on column ehr.prediction.probability is 'From 0 to 1.';
-comment on column ehr.prediction.as_of is 'The moment up to which the record was known, inclusive.';
+comment on column ehr.prediction.known_until is 'The moment up to which the record was known, inclusive.';
 comment on column ehr.prediction.predicted_at is 'When the row last changed.';
 comment on column ehr.prediction.head_id is 'Which head it was (ehr.head).';
 comment on column ehr.prediction.base_rate is 'The share of the head''s labels that are positive.';

@@ -29,7 +29,7 @@ QUESTIONS = {
     "ehr.match_cohort(": "select * from ehr.match_cohort(array[1], as_of => %(as_of)s)",
     "ehr.cohort_balance(": "select * from ehr.cohort_balance(array[1, 2], array[3, 4], %(as_of)s)",
     "ehr.predict(": "select ehr.predict('sepsis', 1, %(as_of)s)",
-    "ehr.predict_cohort(text,": "select patient_id, probability, as_of, is_stale, reason"
+    "ehr.predict_cohort(text,": "select patient_id, probability, known_until, is_stale, reason"
     " from ehr.predict_cohort('sepsis', array[1, 2], %(as_of)s) order by 1",
     "ehr.risk_reasons(": "select kind, name, lines, effect from ehr.risk_reasons('sepsis', 1, %(as_of)s)",
     "ehr.survival(": "select * from ehr.survival('sepsis', array[1, 2], %(as_of)s)",

@@ -169,7 +169,7 @@ def test_one_patients_risk_is_told_with_what_belongs_to_it(database: Database, e
     assert found.lower is not None
     assert found.upper is not None
     assert found.lower <= found.probability <= found.upper
-    assert (found.base_rate, found.as_of, found.is_stale) == (40 / PATIENTS, day(1), False)
+    assert (found.base_rate, found.known_until, found.is_stale) == (40 / PATIENTS, day(1), False)
     assert "0.3333 of the labels positive, from the record to 2020-01-01" in str(found)
 
 

@@ -319,7 +319,7 @@ def test_a_kept_prediction_follows_the_moment_that_its_vector_knows(
         connection.execute("update ehrdb.patient_embedding set as_of = %s where patient_id = 7", [day(3)])
     assert store(database) == (1, PATIENTS, 1, 0)
     with database.transaction() as connection:
-        assert connection.execute("select as_of from ehr.prediction where patient_id = 7").fetchone() == (day(3),)
+        assert connection.execute("select known_until from ehr.prediction where patient_id = 7").fetchone() == (day(3),)
 
 
 def test_a_head_trained_anew_takes_the_old_ones_probabilities_along(
