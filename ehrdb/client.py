@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ehrdb.evaluation.evaluation import Evaluation
     from ehrdb.prediction.reasons import Explanation
 
-__all__ = ["Client", "Embeddings", "Map", "Matching", "OmopCohort", "Risk", "Status", "connect"]
+__all__ = ["Client", "Embeddings", "Map", "Matching", "OmopCohort", "Risk", "Status", "Unexplained", "connect"]
 
 Moment = datetime | date | str | None
 """A moment, inclusive, as a datetime or ISO 8601; a date is its midnight; None is everything known."""
@@ -165,6 +165,15 @@ class Map:
 
     def _repr_html_(self) -> str:
         return f'<iframe sandbox width="100%" height="700" srcdoc="{html.escape(self.page)}"></iframe>'
+
+
+@dataclass(frozen=True)
+class Unexplained:
+    """A patient and a moment for which there is nothing to explain, and why."""
+
+    patient_id: int
+    as_of: datetime
+    reason: str
 
 
 class Client:
@@ -386,6 +395,34 @@ class Client:
         values = {"task": task, "patient_id": patient_id, "moments": chosen, "encoder": self._named(encoder)}
         with self._asked(f"risk history {task}", [patient_id]) as connection:
             return tables.fetch(connection, self._library, _queries.risk_history, values)
+
+    def timelines_at(
+        self, at: At, format: str = "list_recent", *, days: float | None = None, max_chars: int | None = None
+    ) -> Frame:
+        """Records as an encoder reads them, each as of a moment of its own; see `timeline`.
+
+        Columns: position, patient_id, as_of, text (empty where nothing is known), lines_cut.
+        """
+        how = {"format": format, "time_window": _window(days), "max_chars": max_chars}
+        return self._fetch_pairs("timelines", _queries.timelines_at, at, None, **how)
+
+    def explain_risk_at(
+        self, task: str, at: At, encoder: str | None = None, *, most_lines: int = 500
+    ) -> list[Explanation | Unexplained]:
+        """`explain_risk` of patients, each as of a moment of their own, in the order given; or why there is none."""
+        with self._asked(f"explain {task}") as connection:
+            connection.execute(_queries.require_head, {"task": task, "encoder": self._named(encoder)})
+            pairs = index_dates.resolve(connection, at)
+        each = zip(pairs.patient_ids, pairs.as_ofs, strict=True)
+        return [self._explained(task, patient_id, as_of, encoder, most_lines) for patient_id, as_of in each]
+
+    def _explained(
+        self, task: str, patient_id: int, as_of: datetime, encoder: str | None, most_lines: int
+    ) -> Explanation | Unexplained:
+        try:
+            return self.explain_risk(task, patient_id, as_of, encoder, most_lines=most_lines)
+        except NotFound as error:
+            return Unexplained(patient_id, as_of, str(error))
 
     def nearest_at(self, at: At, k: int = 10, candidates: At = None, encoder: str | None = None) -> Frame:
         """The k records most similar to each patient's as of a moment of their own, among candidates as of theirs.

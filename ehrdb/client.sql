@@ -174,6 +174,15 @@ select m.* from ehr.match_cohort_at(
 select b.* from ehr.cohort_balance_at(%(ids)s::bigint[], %(as_ofs)s::timestamp[], %(control_ids)s::bigint[],
                                       %(control_as_ofs)s::timestamp[]) b;
 
+-- name: require_head
+-- an error where the task has no head of this encoder
+select (ehrdb.head_of(%(task)s, ehrdb.encoder_id(%(encoder)s))).head_id;
+
+-- name: timelines_at
+-- records as text, each as of a moment of its own
+select t."position", t.patient_id, t.as_of, t.text, t.lines_cut
+  from ehr.timelines(%(ids)s::bigint[], %(as_ofs)s::timestamp[], %(format)s, %(time_window)s, %(max_chars)s) t;
+
 -- name: risk_history
 -- how a risk developed
 select h.* from ehr.risk_history(%(task)s, %(patient_id)s, %(moments)s::timestamp[], %(encoder)s) h;

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ehrdb.cli.common import AsOf, EncoderName, Json, current_client, out, print_json
+from ehrdb.cli.common import AsOf, At, EncoderName, Json, current_client, out, print_json
 from ehrdb.cli.refresh import progress_bar
+from ehrdb.client import Unexplained
+from ehrdb.errors import ConfigError
 from ehrdb.prediction.reasons import MOST_LINES, SHOWN, Effect, Explanation
 
 _GROUPS = 8
@@ -17,8 +19,9 @@ _GROUPS = 8
 
 def explain(
     task: Annotated[str, typer.Argument(help="Task with a trained head, as in ehr.head")],
-    patient_id: Annotated[int, typer.Argument(help="Patient")],
+    patient_id: Annotated[int | None, typer.Argument(help="Patient; none with --at")] = None,
     as_of: AsOf = None,
+    at: At = None,
     encoder: EncoderName = None,
     lines: Annotated[
         int, typer.Option(help="Leave out so many lines one by one; those after them as one.", min=1, max=100_000)
@@ -32,13 +35,42 @@ def explain(
     found is kept by content, and `ehr.risk_reasons` reads it.
 
     Example: `ehrdb explain guo_los 5`
+
+    Example (each patient as of a moment of their own): `ehrdb explain guo_los --at cases.csv --json`
     """
+    if (patient_id is None) == (at is None) or (at and as_of):
+        hint = "ehrdb explain guo_los 5 --as-of 2020-01-01, or ehrdb explain guo_los --at cases.csv"
+        raise ConfigError("name a patient, or --at, which says who and as of when", hint=hint)
+    if patient_id is None:
+        with current_client() as db:
+            answers = db.explain_risk_at(task, at, encoder, most_lines=lines)
+        _show_all(answers, json)
+        return
     with current_client() as db, progress_bar(f"reading patient {patient_id} anew") as report:
         found = db.explain_risk(task, patient_id, as_of, encoder, most_lines=lines, progress=report.update)
     if json:
         print_json(asdict(found))
+    else:
+        _show(found)
+
+
+def _show_all(answers: list[Explanation | Unexplained], json: bool) -> None:
+    """One after the other; whoever has nothing to explain is told by the reason."""
+    if json:
+        print_json([asdict(answer) for answer in answers])
         return
-    out.print(f"{task}, patient {patient_id}, as known at {found.as_of:%Y-%m-%d %H:%M}: {found.probability:.4f}")
+    for answer in answers:
+        if isinstance(answer, Unexplained):
+            out.print(f"patient {answer.patient_id}, as known at {answer.as_of:%Y-%m-%d %H:%M}: {answer.reason}")
+        else:
+            _show(answer)
+        out.print()
+
+
+def _show(found: Explanation) -> None:
+    out.print(
+        f"{found.task}, patient {found.patient_id}, as known at {found.as_of:%Y-%m-%d %H:%M}: {found.probability:.4f}"
+    )
     out.print(_table("line", found.lines[:SHOWN]))
     if found.groups:
         out.print(_table("left out together", found.groups[:_GROUPS]))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from ehrdb.cli.common import AsOf, Json, current_client, err, out, print_json, visible
+from ehrdb.cli.common import AsOf, At, Json, current_client, err, out, print_json, visible
+from ehrdb.errors import ConfigError
 from ehrdb.timeline import Timeline
 
 _HEADING = re.compile(r"^#{1,4} .*$", re.MULTILINE)
@@ -16,8 +17,9 @@ _COLOURS = {1: "bold magenta", 2: "bold cyan", 3: "bold yellow", 4: "bold green"
 
 
 def timeline(
-    patient_id: Annotated[int, typer.Argument(help="patient_id, as in ehr.patient")],
+    patient_id: Annotated[int | None, typer.Argument(help="patient_id, as in ehr.patient; none with --at")] = None,
     as_of: AsOf = None,
+    at: At = None,
     format: Annotated[
         str, typer.Option("--format", help="A name of the view ehr.format, or json, yaml or xml.")
     ] = "list_recent",
@@ -27,10 +29,20 @@ def timeline(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show a patient's record as text, as an encoder reads it.
+    """Show a patient's record as text, as an encoder reads it; or those of many, each as of a moment of their own.
 
     Example: `ehrdb timeline 1 --as-of 2020-01-01 --format markdown`
+
+    Example: `ehrdb timeline --at cases.csv --json`: rows of patient_id and as_of
     """
+    if (patient_id is None) == (at is None) or (at and as_of):
+        hint = "ehrdb timeline 1 --as-of 2020-01-01, or ehrdb timeline --at cases.csv"
+        raise ConfigError("name a patient, or --at, which says who and as of when", hint=hint)
+    if patient_id is None:
+        with current_client() as db:
+            rows = db.timelines_at(at, format, days=days, max_chars=max_chars)
+        _show_all(rows, json)
+        return
     with current_client() as db:
         found = db.timeline(patient_id, as_of, format, days=days, max_chars=max_chars)
     if json:
@@ -41,6 +53,15 @@ def timeline(
         err.print(f"patient {patient_id} has nothing {when} that {format} shows")
     else:
         _show(found, coloured=format.startswith("markdown"))
+
+
+def _show_all(rows: list[dict[str, Any]], json: bool) -> None:
+    if json:
+        print_json(rows)
+        return
+    for row in rows:
+        out.print(f"patient {row['patient_id']}, as known at {row['as_of']:%Y-%m-%d %H:%M}", style="bold")
+        typer.echo(visible(row["text"]) + "\n" if row["text"] else "nothing is known by then\n")
 
 
 def _show(found: Timeline, *, coloured: bool) -> None:

@@ -59,6 +59,26 @@ def test_probabilities_are_of_each_at_his_moment(asked: Here) -> None:
     assert (shown.status, "…" in shown.stdout, "position" in shown.stdout) == (0, False, True)
 
 
+def test_timelines_are_as_of_each_moment(asked: Here) -> None:
+    rows = answer(asked("timeline", "--at", "select p, timestamp '2020-01-05' from generate_series(6, 7) p", "--json"))
+    assert [(row["patient_id"], row["text"]) for row in rows] == [(6, "text of Visit/6-2"), (7, "")]
+    shown = asked("timeline", "--at", CONTROLS)
+    assert (shown.status, shown.stdout.count("as known at 2020-01-0")) == (0, 4)
+    assert "text of Visit/3-2" in shown.stdout
+    assert "Visit/3-8" not in shown.stdout
+
+
+def test_risks_are_explained_as_of_each_moment_or_it_is_said_why_not(asked: Here) -> None:
+    pairs = "values (1, timestamp '2020-01-05'), (1, timestamp '2020-01-09'), (9, timestamp '2020-01-09')"
+    first, second, unknown = answer(asked("explain", "death", "--at", pairs, "--json"))
+    assert "less than two lines" in first["reason"]
+    assert {line["text"] for line in second["lines"]} == {"text of Visit/1-2", "text of Visit/1-8"}
+    assert unknown["reason"] == "unknown patient 9"
+    shown = asked("explain", "death", "--at", pairs)
+    assert (shown.status, shown.stdout.count("as known at")) == (0, 3)
+    assert asked("explain", "nothing", "--at", pairs).status != 0
+
+
 def test_the_nearest_are_among_the_candidates(asked: Here) -> None:
     embed(asked)
     rows = answer(asked("nearest", "--at", CASES, "--candidates-at", CONTROLS, "--k", "2", "--json"))
@@ -101,6 +121,10 @@ def test_a_risk_has_a_row_for_each_visit_and_embeds_it_if_told(asked: Here) -> N
     [
         ["predict", "death", "1", "--at", CASES],
         ["predict", "--at", CASES],
+        ["timeline"],
+        ["timeline", "1", "--at", CASES],
+        ["explain", "death"],
+        ["explain", "death", "1", "--at", CASES],
         ["nearest"],
         ["nearest", "1", "--at", CASES],
         ["nearest", "1", "--candidates-at", CASES],
