@@ -71,17 +71,18 @@ def _show(found: Explanation) -> None:
     out.print(
         f"{found.task}, patient {found.patient_id}, as known at {found.as_of:%Y-%m-%d %H:%M}: {found.probability:.4f}"
     )
-    out.print(_table("line", found.lines[:SHOWN]))
+    out.print(_table("line", found.lines[:SHOWN], found.probability))
     if found.groups:
-        out.print(_table("left out together", found.groups[:_GROUPS]))
+        out.print(_table("left out together", found.groups[:_GROUPS], found.probability))
     out.print(_check(found), soft_wrap=True)
 
 
-def _table(title: str, effects: list[Effect]) -> Table:
-    table = Table(title, "lines", "adds to the probability", "to the log odds, uncalibrated", show_edge=False)
+def _table(title: str, effects: list[Effect], probability: float) -> Table:
+    """Probabilities alone: log odds before calibration, of which the JSON tells, look like odds and are none."""
+    table = Table(title, "lines", "probability without", "adds", show_edge=False)
     for effect in effects:
         text = effect.text if effect.kind in ("line", "rest") else f"{effect.kind} {effect.text}"
-        table.add_row(text, str(effect.lines), f"{effect.probability:+.4f}", f"{effect.log_odds:+.3f}")
+        table.add_row(text, str(effect.lines), f"{probability - effect.probability:.4f}", f"{effect.probability:+.4f}")
     return table
 
 

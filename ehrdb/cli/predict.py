@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,11 +20,13 @@ from ehrdb.cli.common import (
     settings,
     show_rows,
 )
+from ehrdb.client import Client
 from ehrdb.database import require_whole
 from ehrdb.errors import ConfigError, NotFound
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.cli")
+_SHOWN = ("as_of", "probability", "events", "last_event", "reason")
 _NOT_EMBEDDED = "not embedded as of then"
 
 
@@ -92,9 +94,32 @@ def risk(
         if missing and embed:
             db.refresh(encoder=encoder, at=missing)
             rows = db.risk_history(task, patient_id, moment, encoder)
-    show_rows(rows, json)
+        basis = _basis(db, task, encoder)
+    if json:
+        print_json(rows)
+    else:
+        show_rows([{name: _shown(row[name]) for name in _SHOWN} for row in rows], json)
+        out.print(basis, soft_wrap=True)
     if missing and not embed:
         err.print(f"{len(missing)} moments are not embedded: ehrdb risk {task} {patient_id} --embed")
+
+
+def _shown(value: Any) -> Any:
+    """A moment to the minute: a terminal is narrow."""
+    return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else value
+
+
+def _basis(db: Client, task: str, encoder: str | None) -> str:
+    """What the probabilities are of, how frequent that is, and what the head may not know."""
+    with db.database.transaction() as connection:
+        row = connection.execute(_queries.basis, {"task": task, "encoder": encoder}).fetchone()
+    assert row is not None
+    description, base_rate, trained_at = row
+    return (
+        f"{task}: {description}\nOf all labels {base_rate:.1%} are positive. The head was trained on"
+        f" {trained_at:%Y-%m-%d}, on the moments of its labels alone: at other moments, or of a record of a few events,"
+        " its probability is a guess; and what it learned may be later than these moments."
+    )
 
 
 def _materialize(task: str | None, encoder: str | None, json: bool) -> None:

@@ -25,3 +25,9 @@ select has_table_privilege('ehrdb.head_month', 'insert');
 -- name: keep_months
 -- for a worker's metrics
 select ehrdb.keep_months(%(tasks)s, %(encoder)s);
+
+-- name: basis
+-- what a task's head answers, how many of its labels were positive, and when it was trained
+select t.description, h.base_rate, h.trained_at
+  from ehrdb.head_of(%(task)s, ehrdb.encoder_id(%(encoder)s)) h
+  join ehrdb.task t on t.task = h.task;

@@ -112,6 +112,9 @@ def test_a_risk_has_a_row_for_each_visit_and_embeds_it_if_told(asked: Here) -> N
         ("2020-01-02T08:00:00", 1, None),
         ("2020-01-08T08:00:00", 2, None),
     ]
+    shown = asked("risk", "death", "1").stdout
+    assert "2020-01-02 08:00" in shown
+    assert "Of all labels 50.0% are positive" in " ".join(shown.split())
     (row,) = answer(asked("risk", "death", "1", "--moment", "2020-01-05", "--json"))
     assert (row["events"], row["probability"]) == (1, rows[0]["probability"])
 
