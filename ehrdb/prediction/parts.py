@@ -39,7 +39,7 @@ def list_parts(
     """
     yield from _single(list(range(1, len(lines) + 1)), most)
     for name, text in categories.items():
-        yield Part("category", name, tuple(_numbers_of(lines, text)))
+        yield Part("category", name, tuple(numbers_of(lines, text)))
     above = 0
     for start, until in visits:
         yield Part("visit", start, tuple(range(above + 1, until + 1)))
@@ -76,7 +76,7 @@ def _single(numbers: Sequence[int], most: int) -> Iterator[Part]:
         yield Part("rest", None, rest)
 
 
-def _numbers_of(lines: Sequence[str], text: str) -> Iterator[int]:
+def numbers_of(lines: Sequence[str], text: str) -> Iterator[int]:
     """Which lines a text of some of them has."""
     wanted = Counter(text.split("\n"))
     for number, line in enumerate(lines, 1):

@@ -8,8 +8,8 @@ each other: leaving one out changes little. So beside the single effects stands 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from ehrdb.database import Connection, Database, register_vectors
 from ehrdb.embedding.load import LoadEncoder
 from ehrdb.embedding.registry import RegisteredEncoder
-from ehrdb.encoder import Encoder
 from ehrdb.errors import EncoderError, NotFound
-from ehrdb.prediction.parts import Kind, Part, list_parts, markdown_parts, without
+from ehrdb.prediction.parts import Kind, Part, list_parts, markdown_parts, numbers_of, without
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.prediction", "reasons.sql")
@@ -84,6 +83,20 @@ class _Question:
     lines: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """An encoder, which of the text's lines it reads under which prompt, and the weights of its vector."""
+
+    encoder: RegisteredEncoder
+    prompt: str
+    numbers: Sequence[int]
+    weights: NDArray[np.float64]
+
+    def text(self, lines: Sequence[str], left_out: Collection[int]) -> str:
+        """What it reads where these lines are left out."""
+        return "\n".join(lines[number - 1] for number in self.numbers if number not in left_out)
+
+
 def explain_risk(
     database: Database,
     encoder: RegisteredEncoder,
@@ -98,17 +111,17 @@ def explain_risk(
     """Why the head says what it says of the record as of a moment (None: everything known).
 
     What was found is kept by content where this role may write: asked again, nothing is embedded. Raises NotFound for
-    an unknown patient or a text of less than two lines, EncoderError for an encoder without a model of its own.
+    an unknown patient or a text of less than two lines, EncoderError for an encoder without a model of its own. Of a
+    concatenation each part that shows a line leaves it out.
     """
-    if encoder.kind != "model":
-        raise EncoderError(f"{encoder.name} has no model that could read a text anew", hint="Name another: --encoder.")
     with database.transaction() as connection:
         question = _ask(connection, encoder, task, patient_id, as_of)
         kept = connection.execute(_queries.kept, _key(question, patient_id, most_lines)).fetchone()
-        parts = [] if kept else _parts(connection, encoder, question, patient_id, most_lines)
+        readers = [] if kept else _readers(connection, encoder, question, patient_id)
+        parts = [] if kept else _parts(connection, encoder, question, patient_id, most_lines, readers)
     if kept:
         return _told(task, patient_id, question, kept[0], is_from_cache=True)
-    odds = _log_odds(load_encoder(encoder), question, parts, progress)
+    odds = _log_odds(load_encoder, readers, question, parts, progress)
     with database.transaction() as connection:
         found = _effects(connection, question, parts, odds)
         connection.execute(_queries.keep, {**_key(question, patient_id, most_lines), "found": json.dumps(found)})
@@ -143,10 +156,44 @@ def _key(question: _Question, patient_id: int, most_lines: int) -> dict[str, Any
     }
 
 
+def _readers(connection: Connection, encoder: RegisteredEncoder, question: _Question, patient_id: int) -> list[_Reader]:
+    """The encoder itself, or the parts of a concatenation. Raises EncoderError where a text could not be read anew."""
+    if encoder.kind == "model":
+        return [_Reader(encoder, question.prompt, range(1, len(question.lines) + 1), question.weights)]
+    values = {"head_id": question.head_id, "patient_id": patient_id, "as_of": question.as_of}
+    rows = connection.execute(_queries.parts, {**values, "encoder_id": encoder.encoder_id}).fetchall()
+    readers, start = [], 0
+    for *row, prompt, text in rows:
+        part = RegisteredEncoder(*row)
+        numbers = tuple(numbers_of(question.lines, text)) if text else ()
+        _require_readable(part, [question.lines[number - 1] for number in numbers], text)
+        readers.append(_Reader(part, prompt, numbers, question.weights[start : start + part.dimension]))
+        start += part.dimension
+    if not readers:
+        _require_readable(encoder, [], None)
+    return readers
+
+
+def _require_readable(part: RegisteredEncoder, lines: Sequence[str], text: str | None) -> None:
+    if part.kind != "model":
+        raise EncoderError(f"{part.name} has no model that could read a text anew", hint="Name another: --encoder.")
+    if "\n".join(lines) != text:
+        raise EncoderError(
+            f"{part.name} reads {part.format}, other lines than the parts beside it",
+            hint="A concatenation is explained whose parts read one list, or its categories.",
+        )
+
+
 def _parts(
-    connection: Connection, encoder: RegisteredEncoder, question: _Question, patient_id: int, most: int
+    connection: Connection,
+    encoder: RegisteredEncoder,
+    question: _Question,
+    patient_id: int,
+    most: int,
+    readers: Sequence[_Reader],
 ) -> list[Part]:
-    """What is left out, each leaving something."""
+    """What is left out of what is read, each leaving something."""
+    read = {number for reader in readers for number in reader.numbers}
     if question.kind == "markdown":
         found = list(markdown_parts(question.lines, most))
     else:
@@ -154,6 +201,7 @@ def _parts(
         categories: dict[str, str] = dict(connection.execute(_queries.categories, values).fetchall())
         visits = connection.execute(_queries.visits, values).fetchall()
         found = list(list_parts(question.lines, categories, visits, most))
+    found = [replace(part, lines=tuple(number for number in part.lines if number in read)) for part in found]
     return [part for part in found if part.lines and _leaves_something(question.lines, part.lines)]
 
 
@@ -161,15 +209,16 @@ def _leaves_something(lines: Sequence[str], left_out: Sequence[int]) -> bool:
     return bool(without(lines, left_out).strip())
 
 
-def _log_odds(encoder: Encoder, question: _Question, parts: list[Part], progress: Progress) -> list[float]:
+def _log_odds(
+    load_encoder: LoadEncoder, readers: Sequence[_Reader], question: _Question, parts: list[Part], progress: Progress
+) -> list[float]:
     """Of the whole text, without each part, and without the lines of the largest effects together."""
-    texts = [question.text, *(without(question.lines, part.lines) for part in parts)]
-    odds = _scored(encoder, question, texts, progress)
+    odds = _scored(load_encoder, readers, question, [(), *(part.lines for part in parts)], progress)
     strongest = _strongest(parts, odds)
     together = [number for part in strongest for number in part.lines]
     while not _leaves_something(question.lines, together):
         together.pop()
-    return [*odds, *_scored(encoder, question, [without(question.lines, together)], lambda done, total: None)]
+    return [*odds, *_scored(load_encoder, readers, question, [together], lambda done, total: None)]
 
 
 def _strongest(parts: list[Part], odds: Sequence[float]) -> list[Part]:
@@ -177,16 +226,28 @@ def _strongest(parts: list[Part], odds: Sequence[float]) -> list[Part]:
     return [part for part, _ in ranked if part.kind == "line"][:SHOWN]
 
 
-def _scored(encoder: Encoder, question: _Question, texts: list[str], progress: Progress) -> list[float]:
-    """Log odds of texts, each distinct one embedded once."""
-    distinct = list(dict.fromkeys(texts))
-    found: dict[str, float] = {}
-    for start in range(0, len(distinct), _BATCH):
-        some = distinct[start : start + _BATCH]
-        vectors = encoder.encode([question.prompt + text for text in some]).vectors.astype(np.float64)
-        found.update(zip(some, (vectors @ question.weights + question.intercept).tolist(), strict=True))
-        progress(len(found), len(distinct))
-    return [found[text] for text in texts]
+def _scored(
+    load_encoder: LoadEncoder,
+    readers: Sequence[_Reader],
+    question: _Question,
+    left_out: Sequence[Collection[int]],
+    progress: Progress,
+) -> list[float]:
+    """Log odds of the text without lines, each distinct text embedded once; an empty one is a vector of zeros."""
+    total = np.full(len(left_out), question.intercept)
+    read = [[reader.prompt + reader.text(question.lines, set(each)) for each in left_out] for reader in readers]
+    distinct = [list(dict.fromkeys(text for text in texts if text)) for texts in read]
+    done, of = 0, sum(map(len, distinct))
+    for reader, texts, each in zip(readers, read, distinct, strict=True):
+        found = {"": 0.0}
+        for start in range(0, len(each), _BATCH):
+            some = each[start : start + _BATCH]
+            vectors = load_encoder(reader.encoder).encode(some).vectors.astype(np.float64)
+            found.update(zip(some, (vectors @ reader.weights).tolist(), strict=True))
+            done += len(some)
+            progress(done, of)
+        total += [found[text] for text in texts]
+    return [float(odds) for odds in total]
 
 
 def _effects(connection: Connection, question: _Question, parts: list[Part], odds: list[float]) -> dict[str, Any]:

@@ -2,13 +2,25 @@
 -- a task's head, and the text that it is asked about; what a head counts stays as it is
 select h.head_id, h.weights,
        h.intercept + coalesce(ehrdb.count_logit(h.head_id, h.count_bins, h.age_weight, %(patient_id)s, t.as_of), 0), p.prompt, (ehrdb.parse_format(n.format)).format.kind, t.as_of, t.text,
-       ehrdb.content_sha256(p.prompt, t.text)
+       ehrdb.explained_content(n.encoder_id, p.prompt_id, %(patient_id)s, %(as_of)s, t.text)
   from ehrdb.require_patient(%(patient_id)s)
  cross join lateral ehrdb.head_of(%(task)s, %(encoder_id)s) h
   join ehrdb.prompt p using (prompt_id)
   join ehrdb.encoder n using (encoder_id)
  cross join lateral ehr.timelines(array[%(patient_id)s::bigint], array[%(as_of)s::timestamp], n.format) t
  where ehrdb.is_moment(%(as_of)s);
+
+-- name: parts
+-- what a concatenation reads with, in order: each part's encoder, its prompt and its text
+select n.encoder_id, n.name, n.kind, n.digest, n.dimension, coalesce(n.format, ''), n.prompt_id, n.is_serving,
+       coalesce(n.manifest ->> 'name', n.name), p.prompt, t.text
+  from ehrdb.encoder_part e
+  join ehrdb.encoder n on n.encoder_id = e.part_id
+  join ehrdb.head h on h.head_id = %(head_id)s
+  join ehrdb.prompt p on p.prompt_id = case when (n.manifest ->> 'prompt_template')::boolean then h.prompt_id else n.prompt_id end
+  left join lateral ehr.timelines(array[%(patient_id)s::bigint], array[%(as_of)s::timestamp], n.format) t on n.format is not null
+ where e.encoder_id = %(encoder_id)s
+ order by e.place;
 
 -- name: categories
 -- the text of each category that the format keeps, alone

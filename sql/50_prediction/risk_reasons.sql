@@ -17,7 +17,7 @@ begin
       join ehrdb.prompt p on p.prompt_id = head.prompt_id
      cross join lateral ehr.timelines(array[$2], array[$3], n.format) t
       join ehrdb.risk_reason r on r.head_id = head.head_id and r.patient_id = $2
-       and r.content_sha256 = ehrdb.content_sha256(p.prompt, t.text)
+       and r.content_sha256 = ehrdb.explained_content(n.encoder_id, p.prompt_id, $2, $3, t.text)
      cross join lateral (
         select j ->> 'kind' as kind, j ->> 'name' as name, (j #>> '{lines,0}')::integer as line,
                jsonb_array_length(j -> 'lines') as lines, (j ->> 'probability')::float8 as effect,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ehrdb.database import Database
-from ehrdb.embedding import refresh, registry
+from ehrdb.embedding import refresh, refresh_all, registry
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.encoder import Encoded, in_order
 from ehrdb.encoder.lines import LineEncoder
@@ -217,8 +217,49 @@ def test_one_line_alone_has_nothing_to_leave_out(database: Database, encoder: Re
         explained(database, encoder, Words(), day(1))
 
 
+@pytest.fixture
+def joint(database: Database, encoder: RegisteredEncoder) -> RegisteredEncoder:
+    """The whole record beside its conditions, which are events 2 and 0, and a head of both."""
+    with database.transaction() as connection:
+        connection.execute(
+            "insert into ehrdb.concept_category (rules, code_id, category)"
+            " select 'paper', code_id, case when code in ('SNOMED/2', 'SNOMED/0') then 'conditions' else 'labs' end"
+            "   from ehrdb.concept where vocabulary = 'SNOMED'"
+            "     on conflict (rules, code_id) do update set category = excluded.category"
+        )
+        found = registry.concatenate(connection, "joint", "fake", "fake:list_recent_only_conditions")
+        connection.execute(
+            "insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)"
+            " values ('odd', 'odd', %s, %s, %s::float8[]::public.vector, 0.5, '{}')",
+            [found.encoder_id, found.prompt_id, [*map(float, WEIGHTS), *[-0.5] * 8]],
+        )
+    refresh_all(database, found, lambda _: Words())  # type: ignore[arg-type, return-value]
+    return found
+
+
+def test_a_concatenation_leaves_a_line_out_in_every_part_that_shows_it(
+    database: Database, joint: RegisteredEncoder
+) -> None:
+    found = explained(database, joint, Words())
+    assert told(found.lines) == {f"text of SNOMED/{n}": WEIGHTS[n] - 0.5 * (n in (0, 2)) for n in (2, 3, 6, 0)}
+    with database.transaction() as connection:
+        (predicted,) = connection.execute("select ehr.predict('odd', 1, encoder => 'joint')").fetchone() or (None,)
+        rows = connection.execute("select name, effect from ehr.risk_reasons('odd', 1, encoder => 'joint')").fetchall()
+    assert found.probability == pytest.approx(predicted)
+    assert {(line.text, line.probability) for line in found.lines} <= set(rows)
+    assert explained(database, joint, Words()).is_from_cache
+
+
+def test_a_line_that_changes_its_part_is_explained_anew(database: Database, joint: RegisteredEncoder) -> None:
+    explained(database, joint, Words())
+    with database.transaction() as connection:
+        connection.execute("update ehrdb.concept_category set category = 'labs' where category = 'conditions'")
+    found = explained(database, joint, Words())
+    assert (found.is_from_cache, told(found.lines)["text of SNOMED/2"]) == (False, WEIGHTS[2])
+
+
 def test_an_encoder_without_a_model_explains_nothing(database: Database, encoder: RegisteredEncoder) -> None:
-    imported = RegisteredEncoder(**{**vars(encoder), "kind": "vectors"})
+    imported = RegisteredEncoder(**{**vars(encoder), "kind": "import"})
     with pytest.raises(EncoderError, match="no model"):
         explained(database, imported, Words())
 
