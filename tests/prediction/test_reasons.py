@@ -233,7 +233,7 @@ def joint(database: Database, encoder: RegisteredEncoder) -> RegisteredEncoder:
             " values ('odd', 'odd', %s, %s, %s::float8[]::public.vector, 0.5, '{}')",
             [found.encoder_id, found.prompt_id, [*map(float, WEIGHTS), *[-0.5] * 8]],
         )
-    refresh_all(database, found, lambda _: Words())  # type: ignore[arg-type, return-value]
+    refresh_all(database, found, lambda _: Words())
     return found
 
 
