@@ -9,20 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from ehrdb.cli import main
 from ehrdb.database import Database
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def ehrdb(database: Database, tmp_path: Path) -> Command:
-    """Run `ehrdb ARGS...` against the test's database."""
-    return command({"EHRDB_DATABASE_URL": database.url, "EHRDB_HOME": str(tmp_path / "home")})
+Command = Callable[..., Any]
 
 
 def command(environment: dict[str, str]) -> Command:
@@ -45,9 +39,13 @@ def command(environment: dict[str, str]) -> Command:
 class Outcome(NamedTuple):
     """How a command ended."""
 
-    status: int
+    returncode: int
     stdout: str
     stderr: str
+
+    @property
+    def status(self) -> int:
+        return self.returncode
 
 
 class Here:
@@ -77,9 +75,14 @@ def here(
         monkeypatch.delenv(name)
     for name, value in {"DATABASE_URL": database.url, "HOME": str(tmp_path / "home")}.items():
         monkeypatch.setenv(f"EHRDB_{name}", value)
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield Here(monkeypatch, capsys)
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def ehrdb(here: Here) -> Here:
+    return here
