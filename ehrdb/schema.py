@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -82,7 +83,7 @@ def _upgrade_once(database: Database, force: bool, roles: str | None, tell: Call
             _migrate(sqlalchemy_connection)
             bring_in_line(connection, sql_files(), extension_schema(connection), force=force)
         connection.execute(_queries.choose_roles, {"roles": roles})
-        connection.execute(as_applied(_grants(), extension_schema(connection)))
+        connection.execute(as_applied(_grants(), extension_schema(connection).as_bytes()))
         if is_needed:
             _write_state(connection)
         connection.execute(_queries.keep_roles)
@@ -149,8 +150,15 @@ def wanted_state(connection: Connection) -> SchemaState:
 
 def sql_digest(schema: Identifier) -> str:
     """sha-256 over the names and contents of all sql/ files, as they are applied."""
+    paths = sorted(project_path("sql").rglob("*.sql"))
+    return _digest(tuple((path, path.stat().st_mtime_ns) for path in paths), schema.as_bytes())
+
+
+@cache
+def _digest(files: tuple[tuple[Path, int], ...], schema: bytes) -> str:
+    """That of files as they were at these moments: a program that asks often reads them once."""
     digest = hashlib.sha256()
-    for path in sorted(project_path("sql").rglob("*.sql")):
+    for path, _ in files:
         digest.update(path.name.encode() + b"\0" + as_applied(path, schema) + b"\0")
     return digest.hexdigest()
 
@@ -180,7 +188,7 @@ def project_path(name: str) -> Path:
 def run_beside(python_file: str) -> None:
     """Run the .sql file beside a migration, through psycopg so that `:` and `%` mean nothing."""
     connection = driver_connection(op.get_bind())
-    connection.execute(as_applied(Path(python_file).with_suffix(".sql"), extension_schema(connection)))
+    connection.execute(as_applied(Path(python_file).with_suffix(".sql"), extension_schema(connection).as_bytes()))
 
 
 def _write_state(connection: Connection) -> None:
@@ -214,6 +222,7 @@ def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
 
 
+@cache
 def _revisions() -> list[str]:
     """All migrations that this program knows, the newest first."""
     return [script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()]

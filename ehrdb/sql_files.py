@@ -12,8 +12,6 @@ from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from psycopg.sql import Identifier
-
 _EXTENSION_SCHEMA = re.compile(rb"\bpublic(?=\.[\w<|])")
 _NOT_CODE = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
 _NAME = re.compile(r"\behr(?:db)?\.\w+")
@@ -58,9 +56,9 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
     return ordered
 
 
-def as_applied(path: Path, schema: Identifier) -> bytes:
-    """A file of sql/ or migrations/ for a database where the extension vector lives in `schema`.
+def as_applied(path: Path, schema: bytes) -> bytes:
+    """A file of sql/ or migrations/ for a database where the extension vector lives in `schema`, quoted where need be.
 
     The files say `public`, where it is by default: `public.halfvec`, `operator(public.<=>)`.
     """
-    return _EXTENSION_SCHEMA.sub(schema.as_bytes().replace(b"\\", rb"\\"), path.read_bytes())
+    return _EXTENSION_SCHEMA.sub(schema.replace(b"\\", rb"\\"), path.read_bytes())

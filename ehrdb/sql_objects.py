@@ -41,7 +41,7 @@ def bring_in_line(connection: Connection, paths: list[Path], schema: Identifier,
     objects need what would be dropped.
     """
     kept = _kept(connection)
-    statements = {path: as_applied(path, schema) for path in paths}
+    statements = {path: as_applied(path, schema.as_bytes()) for path in paths}
     gone = {name: kept.pop(name) for name in kept.keys() - {path.name for path in paths}}
     for path in _due(statements, kept, _versions(connection).keys(), force=force):
         old = kept.pop(path.name, Kept("", frozenset())).objects

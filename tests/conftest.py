@@ -64,14 +64,14 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @contextmanager
 def started_server() -> Iterator[str]:
     """An embedded server, removed afterwards; its URL as its superuser."""
-    with tempfile.TemporaryDirectory(prefix="ehrdb-test-", dir=_in_memory()) as home, _embedded(Path(home)) as url:
+    with tempfile.TemporaryDirectory(prefix="ehrdb-test-", dir=in_memory()) as home, _embedded(Path(home)) as url:
         run(url, "alter system set fsync = off")  # nobody misses these databases after a power cut
         run(url, "alter system set max_wal_size = '256MB'")
         run(url, "select pg_reload_conf()")
         yield url
 
 
-def _in_memory() -> Path | None:
+def in_memory() -> Path | None:
     """A file system in memory with room enough: a database of a test's own is made there in a tenth of the time."""
     memory = Path("/dev/shm")
     return memory if memory.is_dir() and shutil.disk_usage(memory).free > 4 * 2**30 else None

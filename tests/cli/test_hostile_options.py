@@ -48,7 +48,7 @@ NEEDS = {
 TAKES = {
     *("sql bootstrap --owner", "sql bootstrap --database", "sql bootstrap --schema", "psql arguments"),
     *("export meds directory", "export meds --visit-column", "export labels directory"),
-    *("worker --poll", "timeline --as-of", "nearest --as-of", "match --as-of"),
+    *("match --out", "map --out", "worker --poll", "timeline --as-of", "nearest --as-of", "match --as-of"),
     *("serve --name", "serve --user-header", "map --sample", "purge patient_ids", "refresh --as-of"),
 }
 
@@ -109,10 +109,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.spawnve", lambda *_: 0)
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_hostile_value_ends_in_a_message_and_a_true_exit_status(
-    database: Database, here: Here, tmp_path: Path
-) -> None:
+@pytest.fixture
+def filled(database: Database, tmp_path: Path) -> None:
+    """Three embedded patients, a task, a folder to load."""
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "person.csv").write_text("person_id,gender_concept_id,year_of_birth\n")
     with database.transaction() as connection:
@@ -122,8 +121,13 @@ def test_a_hostile_value_ends_in_a_message_and_a_true_exit_status(
         )
         encoder = add_encoder(connection)
     refresh(database, encoder, FakeEncoder)
+
+
+@pytest.mark.usefixtures("quick", "filled")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_hostile_value_ends_in_a_message_and_a_true_exit_status(database: Database, here: Here, command: str) -> None:
     found = []
-    for name in LEAVES:
+    for name in (name for name in LEAVES if name.split()[0] == command):
         for place, tried in trials(name):
             try:
                 what = wrong(place, tried, here(*tried))

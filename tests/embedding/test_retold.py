@@ -6,6 +6,7 @@ import pytest
 
 from ehrdb.database import Database
 from ehrdb.embedding import refresh, registry
+from ehrdb.embedding.queue import Queue
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.testing import FakeEncoder
 from tests.records import Record, add_encoder, day, write
@@ -85,14 +86,29 @@ def test_what_changes_while_it_waits_in_the_queue_is_embedded_in_the_same_run(
         assert connection.execute("select count(*) from ehrdb.served_embedding where is_stale").fetchone() == (0,)
 
 
-def test_everybody_whose_shared_text_changed_in_the_queue_is_embedded(database: Database) -> None:
+@pytest.fixture
+def outdated(database: Database) -> RegisteredEncoder:
+    """Three patients share a text that waits in the queue and that nobody's record gives any more."""
     with database.transaction() as connection:
         write(connection, [Record(p, day(1), "SNOMED/same") for p in (1, 2, 3)])
         encoder = add_encoder(connection)
         connection.execute("select ehrdb.plan_refresh()")
         connection.execute("alter table ehrdb.concept_text disable trigger mark_updated")
         connection.execute("update ehrdb.concept set description = 'other words'")
-    assert refresh(database, encoder, FakeEncoder).embedded == 1
+    return encoder
+
+
+def test_everybody_who_shares_a_text_that_changed_in_the_queue_is_marked_at_once(
+    database: Database, outdated: RegisteredEncoder
+) -> None:
+    assert Queue(database, outdated, "worker").claim(10) == []
+    assert marked(database) == {1, 2, 3}
+
+
+def test_everybody_whose_shared_text_changed_in_the_queue_is_embedded(
+    database: Database, outdated: RegisteredEncoder
+) -> None:
+    assert refresh(database, outdated, FakeEncoder).embedded == 1
     with database.transaction() as connection:
         assert connection.execute("select count(*) from ehrdb.patient_embedding").fetchone() == (3,)
 

@@ -22,7 +22,7 @@ import typer
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from tests.conftest import started_server
+from tests.conftest import in_memory, started_server
 
 CHECKOUT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("mutants.yaml")
@@ -86,7 +86,7 @@ def main(
     """Put faults in one at a time and see a test notice each."""
     try:
         mutants = [mutant for mutant in read_mutants() if re.search(only, f"{mutant.fault} {mutant.file}")]
-        with tempfile.TemporaryDirectory(prefix="ehrdb-mutants-") as place, started_server() as url:
+        with tempfile.TemporaryDirectory(prefix="ehrdb-mutants-", dir=in_memory()) as place, started_server() as url:
             os.environ["EHRDB_TEST_DATABASE_URL"] = url  # one server for all: each run makes databases of its own
             verdicts = _try_all(Path(place) / "untouched", mutants, jobs)
     except Fault as fault:
