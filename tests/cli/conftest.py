@@ -9,14 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from ehrdb.cli import main
 from ehrdb.database import Database
 
-Command = Callable[..., Any]
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def command(environment: dict[str, str]) -> Command:
@@ -43,13 +43,9 @@ class Outcome(NamedTuple):
     stdout: str
     stderr: str
 
-    @property
-    def status(self) -> int:
-        return self.returncode
-
 
 class Here:
-    """Runs commands in this process, as they are too many for one each."""
+    """Runs `ehrdb ARGS...` in this process: most commands need none of their own."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch, self._capsys = monkeypatch, capsys
@@ -67,7 +63,7 @@ class Here:
 
 
 @pytest.fixture
-def here(
+def ehrdb(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Here]:
     """The command line in this process, on the test's database, in a folder of its own."""
@@ -81,8 +77,3 @@ def here(
     yield Here(monkeypatch, capsys)
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-@pytest.fixture
-def ehrdb(here: Here) -> Here:
-    return here

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ehrdb.database import Database
-from tests.cli.conftest import Command, command
+from tests.cli.conftest import Here, command
 
 PERSON = "person_id,gender_concept_id,year_of_birth\n1,8507,1950\n2,8532,1960\n"
 CONCEPT = "concept_id,concept_name,vocabulary_id,concept_code\n100,Hypertension,SNOMED,38341003\n"
@@ -38,19 +38,19 @@ def counts(database: Database) -> object:
         ).fetchone()
 
 
-def test_the_folder_loads_whatever_case_and_delimiter(ehrdb: Command, database: Database, folder: Path) -> None:
+def test_the_folder_loads_whatever_case_and_delimiter(ehrdb: Here, database: Database, folder: Path) -> None:
     result = ehrdb("load", "omop", str(folder))
     assert result.returncode == 0, result.stderr
     assert "2 new" in result.stderr
 
 
-def test_the_folder_loads_in_portions(ehrdb: Command, database: Database, folder: Path) -> None:
+def test_the_folder_loads_in_portions(ehrdb: Here, database: Database, folder: Path) -> None:
     result = ehrdb("load", "omop", str(folder), "--workers", "2", "--portion", "1")
     assert result.returncode == 0, result.stderr
     assert "2 new" in result.stderr
 
 
-def test_loading_it_again_says_nothing_changed(ehrdb: Command, folder: Path) -> None:
+def test_loading_it_again_says_nothing_changed(ehrdb: Here, folder: Path) -> None:
     ehrdb("load", "omop", str(folder))
     assert "nothing changed" in ehrdb("load", "omop", str(folder)).stderr
 
@@ -93,7 +93,7 @@ BAD_INPUT: dict[str, tuple[Spoil, list[str]]] = {
 
 
 @pytest.mark.parametrize("name", BAD_INPUT)
-def test_a_bad_folder_is_refused_whole(ehrdb: Command, database: Database, folder: Path, name: str) -> None:
+def test_a_bad_folder_is_refused_whole(ehrdb: Here, database: Database, folder: Path, name: str) -> None:
     spoil, expected = BAD_INPUT[name]
     ehrdb("load", "omop", str(folder))
     before = counts(database)
@@ -107,7 +107,7 @@ def test_a_bad_folder_is_refused_whole(ehrdb: Command, database: Database, folde
     assert counts(database) == before
 
 
-def test_bad_rows_can_be_skipped_and_are_counted(ehrdb: Command, folder: Path) -> None:
+def test_bad_rows_can_be_skipped_and_are_counted(ehrdb: Here, folder: Path) -> None:
     append("Condition_Occurrence.csv", "2,77,100,2020-01-05\n3,1,100,2020-02-30\n")(folder)
     result = ehrdb("load", "omop", str(folder), "--skip-bad-rows")
     assert result.returncode == 0
@@ -115,7 +115,7 @@ def test_bad_rows_can_be_skipped_and_are_counted(ehrdb: Command, folder: Path) -
     assert "condition_start_date is missing or impossible: 1" in result.stdout
 
 
-def test_ragged_rows_can_be_skipped_and_empty_surplus_is_dropped(ehrdb: Command, folder: Path) -> None:
+def test_ragged_rows_can_be_skipped_and_empty_surplus_is_dropped(ehrdb: Here, folder: Path) -> None:
     append("Condition_Occurrence.csv", "2,1,100,2020-01-06,,,\n3,1\n4,1,100,2020-01-07,x\n5,1,100,2020-01-08\n")(folder)
     result = ehrdb("load", "omop", str(folder), "--skip-bad-rows", "--json")
     assert result.returncode == 0, result.stderr
@@ -125,7 +125,7 @@ def test_ragged_rows_can_be_skipped_and_empty_surplus_is_dropped(ehrdb: Command,
     assert found["reasons"] == {"row has too few fields": 1, "row has too many fields": 1}
 
 
-def test_what_falls_with_a_rejected_person_is_counted(ehrdb: Command, folder: Path) -> None:
+def test_what_falls_with_a_rejected_person_is_counted(ehrdb: Here, folder: Path) -> None:
     rewrite("person.csv", "1,8507,1950", "1,8507,soon")(folder)
     result = ehrdb("load", "omop", str(folder), "--skip-bad-rows")
     assert "person_id is of a rejected person: 1" in result.stdout
@@ -166,7 +166,7 @@ def test_a_database_without_the_schema_says_what_to_run(empty_database: Database
     assert "Run `ehrdb upgrade`" in result.stderr
 
 
-def test_a_model_without_tokenizer_is_refused(ehrdb: Command, tmp_path: Path) -> None:
+def test_a_model_without_tokenizer_is_refused(ehrdb: Here, tmp_path: Path) -> None:
     pytest.importorskip("optimum")
     safetensors_numpy = pytest.importorskip("safetensors.numpy")
     (tmp_path / "model").mkdir()
@@ -180,7 +180,7 @@ def test_a_model_without_tokenizer_is_refused(ehrdb: Command, tmp_path: Path) ->
     assert "[]" in ehrdb("encoder", "list", "--json").stdout
 
 
-def test_an_unknown_concept_order_names_the_choices(ehrdb: Command, folder: Path) -> None:
+def test_an_unknown_concept_order_names_the_choices(ehrdb: Here, folder: Path) -> None:
     result = ehrdb("load", "omop", str(folder), "--concept-order", "standard,best")
     assert result.returncode == 2
     assert "standard, source, source_value" in result.stderr

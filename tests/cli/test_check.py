@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ehrdb.database import Database
-from tests.cli.conftest import Command
+from tests.cli.conftest import Here
 
 HEADER = "patient_id,start,end,code,value,unit,visit_id,omop_table\n"
 ROWS = [
@@ -31,7 +31,7 @@ def write(folder: Path, rows: list[str]) -> Path:
     return folder
 
 
-def checked(ehrdb: Command, *arguments: str) -> Any:
+def checked(ehrdb: Here, *arguments: str) -> Any:
     result = ehrdb("check", "ehrshot", *arguments, "--json")
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
@@ -53,7 +53,7 @@ def stored(database: Database) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-def test_a_check_counts_what_a_load_would_find(ehrdb: Command, tmp_path: Path) -> None:
+def test_a_check_counts_what_a_load_would_find(ehrdb: Here, tmp_path: Path) -> None:
     found = checked(ehrdb, str(write(tmp_path / "source", ROWS)))
     assert (found["load"]["new"], found["load"]["tables"][0]["rows_loaded"]) == (1, 7)
     visits = figures(found["load"], "visits")
@@ -66,7 +66,7 @@ def test_a_check_counts_what_a_load_would_find(ehrdb: Command, tmp_path: Path) -
     assert tasks["new_lupus"][1:] == (0, 0)
 
 
-def test_a_unit_converts_where_another_is_known(ehrdb: Command, tmp_path: Path) -> None:
+def test_a_unit_converts_where_another_is_known(ehrdb: Here, tmp_path: Path) -> None:
     units = {"A/1": ("mg/dL", "frobs"), "A/2": ("mg/dL", "g/L"), "A/3": ("mg/dL", "")}
     rows = [f"1,2020-04-01 08:00:00,,{code},1,{unit},,lab" for code, pair in units.items() for unit in pair]
     found = {
@@ -82,7 +82,7 @@ def test_a_unit_converts_where_another_is_known(ehrdb: Command, tmp_path: Path) 
     }
 
 
-def test_a_check_leaves_the_database_as_it_was(ehrdb: Command, database: Database, tmp_path: Path) -> None:
+def test_a_check_leaves_the_database_as_it_was(ehrdb: Here, database: Database, tmp_path: Path) -> None:
     source = write(tmp_path / "source", ROWS)
     before = stored(database)
     checked(ehrdb, str(source))
@@ -94,7 +94,7 @@ def test_a_check_leaves_the_database_as_it_was(ehrdb: Command, database: Databas
 
 
 def test_a_load_stores_the_figures_of_a_check_and_says_what_differs(
-    ehrdb: Command, database: Database, tmp_path: Path
+    ehrdb: Here, database: Database, tmp_path: Path
 ) -> None:
     source = write(tmp_path / "source", ROWS)
     check = checked(ehrdb, str(source))
@@ -112,12 +112,12 @@ def test_a_load_stores_the_figures_of_a_check_and_says_what_differs(
     assert ("values", "numbers") not in differs
 
 
-def test_a_check_refuses_what_a_load_refuses(ehrdb: Command, database: Database, tmp_path: Path) -> None:
+def test_a_check_refuses_what_a_load_refuses(ehrdb: Here, database: Database, tmp_path: Path) -> None:
     source = str(write(tmp_path / "source", [*ROWS, "1,2020-13-01 00:00:00,,LOINC/718-7,1,,,measurement"]))
     assert ehrdb("check", "ehrshot", source).stderr == ehrdb("load", "ehrshot", source).stderr
 
 
-def test_the_report_says_why_a_task_has_no_labels(ehrdb: Command, tmp_path: Path) -> None:
+def test_the_report_says_why_a_task_has_no_labels(ehrdb: Here, tmp_path: Path) -> None:
     shown = ehrdb("check", "ehrshot", str(write(tmp_path / "source", [ROWS[0], ROWS[3]]))).stdout
     lines = {line.split()[0]: line for line in shown.splitlines() if line.strip()}
     assert "no inpatient stay" in lines["guo_los"]
@@ -128,7 +128,7 @@ def test_the_report_says_why_a_task_has_no_labels(ehrdb: Command, tmp_path: Path
     assert "no stay in intensive care" in next(line for line in shown.splitlines() if "guo_icu" in line)
 
 
-def test_tasks_of_the_site_are_labelled_too(ehrdb: Command, tmp_path: Path) -> None:
+def test_tasks_of_the_site_are_labelled_too(ehrdb: Here, tmp_path: Path) -> None:
     source = write(tmp_path / "source", ROWS)
     assert ehrdb("load", "ehrshot", str(source)).returncode == 0
     task = tmp_path / "anaemia.yaml"
@@ -141,7 +141,7 @@ def test_tasks_of_the_site_are_labelled_too(ehrdb: Command, tmp_path: Path) -> N
     assert {"guo_los", "anaemia"} <= found
 
 
-def test_mapped_codes_are_counted(ehrdb: Command, tmp_path: Path) -> None:
+def test_mapped_codes_are_counted(ehrdb: Here, tmp_path: Path) -> None:
     source = write(tmp_path / "source", [*ROWS, "1,2020-03-31 08:19:00,,ICD10CM/I10,,,7,condition_occurrence"])
     assert figures(checked(ehrdb, str(source))["load"], "codes used")["mapped to standard ones"] == 0
     assert ehrdb("load", "map", "--built-in", "icd").returncode == 0
@@ -149,7 +149,7 @@ def test_mapped_codes_are_counted(ehrdb: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["terminal", "page"])
-def test_the_report_shows_texts_of_the_source_as_they_are(ehrdb: Command, tmp_path: Path, format: str) -> None:
+def test_the_report_shows_texts_of_the_source_as_they_are(ehrdb: Here, tmp_path: Path, format: str) -> None:
     page = tmp_path / "report.html"
     result = ehrdb("check", "ehrshot", str(write(tmp_path / "source", ROWS)), "--html", str(page))
     assert (result.returncode, "notes.txt" in result.stdout) == (0, True), result.stderr

@@ -11,7 +11,7 @@ import pytest
 from ehrdb.database import Database
 from ehrdb.embedding import refresh
 from ehrdb.testing import FakeEncoder
-from tests.cli.conftest import Command, command
+from tests.cli.conftest import Here, command
 from tests.records import add_encoder, write_patients
 
 
@@ -27,7 +27,7 @@ def answering(database: Database) -> Database:
     return database
 
 
-def test_status_shows_figures_as_people_write_them(ehrdb: Command, answering: Database) -> None:
+def test_status_shows_figures_as_people_write_them(ehrdb: Here, answering: Database) -> None:
     shown = ehrdb("status").stdout
     assert re.search(r"coverage +85\.7%", shown)
     assert re.search(r"last_run +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00 *$", shown, re.MULTILINE)
@@ -35,7 +35,7 @@ def test_status_shows_figures_as_people_write_them(ehrdb: Command, answering: Da
     assert json.loads(ehrdb("status", "--json").stdout)["encoders"][0]["coverage"] == pytest.approx(6 / 7)
 
 
-def test_nearest_keeps_to_a_cohort(ehrdb: Command, answering: Database) -> None:
+def test_nearest_keeps_to_a_cohort(ehrdb: Here, answering: Database) -> None:
     cohort = "select patient_id from ehr.patient where patient_id in (2, 3)"
     rows = json.loads(ehrdb("nearest", "1", "--cohort", cohort, "--json").stdout)
     assert {row["patient_id"] for row in rows} == {2, 3}
@@ -51,7 +51,7 @@ def test_a_dry_run_says_what_a_superuser_must_do_and_changes_nothing(bare_databa
 
 
 def test_a_dry_run_tells_an_installed_database_from_an_empty_one(
-    ehrdb: Command, empty_database: Database, tmp_path: Path
+    ehrdb: Here, empty_database: Database, tmp_path: Path
 ) -> None:
     empty = command({"EHRDB_DATABASE_URL": empty_database.url, "EHRDB_HOME": str(tmp_path)})
     assert "applied anew" in empty("upgrade", "--dry-run").stdout

@@ -89,10 +89,10 @@ def wrong(place: str, tried: list[str], result: Outcome) -> str:
     shown = result.stdout + result.stderr
     if re.search("[\x00-\x08\x0e-\x1f\x7f]|\u202e|qxzv", shown):
         return "obeyed, or read as markup"
-    if result.status == 0:
+    if result.returncode == 0:
         return "" if place in TAKES else "ended well"
-    if result.status != 2 or not result.stderr.startswith("error: "):
-        return f"status {result.status}: {result.stderr[:200]}"
+    if result.returncode != 2 or not result.stderr.startswith("error: "):
+        return f"status {result.returncode}: {result.stderr[:200]}"
     if "--json" in tried:
         try:
             return "" if set(json.loads(result.stdout)) == {"error", "hint"} else "other JSON"
@@ -125,12 +125,14 @@ def filled(database: Database, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick", "filled")
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_hostile_value_ends_in_a_message_and_a_true_exit_status(database: Database, here: Here, command: str) -> None:
+def test_a_hostile_value_ends_in_a_message_and_a_true_exit_status(
+    database: Database, ehrdb: Here, command: str
+) -> None:
     found = []
     for name in (name for name in LEAVES if name.split()[0] == command):
         for place, tried in trials(name):
             try:
-                what = wrong(place, tried, here(*tried))
+                what = wrong(place, tried, ehrdb(*tried))
             except Exception as error:
                 what = f"a traceback: {error!r:.200}"
             if what:
@@ -140,7 +142,7 @@ def test_a_hostile_value_ends_in_a_message_and_a_true_exit_status(database: Data
         assert connection.execute("select count(*) from ehrdb.patient").fetchone() == (3,)
 
 
-def test_hostile_settings_end_in_a_message_too(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_settings_end_in_a_message_too(ehrdb: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who take no option have settings; the demo, which would make a database, the database's alone."""
     names = ("DATABASE_URL", "HOME", "ENCODER", "PROVIDERS", "THREADS", "ENDPOINTS", "ENDPOINT_KEY", "CONFIG")
     for name in names:
@@ -148,7 +150,7 @@ def test_hostile_settings_end_in_a_message_too(here: Here, monkeypatch: pytest.M
             with monkeypatch.context() as changed:
                 changed.setenv(f"EHRDB_{name}", value)
                 for command in ("doctor", "status", "index check", *(["demo"] if name == "DATABASE_URL" else [])):
-                    result = here(*command.split(), *([] if command == "demo" else ["--json"]))
-                    assert result.status in (0, 1, 2), (name, value, command, result)
-                    assert result.status == 2 or json.loads(result.stdout) is not None
+                    result = ehrdb(*command.split(), *([] if command == "demo" else ["--json"]))
+                    assert result.returncode in (0, 1, 2), (name, value, command, result)
+                    assert result.returncode == 2 or json.loads(result.stdout) is not None
                     assert not re.search("[\x00-\x08\x0e-\x1f\x7f]|\u202e|qxzv", result.stdout + result.stderr)

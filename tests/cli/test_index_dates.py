@@ -18,7 +18,7 @@ CASES, CONTROLS = "select p, timestamp '2020-01-05' from generate_series(1, 2) p
 
 
 @pytest.fixture
-def asked(database: Database, here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
+def asked(database: Database, ehrdb: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
     """Six patients with two visits and a head, cases in a query and controls in a file; nothing is embedded."""
     for place in ("ehrdb.cli.refresh.load_encoder", "ehrdb.client.load_encoder"):
         monkeypatch.setattr(place, lambda *_: FakeEncoder())
@@ -31,11 +31,11 @@ def asked(database: Database, here: Here, tmp_path: Path, monkeypatch: pytest.Mo
         add_head(connection, "death", add_encoder(connection))
     rows = "".join(f"{p},2020-01-0{p}\n" for p in (3, 4, 5, 6))
     (tmp_path / CONTROLS).write_text(f"subject_id,cohort_start_date\n{rows}")
-    return here
+    return ehrdb
 
 
 def answer(result: Outcome) -> Any:
-    assert result.status == 0, result.stderr
+    assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
 
@@ -46,7 +46,7 @@ def embed(asked: Here) -> None:
 
 def test_a_refresh_says_of_how_many_pairs_there_is_nothing(asked: Here) -> None:
     result = asked("refresh", "--at", "select p, timestamp '2020-01-05' from generate_series(6, 8) p")
-    assert (result.status, "3 index dates are kept; of 2 there is nothing to embed" in result.stderr) == (0, True)
+    assert (result.returncode, "3 index dates are kept; of 2 there is nothing to embed" in result.stderr) == (0, True)
 
 
 def test_probabilities_are_of_each_at_his_moment(asked: Here) -> None:
@@ -56,14 +56,14 @@ def test_probabilities_are_of_each_at_his_moment(asked: Here) -> None:
         (p, f"2020-01-0{p}T00:00:00", None) for p in (3, 4, 5, 6)
     ]
     shown = asked("predict", "death", "--at", CASES)
-    assert (shown.status, "…" in shown.stdout, "position" in shown.stdout) == (0, False, True)
+    assert (shown.returncode, "…" in shown.stdout, "position" in shown.stdout) == (0, False, True)
 
 
 def test_timelines_are_as_of_each_moment(asked: Here) -> None:
     rows = answer(asked("timeline", "--at", "select p, timestamp '2020-01-05' from generate_series(6, 7) p", "--json"))
     assert [(row["patient_id"], row["text"]) for row in rows] == [(6, "text of Visit/6-2"), (7, "")]
     shown = asked("timeline", "--at", CONTROLS)
-    assert (shown.status, shown.stdout.count("as known at 2020-01-0")) == (0, 4)
+    assert (shown.returncode, shown.stdout.count("as known at 2020-01-0")) == (0, 4)
     assert "text of Visit/3-2" in shown.stdout
     assert "Visit/3-8" not in shown.stdout
 
@@ -75,8 +75,8 @@ def test_risks_are_explained_as_of_each_moment_or_it_is_said_why_not(asked: Here
     assert {line["text"] for line in second["lines"]} == {"text of Visit/1-2", "text of Visit/1-8"}
     assert unknown["reason"] == "unknown patient 9"
     shown = asked("explain", "death", "--at", pairs)
-    assert (shown.status, shown.stdout.count("as known at")) == (0, 3)
-    assert asked("explain", "nothing", "--at", pairs).status != 0
+    assert (shown.returncode, shown.stdout.count("as known at")) == (0, 3)
+    assert asked("explain", "nothing", "--at", pairs).returncode != 0
 
 
 def test_the_nearest_are_among_the_candidates(asked: Here) -> None:
@@ -100,13 +100,13 @@ def test_a_match_has_moments_and_a_balance(asked: Here, tmp_path: Path) -> None:
 def test_a_match_without_controls_says_why(asked: Here) -> None:
     answer(asked("refresh", "--at", CASES, "--json"))
     result = asked("match", "--at", CASES, "--candidates-at", CONTROLS)
-    assert (result.status, "candidates are not embedded as of their moments" in result.stderr) == (0, True)
+    assert (result.returncode, "candidates are not embedded as of their moments" in result.stderr) == (0, True)
 
 
 def test_a_risk_has_a_row_for_each_visit_and_embeds_it_if_told(asked: Here) -> None:
     answer(asked("refresh", "--json"))
     first = asked("risk", "death", "1")
-    assert (first.status, "1 moments are not embedded: ehrdb risk death 1 --embed" in first.stderr) == (0, True)
+    assert (first.returncode, "1 moments are not embedded: ehrdb risk death 1 --embed" in first.stderr) == (0, True)
     rows = answer(asked("risk", "death", "1", "--embed", "--json"))
     assert [(row["as_of"], row["events"], row["reason"]) for row in rows] == [
         ("2020-01-02T08:00:00", 1, None),
@@ -141,4 +141,4 @@ def test_a_risk_has_a_row_for_each_visit_and_embeds_it_if_told(asked: Here) -> N
 )
 def test_what_does_not_go_together_is_refused(asked: Here, words: list[str]) -> None:
     result = asked(*words)
-    assert (result.status, result.stderr.startswith("error: ")) == (2, True), result
+    assert (result.returncode, result.stderr.startswith("error: ")) == (2, True), result

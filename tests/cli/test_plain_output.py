@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ehrdb.cli.common import PlainConsole, visible
 from ehrdb.database import Database
-from tests.cli.conftest import Command, Here
+from tests.cli.conftest import Here
 from tests.records import add_encoder, write_patients
 
 HOSTILE = (
@@ -38,7 +38,7 @@ def test_what_a_terminal_would_obey_is_shown() -> None:
     assert visible("two\nlines\tمريض") == "two\nlines\tمريض"
 
 
-def test_hostile_data_is_shown_as_it_is(database: Database, here: Here) -> None:
+def test_hostile_data_is_shown_as_it_is(database: Database, ehrdb: Here) -> None:
     hostile = "[/x][bold]\x1b[2J"
     with database.transaction() as connection:
         connection.execute("insert into ehrdb.patient (patient_id, source, fingerprint) values (1, %s, '')", [hostile])
@@ -49,12 +49,12 @@ def test_hostile_data_is_shown_as_it_is(database: Database, here: Here) -> None:
         )
         add_encoder(connection, hostile)
     for name in ("status", "doctor", "task list", "encoder list"):
-        result = here(*name.split())
+        result = ehrdb(*name.split())
         assert "\x1b[2J" not in result.stdout + result.stderr, name
         assert "[/x][bold]\\x1b" in result.stdout + result.stderr, name
 
 
-def test_a_failure_is_json_for_programs(ehrdb: Command) -> None:
+def test_a_failure_is_json_for_programs(ehrdb: Here) -> None:
     result = ehrdb("nearest", "404", "--json")
     assert result.returncode == 2
     assert set(json.loads(result.stdout)) == {"error", "hint"}
@@ -63,7 +63,7 @@ def test_a_failure_is_json_for_programs(ehrdb: Command) -> None:
 @pytest.mark.parametrize(
     "arguments", [["nearest", "--nope"], ["timeline"], ["nearest", "x"], ["load", "nope"], ["nope"]], ids=" ".join
 )
-def test_a_wrong_command_line_is_json_too(ehrdb: Command, arguments: list[str]) -> None:
+def test_a_wrong_command_line_is_json_too(ehrdb: Here, arguments: list[str]) -> None:
     result = ehrdb(*arguments, "--json")
     assert result.returncode == 2
     answer = json.loads(result.stdout)
@@ -71,7 +71,7 @@ def test_a_wrong_command_line_is_json_too(ehrdb: Command, arguments: list[str]) 
     assert answer["hint"].endswith("--help")
 
 
-def test_a_cohort_is_one_statement_and_changes_nothing(ehrdb: Command, database: Database) -> None:
+def test_a_cohort_is_one_statement_and_changes_nothing(ehrdb: Here, database: Database) -> None:
     with database.transaction() as connection:
         write_patients(connection, 3)
         connection.execute("create table public.touched (patient_id bigint)")

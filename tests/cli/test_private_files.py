@@ -94,12 +94,12 @@ def filled(database: Database, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("place", [place for place, line in WRITES.items() if line])
 @pytest.mark.parametrize("is_there", [False, True])
-def test_it_is_for_its_writer_alone(here: Here, tmp_path: Path, place: str, is_there: bool) -> None:
+def test_it_is_for_its_writer_alone(ehrdb: Here, tmp_path: Path, place: str, is_there: bool) -> None:
     target = tmp_path / "written.parquet"
     if is_there and "directory" not in place:
         target.touch(mode=0o644)
-    result = here(*(word.replace("{}", str(target)) for word in shlex.split(WRITES[place])))
-    assert result.status == 0, result
+    result = ehrdb(*(word.replace("{}", str(target)) for word in shlex.split(WRITES[place])))
+    assert result.returncode == 0, result
     written = [path for path in (target, *target.rglob("*")) if path.is_file()]
     assert written
     assert [path for path in written if stat.S_IMODE(path.stat().st_mode) != 0o600] == []

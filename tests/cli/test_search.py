@@ -10,7 +10,7 @@ import pytest
 from ehrdb.database import Database
 from ehrdb.embedding import refresh
 from ehrdb.testing import FakeEncoder
-from tests.cli.conftest import Command
+from tests.cli.conftest import Here
 from tests.records import add_encoder, write_patients
 
 
@@ -24,7 +24,7 @@ def searchable(database: Database) -> Database:
     return database
 
 
-def test_match_writes_pairs_balance_and_an_omop_cohort(ehrdb: Command, searchable: Database, tmp_path: Path) -> None:
+def test_match_writes_pairs_balance_and_an_omop_cohort(ehrdb: Here, searchable: Database, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.csv"
     with searchable.transaction() as connection:
         connection.execute("create schema results")
@@ -46,12 +46,12 @@ def test_match_writes_pairs_balance_and_an_omop_cohort(ehrdb: Command, searchabl
     assert {row["patient_id"] for row in json.loads(nearest.stdout)} == {pair["control_id"] for pair in found["pairs"]}
 
 
-def test_match_without_cases_is_an_error(ehrdb: Command, searchable: Database) -> None:
+def test_match_without_cases_is_an_error(ehrdb: Here, searchable: Database) -> None:
     result = ehrdb("match", "select 1 where false")
     assert (result.returncode, "selects no cases" in result.stderr) == (2, True)
 
 
-def test_a_map_is_one_file_with_a_dot_for_everybody(ehrdb: Command, searchable: Database, tmp_path: Path) -> None:
+def test_a_map_is_one_file_with_a_dot_for_everybody(ehrdb: Here, searchable: Database, tmp_path: Path) -> None:
     page = tmp_path / "map.html"
     result = ehrdb("map", "--out", str(page), "--code", "SNOMED/41")
     assert result.returncode == 0, result.stderr
@@ -61,7 +61,7 @@ def test_a_map_is_one_file_with_a_dot_for_everybody(ehrdb: Command, searchable: 
     assert "http" not in text
 
 
-def test_an_index_check_says_how_complete_searches_are(ehrdb: Command, searchable: Database) -> None:
+def test_an_index_check_says_how_complete_searches_are(ehrdb: Here, searchable: Database) -> None:
     result = ehrdb("index", "check", "--json")
     assert json.loads(result.stdout) == {
         "encoder": "fake",

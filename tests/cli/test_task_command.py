@@ -41,23 +41,23 @@ def records(database: Database) -> Database:
     return database
 
 
-def test_a_task_of_aces_with_predicates_of_another_file(records: Database, here: Here, tmp_path: Path) -> None:
+def test_a_task_of_aces_with_predicates_of_another_file(records: Database, ehrdb: Here, tmp_path: Path) -> None:
     (tmp_path / "dies-soon.yaml").write_text(yaml.safe_dump(ACES))
     (tmp_path / "mimic.yaml").write_text(yaml.safe_dump({"predicates": {"admission": {"code": "ADMISSION"}}}))
-    refused = here("task", "add", "--aces", "dies-soon.yaml")
-    assert (refused.status, "predicate admission is '???'" in refused.stderr) == (2, True)
-    added = here("task", "add", "--aces", "dies-soon.yaml", "--predicates", "mimic.yaml")
-    assert (added.status, "task dies_soon added" in added.stderr) == (0, True)
-    assert here("label", "dies_soon").stdout.split()[-3:] == ["2", "│", "1"]
-    shown = yaml.safe_load(here("task", "show", "dies_soon").stdout)
+    refused = ehrdb("task", "add", "--aces", "dies-soon.yaml")
+    assert (refused.returncode, "predicate admission is '???'" in refused.stderr) == (2, True)
+    added = ehrdb("task", "add", "--aces", "dies-soon.yaml", "--predicates", "mimic.yaml")
+    assert (added.returncode, "task dies_soon added" in added.stderr) == (0, True)
+    assert ehrdb("label", "dies_soon").stdout.split()[-3:] == ["2", "│", "1"]
+    shown = yaml.safe_load(ehrdb("task", "show", "dies_soon").stdout)
     assert shown["predicates"]["admission"] == {"code": "ADMISSION"}
 
 
-def test_a_task_between_cohorts_needs_no_file(records: Database, here: Here) -> None:
-    added = here("task", "add", "--target", "1", "--outcome", "2", "--task", "soon")
-    assert (added.status, "task soon added" in added.stderr) == (0, True)
-    assert here("label", "soon").stdout.split()[-3:] == ["1", "│", "1"]
-    assert yaml.safe_load(here("task", "show", "soon").stdout)["kind"] == "cohort"
+def test_a_task_between_cohorts_needs_no_file(records: Database, ehrdb: Here) -> None:
+    added = ehrdb("task", "add", "--target", "1", "--outcome", "2", "--task", "soon")
+    assert (added.returncode, "task soon added" in added.stderr) == (0, True)
+    assert ehrdb("label", "soon").stdout.split()[-3:] == ["1", "│", "1"]
+    assert yaml.safe_load(ehrdb("task", "show", "soon").stdout)["kind"] == "cohort"
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,6 @@ def test_a_task_between_cohorts_needs_no_file(records: Database, here: Here) -> 
     [[], ["x.yaml", "--aces", "y.yaml"], ["--target", "1"], ["x.yaml", "--task", "x"], ["x.yaml", "--predicates", "p"]],
     ids=" ".join,
 )
-def test_ways_do_not_mix(here: Here, words: list[str]) -> None:
-    result = here("task", "add", *words)
-    assert (result.status, result.stderr.startswith("error: ")) == (2, True)
+def test_ways_do_not_mix(ehrdb: Here, words: list[str]) -> None:
+    result = ehrdb("task", "add", *words)
+    assert (result.returncode, result.stderr.startswith("error: ")) == (2, True)
