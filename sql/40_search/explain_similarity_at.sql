@@ -7,7 +7,7 @@ create or replace function ehr.explain_similarity_at(
 language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 begin atomic
-    select ehrdb.note('explain_similarity_at', $1 || $3);
+    select ehrdb.note('explain_similarity_at', array(select unnest($1) union all select unnest($3)));
     select a.place::integer, a.patient_id, a.moment, b.patient_id, b.moment, e.relation, e.code, e.description, e.weight, e.value_a,
            e.value_b, u.reason
       from unnest($1, $2) with ordinality a (patient_id, moment, place)

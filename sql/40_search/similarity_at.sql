@@ -7,7 +7,7 @@ create or replace function ehr.similarity_at(
 language sql stable
 set search_path = pg_catalog, pg_temp
 begin atomic
-    select ehrdb.note('similarity_at', $1 || $3);
+    select ehrdb.note('similarity_at', array(select unnest($1) union all select unnest($3)));
     select a.place, a.patient_id, a.moment, b.patient_id, b.moment, 1 - (a.embedding operator(public.<=>) b.embedding),
            nullif(concat_ws('; ', 'a: ' || a.reason, 'b: ' || b.reason), '')
       from ehrdb.encoder n
