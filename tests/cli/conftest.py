@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from ehrdb.cli import main
+from ehrdb.cli.common import err, out
 from ehrdb.database import Database
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -71,7 +72,8 @@ def ehrdb(
         monkeypatch.delenv(name)
     for name, value in {"DATABASE_URL": database.url, "HOME": str(tmp_path / "home")}.items():
         monkeypatch.setenv(f"EHRDB_{name}", value)
-    monkeypatch.setenv("COLUMNS", "200")
+    for console in (out, err):
+        monkeypatch.setattr(console, "width", 200)
     monkeypatch.chdir(tmp_path)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield Here(monkeypatch, capsys)

@@ -61,7 +61,7 @@ def test_a_failure_is_json_for_programs(ehrdb: Here) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nearest", "--nope"], ["timeline"], ["nearest", "x"], ["load", "nope"], ["nope"]], ids=" ".join
+    "arguments", [["nearest", "--nope"], ["purge"], ["nearest", "x"], ["load", "nope"], ["nope"]], ids=" ".join
 )
 def test_a_wrong_command_line_is_json_too(ehrdb: Here, arguments: list[str]) -> None:
     result = ehrdb(*arguments, "--json")
