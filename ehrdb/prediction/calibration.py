@@ -6,11 +6,13 @@ calibration alone: not that of the weights, and nothing of what will become of o
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import LinAlgWarning
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
@@ -80,11 +82,15 @@ def platt(logits: Floats, labels: Integers, weights: Floats | None = None) -> Ca
     center, scale = float(logits.mean()), float(logits.std()) or 1.0
     logits = (logits - center) / scale
     target = _targets(labels, weights)
-    model = LogisticRegression(C=np.inf).fit(
-        np.concatenate([logits, logits])[:, None],
-        np.repeat([1, 0], len(labels)),
-        sample_weight=np.concatenate([weights * target, weights * (1 - target)]),
-    )
+    model = LogisticRegression(C=np.inf, solver="newton-cholesky")
+    with warnings.catch_warnings():
+        # Where all drawn logits are alike, any slope fits: scikit-learn says so and takes its other solver.
+        warnings.simplefilter("ignore", LinAlgWarning)
+        model.fit(
+            np.concatenate([logits, logits])[:, None],
+            np.repeat([1, 0], len(labels)),
+            sample_weight=np.concatenate([weights * target, weights * (1 - target)]),
+        )
     slope = float(model.coef_[0, 0]) / scale
     return Calibration(slope, float(model.intercept_[0]) - slope * center)
 

@@ -13,7 +13,7 @@ from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, register_vectors
 from ehrdb.embedding import refresh
 from ehrdb.embedding.registry import RegisteredEncoder
-from ehrdb.prediction.calibration import Calibration, Curve, Method, fit, isotonic
+from ehrdb.prediction.calibration import Calibration, Curve, Method, fit, isotonic, platt
 from ehrdb.prediction.training import train
 from ehrdb.testing import FakeEncoder
 from tests.records import Record, add_encoder, day, write
@@ -120,6 +120,24 @@ def width(calibration: Calibration) -> float:
     assert calibration.upper is not None
     at = np.array([0.0])
     return float((calibration.upper(at) - calibration.lower(at))[0])
+
+
+@given(st.lists(st.tuples(st.floats(-50, 50), st.booleans(), st.integers(0, 3)), min_size=2, max_size=20))
+def test_platt_scaling_is_finite_whatever_was_drawn(rows: list[tuple[float, bool, int]]) -> None:
+    logits, labels, weights = (np.array([row[place] for row in rows], dtype=float) for place in range(3))
+    found = platt(logits, labels.astype(np.int64), weights + (weights.sum() == 0))
+    assert np.isfinite([found.slope, found.shift]).all()
+    assert ((found(logits) > 0) & (found(logits) < 1)).all()
+
+
+def test_platt_scaling_stops_at_the_smallest_loss() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 80)
+    logits = labels + random.standard_normal(80)
+    found = platt(logits, labels)
+    target = np.where(labels == 1, (labels.sum() + 1) / (labels.sum() + 2), 1 / (80 - labels.sum() + 2))
+    residual = found(logits) - target  # both derivatives of the loss are zero
+    assert abs(residual.sum()) + abs((residual * logits).sum()) < 1e-4
 
 
 def test_more_rows_of_the_same_patients_do_not_narrow_the_bounds() -> None:
