@@ -1,18 +1,23 @@
 create or replace view ehrdb.grant_fault with (security_invoker = true) as
 with role as (
     select distinct w.role from ehrdb.wanted_grant w join pg_roles r on r.rolname = w.role
-), acl (kind, object, columns, rights) as (
-    select 'table', c.oid::regclass::text, null, c.relacl from pg_class c
+), acl as (  -- each column named and of a type, so that a view out of a dump reads the same
+    select 'table'::text as kind, c.oid::regclass::text as object, null::text as columns, c.relacl as rights
+      from pg_class c
      where c.relnamespace in (to_regnamespace('ehrdb'), to_regnamespace('ehr')) and c.relkind in ('r', 'p', 'v', 'm', 'S')
     union all
-    select 'table', c.oid::regclass::text, a.attname::text, a.attacl from pg_class c join pg_attribute a on a.attrelid = c.oid
+    select 'table'::text as kind, c.oid::regclass::text as object, a.attname::text as columns, a.attacl as rights
+      from pg_class c join pg_attribute a on a.attrelid = c.oid
      where c.relnamespace in (to_regnamespace('ehrdb'), to_regnamespace('ehr')) and a.attacl is not null
     union all
     -- What runs with the owner's rights is for those who are named.
-    select 'routine', p.oid::regprocedure::text, null, coalesce(p.proacl, acldefault('f', p.proowner)) from pg_proc p
+    select 'routine'::text as kind, p.oid::regprocedure::text as object, null::text as columns,
+           coalesce(p.proacl, acldefault('f', p.proowner)) as rights
+      from pg_proc p
      where p.pronamespace = to_regnamespace('ehrdb') and p.prosecdef
     union all
-    select 'schema', quote_ident(n.nspname), null, n.nspacl from pg_namespace n where n.nspname in ('ehrdb', 'ehr')
+    select 'schema'::text as kind, quote_ident(n.nspname) as object, null::text as columns, n.nspacl as rights
+      from pg_namespace n where n.nspname in ('ehrdb', 'ehr')
 ), privilege (privilege) as (
     values ('select'), ('insert'), ('update'), ('delete'), ('truncate'), ('references'), ('trigger')
 )
