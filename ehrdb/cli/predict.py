@@ -94,7 +94,7 @@ def risk(
         if missing and embed:
             db.refresh(encoder=encoder, at=missing)
             rows = db.risk_history(task, patient_id, moment, encoder)
-        basis = _basis(db, task, encoder)
+        basis = "" if json else _basis(db, task, encoder)
     if json:
         print_json(rows)
     else:
@@ -115,8 +115,10 @@ def _basis(db: Client, task: str, encoder: str | None) -> str:
         row = connection.execute(_queries.basis, {"task": task, "encoder": encoder}).fetchone()
     assert row is not None
     description, base_rate, trained_at = row
+    # Heads of before base rates were kept, and those of survival tasks, have none.
+    how_frequent = "" if base_rate is None else f"Of all labels {base_rate:.1%} are positive. "
     return (
-        f"{task}: {description}\nOf all labels {base_rate:.1%} are positive. The head was trained on"
+        f"{task}: {description}\n{how_frequent}The head was trained on"
         f" {trained_at:%Y-%m-%d}, on the moments of its labels alone: at other moments, or of a record of a few events,"
         " its probability is a guess; and what it learned may be later than these moments."
     )

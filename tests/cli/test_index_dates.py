@@ -119,6 +119,14 @@ def test_a_risk_has_a_row_for_each_visit_and_embeds_it_if_told(asked: Here) -> N
     assert (row["events"], row["probability"]) == (1, rows[0]["probability"])
 
 
+def test_a_head_without_a_base_rate_says_none(asked: Here, database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute("update ehrdb.head set base_rate = null")
+    answer(asked("refresh", "--json"))
+    shown = " ".join(asked("risk", "death", "1").stdout.split())
+    assert ("a task The head was trained on" in shown, "Of all labels" in shown) == (True, False)
+
+
 @pytest.mark.parametrize(
     "words",
     [
