@@ -78,8 +78,7 @@ select n.nspname, c.relname
 -- where ehr.protect is on: tables about patients that show more than it says, and what to do
 with ours as (
     select c.oid, c.relname, c.relrowsecurity from pg_class c
-     where c.relnamespace = to_regnamespace('ehrdb') and c.relkind in ('r', 'p') and not c.relispartition
-       and (c.relname = 'embedding' or exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'patient_id'))
+     where (c.oid = 'ehrdb.embedding'::regclass or c.oid in (select ehrdb.patient_tables()))
        and exists (select from pg_policy p join pg_class t on t.oid = p.polrelid
                     where p.polname = 'visible' and t.relnamespace = c.relnamespace)
 )

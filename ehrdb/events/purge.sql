@@ -22,8 +22,4 @@ select ehrdb.forget_statistics();
 
 -- name: patient_tables
 -- every table with a patient_id
-select c.relname
-  from pg_class c join pg_attribute a on a.attrelid = c.oid
- where c.relnamespace = 'ehrdb'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
-   and a.attname = 'patient_id'
- order by c.relname;
+select c.relname from pg_class c where c.oid in (select ehrdb.patient_tables()) order by c.relname;

@@ -15,12 +15,10 @@ select true from ehrdb.turn where what = 'load ' || %(source)s for update skip l
 
 -- name: who_loads
 -- the user, the process and the beginning of the oldest transaction that has a turn
-select a.usename, a.pid, to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS "UTC"')
-  from pg_locks l
-  join pg_stat_activity a using (pid)
-  join pg_database d on d.oid = l.database and d.datname = current_database()
- where l.relation = 'ehrdb.turn'::regclass and l.mode = 'RowShareLock' and l.granted and l.pid <> pg_backend_pid()
- order by a.xact_start
+select h.usename, h.pid, to_char(h.xact_start, 'YYYY-MM-DD HH24:MI:SS "UTC"')
+  from ehrdb.lock_holders('ehrdb.turn') h
+ where h.mode = 'RowShareLock'
+ order by h.xact_start
  limit 1;
 
 -- name: whole_digest

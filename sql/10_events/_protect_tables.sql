@@ -26,9 +26,7 @@ begin
     for each_table in
         select c.oid
           from pg_class c
-         where c.relnamespace = 'ehrdb'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
-           and (c.relname = 'embedding'
-                or exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'patient_id'))
+         where (c.oid = 'ehrdb.embedding'::regclass or c.oid in (select ehrdb.patient_tables()))
            and not exists (select from pg_policy p where p.polrelid = c.oid and p.polname = 'visible' and c.relrowsecurity)
          order by c.relname
     loop

@@ -11,11 +11,9 @@ exception when lock_not_available then
     raise exception using errcode = 'EH012',
         message = 'another session has been planning for more than five minutes',
         hint = format('Wait, or end it: %s', (
-            select string_agg(format('select pg_terminate_backend(%s); -- %s', a.pid, a.usename), ' ' order by a.pid)
-              from pg_locks l
-              join pg_stat_activity a using (pid)
-             where l.relation = 'ehrdb.turn'::regclass and l.granted and l.mode = 'ShareUpdateExclusiveLock'
-               and l.database = (select d.oid from pg_database d where d.datname = current_database())));
+            select string_agg(format('select pg_terminate_backend(%s); -- %s', h.pid, h.usename), ' ' order by h.pid)
+              from ehrdb.lock_holders('ehrdb.turn') h
+             where h.mode = 'ShareUpdateExclusiveLock'));
 end
 $$;
 

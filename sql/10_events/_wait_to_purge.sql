@@ -18,12 +18,9 @@ begin
                 raise exception using errcode = 'EH012',
                     message = 'patients are being written about: a load, labels or predictions would outlive the purge',
                     hint = format('Purge when it has finished: %s', (
-                        select string_agg(format('process %s of %s', a.pid, a.usename), ', ' order by a.pid)
-                          from pg_locks l
-                          join pg_stat_activity a using (pid)
-                         where l.relation = 'ehrdb.patient'::regclass and l.granted and l.pid <> pg_backend_pid()
-                           and l.mode not in ('AccessShareLock', 'RowShareLock')
-                           and l.database = (select d.oid from pg_database d where d.datname = current_database())));
+                        select string_agg(format('process %s of %s', h.pid, h.usename), ', ' order by h.pid)
+                          from ehrdb.lock_holders('ehrdb.patient') h
+                         where h.mode not in ('AccessShareLock', 'RowShareLock')));
             end if;
             perform pg_sleep(0.05);
         end;
