@@ -187,6 +187,11 @@ def require_whole(connection: Connection) -> None:
         )
 
 
+def hold_patients(connection: Connection) -> None:
+    """Keep purges from beginning until this transaction ends: what was read of patients is about to be written."""
+    connection.execute(_queries.hold_patients)
+
+
 def is_pooled(connection: Connection) -> bool:
     """Whether a pooler such as pgbouncer stands between: the process that answers is not the one that greeted."""
     row = connection.execute(_queries.backend_pid).fetchone()

@@ -41,6 +41,10 @@ select 'search_path', concat_ws(', ', 'public',
               from pg_extension e join pg_namespace n on n.oid = e.extnamespace
              where e.extname = 'vector' and n.nspname <> 'public'), 'pg_temp');
 
+-- name: hold_patients
+-- nobody is purged from here on
+select ehrdb.hold_patients();
+
 -- name: require_whole
 -- from here on PostgreSQL raises where row-level security would hide rows; and the tables where it would
 select set_config('row_security', 'off', true),

@@ -10,7 +10,7 @@ from typing import Literal, NoReturn, Protocol
 
 from psycopg.errors import LockNotAvailable
 
-from ehrdb.database import Connection, Database, require_whole
+from ehrdb.database import Connection, Database, hold_patients, require_whole
 from ehrdb.errors import DatabaseError, InputError
 from ehrdb.events import changes
 from ehrdb.events.units import describe_units
@@ -388,7 +388,7 @@ def _merge(connection: Connection, result: LoadResult, options: LoadOptions) -> 
 
 def count_by_code(connection: Connection, result: LoadResult, options: LoadOptions) -> None:
     """What the staged events are, without those who were purged; refuses patients of another source."""
-    connection.execute(_queries.hold_patients)
+    hold_patients(connection)
     result.left_out = _leave_purged_out(connection, options)
     connection.execute("analyze pg_temp.event_numbered")
     connection.execute(_queries.code_figures)

@@ -73,10 +73,6 @@ values (%(source)s, %(is_whole)s, coalesce(%(low)s, -9223372036854775808), coale
 -- a table that this load reads, and its columns
 insert into pg_temp.found_table (table_name, columns) values (%(table)s, %(columns)s) on conflict do nothing;
 
--- name: hold_patients
--- nobody is purged from here on
-select ehrdb.hold_patients();
-
 -- name: leave_purged_out
 -- patients who were purged do not come back
 delete from pg_temp.patient_staging s using ehrdb.purged_patient p where p.patient_hash = ehrdb.patient_hash(s.patient_id);

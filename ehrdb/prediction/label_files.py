@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 from psycopg import sql
 
-from ehrdb.database import Connection, Database, extension_schema, require_whole
+from ehrdb.database import Connection, Database, extension_schema, hold_patients, require_whole
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import ConfigError, InputError, NotFound
 from ehrdb.events.files import copy_table, name_files
@@ -39,7 +39,7 @@ def load_labels(database: Database, path: Path, task: str | None = None) -> list
     names: list[str] = []
     with database.transaction() as connection:
         require_whole(connection)
-        connection.execute(_queries.hold_patients)
+        hold_patients(connection)
         for name, files in _label_files(path, task).items():
             put_task(connection, _imported(connection, name))
             connection.execute(_queries.remove_labels, {"task": name})

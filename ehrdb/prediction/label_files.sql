@@ -1,7 +1,3 @@
--- name: hold_patients
--- nobody is purged from here on
-select ehrdb.hold_patients();
-
 -- name: stage_labels
 -- rows as labels, under the names that MEDS, EHRSHOT and ehrdb give their columns
 create temp table label_staging on commit drop as
