@@ -290,19 +290,11 @@ class FolderTables:
 
     def show(self, connection: Connection, name: str, portion: Portion | None = None) -> None:
         """Copied; of a portion, the server keeps its rows alone."""
-        excerpt = Excerpt(_is_in(portion, "person_id")) if portion else None
-        if excerpt:
-            self._excerpts.append(excerpt)
-        left_out = self._copy(connection, name, excerpt)
-        if portion is None or portion.is_first:
-            with connection.cursor() as cursor:
-                cursor.executemany(_queries.left_out, [(name, ragged.row, ragged.problem) for ragged in left_out])
+        self._copy(connection, name, portion)
 
     def show_for_long(self, connection: Connection, name: str) -> None:
         """Copied."""
-        left_out = self._copy(connection, name, None, is_lasting=True)
-        with connection.cursor() as cursor:
-            cursor.executemany(_queries.left_out, [(name, ragged.row, ragged.problem) for ragged in left_out])
+        self._copy(connection, name, is_lasting=True)
 
     def narrow(self, connection: Connection, name: str, portion: Portion | None = None) -> None:
         """By a view in the place of what was copied."""
@@ -325,8 +317,11 @@ class FolderTables:
         self._excerpts.clear()
 
     def _copy(
-        self, connection: Connection, name: str, excerpt: Excerpt | None, *, is_lasting: bool = False
-    ) -> list[RaggedRow]:
+        self, connection: Connection, name: str, portion: Portion | None = None, *, is_lasting: bool = False
+    ) -> None:
+        excerpt = Excerpt(_is_in(portion, "person_id")) if portion else None
+        if excerpt:
+            self._excerpts.append(excerpt)
         left_out: list[RaggedRow] = []
         copy_table(
             connection,
@@ -338,7 +333,9 @@ class FolderTables:
             excerpt=excerpt,
             is_lasting=is_lasting,
         )
-        return left_out
+        if portion is None or portion.is_first:  # each portion leaves the same rows out
+            with connection.cursor() as cursor:
+                cursor.executemany(_queries.left_out, [(name, ragged.row, ragged.problem) for ragged in left_out])
 
 
 class SchemaTables:
@@ -397,7 +394,7 @@ class SchemaTables:
         _view_table(connection, name, place, _columns(connection, place, name), self._options.time_zone, condition)
 
     def _place(self, name: str) -> str:
-        return self._vocabulary_schema if name in ("concept", *VOCABULARY_TABLES) else self._schema
+        return self._vocabulary_schema if _is_vocabulary(name) else self._schema
 
 
 class OmopPortions:
@@ -419,7 +416,7 @@ class OmopPortions:
     def share(self, connection: Connection) -> tuple[bytes | None, list[TableReport]]:
         """Concepts in pg_temp.omop_vocabulary, relations as they are."""
         places = self._tables.find(connection)
-        vocabulary = {name: files for name, files in places.items() if name in ("concept", *VOCABULARY_TABLES)}
+        vocabulary = {name: files for name, files in places.items() if _is_vocabulary(name)}
         for name in vocabulary:
             self._tables.show_for_long(connection, name)
         connection.execute(_queries.omop_tables)
@@ -435,12 +432,10 @@ class OmopPortions:
     def stage(self, connection: Connection, portion: Portion) -> Iterator[TableReport]:
         """The portion's rows of every table with patients."""
         places = self._tables.find(connection)
-        patients = {name: files for name, files in places.items() if name not in ("concept", *VOCABULARY_TABLES)}
+        patients = {name: files for name, files in places.items() if not _is_vocabulary(name)}
         for name in patients:
             self._tables.show(connection, name, portion)
-        columns = {name: _columns_read(connection, name) for name in places}
-        for name, found in columns.items():
-            found_table(connection, name, found)
+        columns = _found_columns(connection, places)
         if _find_changes(connection, columns, self._rules):
             if not someone_to_read(connection):
                 self._tables.hide(connection, patients)
@@ -628,9 +623,7 @@ def _stage(connection: Connection, tables: Tables, options: OmopOptions) -> Iter
 def _stage_shown(
     connection: Connection, tables: Tables, places: dict[str, list[str]], options: OmopOptions
 ) -> Iterator[TableReport]:
-    columns = {name: _columns_read(connection, name) for name in places}
-    for name, found in columns.items():
-        found_table(connection, name, found)
+    columns = _found_columns(connection, places)
     vocabulary = {name: found for name, found in columns.items() if "person_id" not in found}
     rules = digest_rules(connection, vocabulary, replace(options, read_all=False))
     if _find_changes(connection, columns, rules):
@@ -645,6 +638,18 @@ def _stage_shown(
     _check(connection, places, options)
     yield from _map(connection, places, options)
     _describe(connection, places)
+
+
+def _found_columns(connection: Connection, names: Iterable[str]) -> dict[str, list[str]]:
+    """The columns of each table that are read, which the next load must find, too."""
+    columns = {name: _columns_read(connection, name) for name in names}
+    for name, found in columns.items():
+        found_table(connection, name, found)
+    return columns
+
+
+def _is_vocabulary(name: str) -> bool:
+    return name in ("concept", *VOCABULARY_TABLES)
 
 
 def _columns_read(connection: Connection, name: str) -> list[str]:
