@@ -239,10 +239,12 @@ def _scored(
     distinct = [list(dict.fromkeys(text for text in texts if text)) for texts in read]
     done, of = 0, sum(map(len, distinct))
     for reader, texts, each in zip(readers, read, distinct, strict=True):
-        found = {"": 0.0}
+        if not each:
+            continue
+        found, model = {"": 0.0}, load_encoder(reader.encoder)
         for start in range(0, len(each), _BATCH):
             some = each[start : start + _BATCH]
-            vectors = load_encoder(reader.encoder).encode(some).vectors.astype(np.float64)
+            vectors = model.encode(some).vectors.astype(np.float64)
             found.update(zip(some, (vectors @ reader.weights).tolist(), strict=True))
             done += len(some)
             progress(done, of)
