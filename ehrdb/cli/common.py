@@ -103,6 +103,12 @@ def not_empty(value: str | None) -> str | None:
     return value
 
 
+def require_who(patient_id: int | None, at: str | None, of_one: object, hint: str) -> None:
+    """A patient, or `--at` alone; `of_one`: an option that is meant for one patient, if one is given."""
+    if (patient_id is None) == (at is None) or (at and of_one):
+        raise ConfigError("name a patient, or --at, which says who and as of when", hint=hint)
+
+
 EncoderName = Annotated[
     str | None,
     typer.Option("--encoder", help="Encoder to use. Default: EHRDB_ENCODER, else the serving one.", callback=not_empty),

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ehrdb.cli.common import AsOf, At, EncoderName, Json, current_client, out, print_json
+from ehrdb.cli.common import AsOf, At, EncoderName, Json, current_client, out, print_json, require_who
 from ehrdb.cli.refresh import progress_bar
 from ehrdb.client import Unexplained
-from ehrdb.errors import ConfigError
 from ehrdb.prediction.reasons import MOST_LINES, SHOWN, Effect, Explanation
 
 _GROUPS = 8
@@ -38,9 +37,8 @@ def explain(
 
     Example (each patient as of a moment of their own): `ehrdb explain guo_los --at cases.csv --json`
     """
-    if (patient_id is None) == (at is None) or (at and as_of):
-        hint = "ehrdb explain guo_los 5 --as-of 2020-01-01, or ehrdb explain guo_los --at cases.csv"
-        raise ConfigError("name a patient, or --at, which says who and as of when", hint=hint)
+    hint = "ehrdb explain guo_los 5 --as-of 2020-01-01, or ehrdb explain guo_los --at cases.csv"
+    require_who(patient_id, at, as_of, hint)
     if patient_id is None:
         with current_client() as db:
             answers = db.explain_risk_at(task, at, encoder, most_lines=lines)

@@ -19,6 +19,7 @@ from ehrdb.cli.common import (
     keep_cohort,
     out,
     print_json,
+    require_who,
     show_rows,
 )
 from ehrdb.errors import ConfigError
@@ -45,9 +46,8 @@ def nearest(
 
     Example: `ehrdb nearest 1 --cohort "select patient_id from ehr.patient where sex = 'F'"`
     """
-    if (patient_id is None) == (at is None) or (at and (cohort or as_of or to_cohort)):
-        hint = "ehrdb nearest 1 --as-of 2020-01-01, or ehrdb nearest --at cases.csv"
-        raise ConfigError("name a patient, or --at, which says who and as of when", hint=hint)
+    hint = "ehrdb nearest 1 --as-of 2020-01-01, or ehrdb nearest --at cases.csv"
+    require_who(patient_id, at, cohort or as_of or to_cohort, hint)
     if candidates_at and not at:
         raise ConfigError("--candidates-at needs --at", hint="Among whom one patient is compared, --cohort says.")
     with current_client() as db:

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from ehrdb.cli.common import AsOf, At, Json, current_client, err, out, print_json, visible
-from ehrdb.errors import ConfigError
+from ehrdb.cli.common import AsOf, At, Json, current_client, err, out, print_json, require_who, visible
 from ehrdb.timeline import Timeline
 
 _HEADING = re.compile(r"^#{1,4} .*$", re.MULTILINE)
@@ -35,9 +34,7 @@ def timeline(
 
     Example: `ehrdb timeline --at cases.csv --json`: rows of patient_id and as_of
     """
-    if (patient_id is None) == (at is None) or (at and as_of):
-        hint = "ehrdb timeline 1 --as-of 2020-01-01, or ehrdb timeline --at cases.csv"
-        raise ConfigError("name a patient, or --at, which says who and as of when", hint=hint)
+    require_who(patient_id, at, as_of, "ehrdb timeline 1 --as-of 2020-01-01, or ehrdb timeline --at cases.csv")
     if patient_id is None:
         with current_client() as db:
             rows = db.timelines_at(at, format, days=days, max_chars=max_chars)
