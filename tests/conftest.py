@@ -10,7 +10,8 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -202,6 +203,15 @@ def same_database(url: str, database: Database) -> str:
     """The test's database under the role of another URL."""
     name = make_url(database.url).database
     return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Until it holds; an error after twenty seconds."""
+    for _ in range(2000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("waited twenty seconds")
 
 
 def run(url: str, statement: str) -> None:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -37,21 +36,13 @@ def command(environment: dict[str, str]) -> Command:
     return run
 
 
-class Outcome(NamedTuple):
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 class Here:
     """Runs `ehrdb ARGS...` in this process: most commands need none of their own."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch, self._capsys = monkeypatch, capsys
 
-    def __call__(self, *arguments: str) -> Outcome:
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         self._monkeypatch.setattr(sys, "argv", ["ehrdb", *arguments])
         self._monkeypatch.setattr(sys, "stdin", io.StringIO())
         try:
@@ -60,7 +51,7 @@ class Here:
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else int(end.code is not None)
         captured = self._capsys.readouterr()
-        return Outcome(status, captured.out, captured.err)
+        return subprocess.CompletedProcess(sys.argv, status, captured.out, captured.err)
 
 
 @pytest.fixture

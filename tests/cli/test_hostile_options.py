@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ehrdb.cli import COMMANDS, imported
 from ehrdb.database import Database
 from ehrdb.embedding import refresh
 from ehrdb.testing import FakeEncoder
-from tests.cli.conftest import Here, Outcome
+from tests.cli.conftest import Here
 from tests.records import add_encoder, write_patients
 
 HOSTILE = (
@@ -84,7 +85,7 @@ def trials(name: str) -> Iterator[tuple[str, list[str]]]:
         yield f"{name} {value}", [*name.split(), value]
 
 
-def wrong(place: str, tried: list[str], result: Outcome) -> str:
+def wrong(place: str, tried: list[str], result: subprocess.CompletedProcess[str]) -> str:
     """What is wrong with how a command ended; empty if nothing is."""
     shown = result.stdout + result.stderr
     if re.search("[\x00-\x08\x0e-\x1f\x7f]|\u202e|qxzv", shown):

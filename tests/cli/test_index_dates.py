@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from ehrdb.database import Database
 from ehrdb.testing import FakeEncoder
-from tests.cli.conftest import Here, Outcome
+from tests.cli.conftest import Here
 from tests.records import Record, add_encoder, add_head, day, write
 
 CASES, CONTROLS = "select p, timestamp '2020-01-05' from generate_series(1, 2) p", "controls.csv"
@@ -34,7 +35,7 @@ def asked(database: Database, ehrdb: Here, tmp_path: Path, monkeypatch: pytest.M
     return ehrdb
 
 
-def answer(result: Outcome) -> Any:
+def answer(result: subprocess.CompletedProcess[str]) -> Any:
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 

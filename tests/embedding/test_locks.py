@@ -23,6 +23,7 @@ from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.embedding.vectors import import_vectors
 from ehrdb.events.purge import purge
 from ehrdb.testing import FakeEncoder
+from tests.conftest import wait_for
 from tests.embedding.test_encoder_kinds import parquet, rows
 from tests.records import Record, add_encoder, day, write, write_patients
 
@@ -252,11 +253,3 @@ def planned(database: Database) -> int:
         row = connection.execute("select count(*) from ehrdb.embedding_job").fetchone()
         assert row is not None
         return int(row[0])
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("waited twenty seconds")

@@ -24,7 +24,8 @@ from ehrdb.schema import upgrade
 from ehrdb.search import answer
 from ehrdb.testing import FakeEncoder
 from ehrdb.worker import Vitals, work
-from tests.embedding.test_worker import ask, embedded, is_listening, run, wait_until
+from tests.conftest import wait_for
+from tests.embedding.test_worker import ask, embedded, is_listening, run
 from tests.records import Record, add_encoder, day, write, write_patients
 
 POLL_SECONDS = 600  # so that nothing but a notification or a new connection wakes the worker
@@ -79,19 +80,19 @@ def test_a_wish_that_comes_during_a_round_is_not_missed(filled: Database, monkey
                 yield batch
 
     monkeypatch.setattr("ehrdb.worker.load_encoder", lambda settings, encoder: Interrupted())
-    run(filled, lambda: wait_until(lambda: embedded(filled) == 6), POLL_SECONDS)
+    run(filled, lambda: wait_for(lambda: embedded(filled) == 6), POLL_SECONDS)
 
 
 def test_it_listens_again_and_looks_for_what_it_missed(filled: Database) -> None:
     def cut_off() -> None:
-        wait_until(lambda: embedded(filled) == 5 and is_listening(filled))
+        wait_for(lambda: embedded(filled) == 5 and is_listening(filled))
         add_event(filled, 1)  # without a wish: a lost connection alone must make it look
         assert terminate_others(filled) >= 2
-        wait_until(lambda: embedded(filled) == 6)
+        wait_for(lambda: embedded(filled) == 6)
         add_event(filled, 2)
         request(filled)
-        wait_until(lambda: embedded(filled) == 7)
-        wait_until(lambda: is_listening(filled))
+        wait_for(lambda: embedded(filled) == 7)
+        wait_for(lambda: is_listening(filled))
         assert ask(filled, "'anything', 1")
 
     run(filled, cut_off, POLL_SECONDS)
@@ -101,7 +102,7 @@ def test_it_lives_through_a_time_of_only_reading(filled: Database, capsys: pytes
     vitals = Vitals()
 
     def fail_over() -> None:
-        wait_until(lambda: embedded(filled) == 5 and is_listening(filled))
+        wait_for(lambda: embedded(filled) == 5 and is_listening(filled))
         add_event(filled, 1)
         only_read(filled, True)
         try:
@@ -111,8 +112,8 @@ def test_it_lives_through_a_time_of_only_reading(filled: Database, capsys: pytes
         finally:
             only_read(filled, False)
             terminate_others(filled)
-        wait_until(lambda: embedded(filled) == 6)
-        wait_until(lambda: is_listening(filled))
+        wait_for(lambda: embedded(filled) == 6)
+        wait_for(lambda: is_listening(filled))
         assert ask(filled, "'anything', 1")
 
     run(filled, fail_over, POLL_SECONDS, vitals)
@@ -132,10 +133,10 @@ def test_it_lives_through_a_restart_of_the_server(monkeypatch: pytest.MonkeyPatc
             add_encoder(connection)
 
         def restart() -> None:
-            wait_until(lambda: embedded(database) == 5 and is_listening(database))
+            wait_for(lambda: embedded(database) == 5 and is_listening(database))
             add_event(database, 1)
             pg_ctl(Path(home) / "postgres", "restart")
-            wait_until(lambda: embedded(database) == 6)
+            wait_for(lambda: embedded(database) == 6)
 
         run(database, restart, POLL_SECONDS)
 
@@ -191,7 +192,7 @@ def logged(capsys: pytest.CaptureFixture[str]) -> Callable[[], Iterator[dict[str
 
 def test_without_an_encoder_it_says_what_to_do(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
     events = logged(capsys)
-    run(database, lambda: wait_until(lambda: any("hint" in event for event in events())), 1)
+    run(database, lambda: wait_for(lambda: any("hint" in event for event in events())), 1)
     said = next(event for event in events() if event["event"] == "refresh_failed")
     assert (said["error"], said["message"]) == ("NotFound", "no encoder is serving")
     assert "ehrdb encoder export" in said["hint"]
@@ -203,7 +204,7 @@ def test_an_encoder_without_files_is_told_though_nothing_is_to_do(
     with database.transaction() as connection:
         add_encoder(connection)
     events = logged(capsys)
-    run(database, lambda: wait_until(lambda: any("hint" in event for event in events())), 1)
+    run(database, lambda: wait_for(lambda: any("hint" in event for event in events())), 1)
     assert next(event for event in events() if "hint" in event)["error"] == "ModelIncomplete"
 
 

@@ -17,6 +17,7 @@ from ehrdb.embedding.metrics import StatusCollector
 from ehrdb.errors import ModelIncomplete
 from ehrdb.testing import FakeEncoder
 from ehrdb.worker import Vitals, work
+from tests.conftest import wait_for
 from tests.records import Record, add_encoder, day, write, write_patients
 
 
@@ -51,19 +52,11 @@ def run(
     assert not thread.is_alive()
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    for _ in range(200):
-        if condition():
-            return
-        threading.Event().wait(0.1)
-    raise AssertionError("waited twenty seconds")
-
-
 def test_it_embeds_what_is_there_and_what_is_asked_for_later(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ehrdb.worker.load_encoder", lambda settings, encoder: FakeEncoder())
 
     def later() -> None:
-        wait_until(lambda: embedded(filled) == 5)
+        wait_for(lambda: embedded(filled) == 5)
         with filled.transaction() as connection:
             write(connection, [Record(3, day(30), "SNOMED/1")])
 
@@ -73,7 +66,7 @@ def test_it_embeds_what_is_there_and_what_is_asked_for_later(filled: Database, m
                 connection.execute("select ehr.request_refresh()")
             return embedded(filled) == 6
 
-        wait_until(asked)
+        wait_for(asked)
 
     run(filled, later)
 
@@ -90,7 +83,7 @@ def test_a_failing_round_is_logged_by_its_kind_and_tried_again(
         return attempts[-1]
 
     monkeypatch.setattr("ehrdb.worker.load_encoder", load)
-    run(filled, lambda: wait_until(lambda: embedded(filled) == 5), poll_seconds=1)
+    run(filled, lambda: wait_for(lambda: embedded(filled) == 5), poll_seconds=1)
     events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [event["error"] for event in events if event["event"] == "refresh_failed"] == ["ModelIncomplete"]
 
@@ -99,7 +92,7 @@ def test_its_logs_hold_no_clinical_text(
     filled: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("ehrdb.worker.load_encoder", lambda settings, encoder: FakeEncoder(poison="SNOMED/40"))
-    run(filled, lambda: wait_until(lambda: embedded(filled) == 4))
+    run(filled, lambda: wait_for(lambda: embedded(filled) == 4))
     assert "SNOMED" not in capsys.readouterr().err
 
 
@@ -147,7 +140,7 @@ def test_a_search_in_words_finds_the_record_that_reads_so(filled: Database, monk
     found: list[list[dict[str, object]]] = []
 
     def ask_for_patient_3() -> None:
-        wait_until(lambda: embedded(filled) == 5 and is_listening(filled))
+        wait_for(lambda: embedded(filled) == 5 and is_listening(filled))
         with filled.transaction() as connection:
             row = connection.execute("select ehr.timeline(3)").fetchone()
         assert row is not None
@@ -180,7 +173,7 @@ def test_a_question_that_cannot_be_read_is_answered_by_the_kind_of_error(
     monkeypatch.setattr("ehrdb.worker.load_encoder", lambda settings, encoder: FakeEncoder(poison="plague"))
 
     def ask_poison() -> None:
-        wait_until(lambda: is_listening(filled))
+        wait_for(lambda: is_listening(filled))
         with pytest.raises(psycopg.Error, match="the worker reports NonFiniteVector"):
             ask(filled, "'plague'")
 
@@ -194,7 +187,7 @@ def test_an_analyst_may_ask_but_not_read_others_questions(
     found: list[int] = []
 
     def ask_as_analyst() -> None:
-        wait_until(lambda: embedded(filled) == 5 and is_listening(filled))
+        wait_for(lambda: embedded(filled) == 5 and is_listening(filled))
         with analyst.session() as connection:
             row = connection.execute("call ehr.search_text('anything', 4)").fetchone()
             assert row is not None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from ehrdb.errors import ConfigError, InputError
 from ehrdb.events import LoadResult, OmopOptions, load_ehrshot, load_omop, load_omop_schema
 from ehrdb.events.meds import load_meds
 from ehrdb.events.portions import portioned
+from tests.conftest import wait_for
 from tests.events.test_changes import change, tables_of_patients
 from tests.events.test_load_omop import events, export, hospital, rows
 
@@ -270,11 +269,3 @@ def test_a_load_that_is_killed_keeps_its_portions_and_goes_on(filled: Database) 
 
 def loaded_so_far(database: Database) -> int:
     return int(rows(database, "select count(*) from ehrdb.patient")[0][0])
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError("waited twenty seconds")
