@@ -86,6 +86,7 @@ def _database(settings: Settings, connection: Connection) -> Findings:
         "objects": lambda: _objects(connection),
         "roles": lambda: _roles(connection, found),
         "strangers": lambda: _strangers(connection, found),
+        "audit": lambda: _audit(connection),
         "visibility": lambda: _visibility(connection, found),
         "protection": lambda: _protection(connection),
         "encoders": lambda: _encoders(settings, connection),
@@ -214,6 +215,12 @@ def _strangers(connection: Connection, found: Standing) -> Findings:
         yield Finding("strangers", "warning", f"everybody may create objects in schema {schema}", "superuser", advice)
     else:
         yield Finding("strangers", "ok", "not everybody may create objects beside the extension")
+
+
+def _audit(connection: Connection) -> Findings:
+    for (setting,) in connection.execute(_queries.quoted_questions):
+        advice = "alter system set log_min_error_statement = fatal; select pg_reload_conf();"
+        yield Finding("audit", "fault", f"{setting}: the log quotes questions in words", "superuser", advice)
 
 
 def _visibility(connection: Connection, found: Standing) -> Findings:

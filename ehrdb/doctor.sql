@@ -9,6 +9,12 @@ select name, setting || coalesce(unit, '') from pg_settings
  where name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout') and setting <> '0'
  order by name;
 
+-- name: quoted_questions
+-- what the server's log quotes each question by, where functions note themselves in it
+select 'log_min_error_statement is ' || current_setting('log_min_error_statement')
+  from ehrdb.schema_state
+ where notes_functions and current_setting('log_min_error_statement') not in ('fatal', 'panic');
+
 -- name: vector_version
 -- version of the installed extension, and the newest that the server has files of
 select x.extversion, a.default_version

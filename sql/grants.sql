@@ -61,10 +61,16 @@ begin
     for each_fault in select f.role, f.what from ehrdb.grant_fault f where f.fault <> 'lacks' loop
         -- `public` is no role, and no name that would be quoted.
         execute format('revoke %s from %I', each_fault.what, each_fault.role);
+        if each_fault.what not like 'execute on routine %' then  -- that, a new function gives to everybody
+            raise notice 'taken back from %: %', each_fault.role, each_fault.what;
+        end if;
     end loop;
     -- After what is too much: the right on a table takes those on its columns along.
     for each_fault in select f.role, f.what from ehrdb.grant_fault f where f.fault = 'lacks' loop
         execute format('grant %s to %I', each_fault.what, each_fault.role);
+    end loop;
+    for each_fault in select f.role, f.what from ehrdb.grant_fault f loop
+        raise notice 'still wrong, for who granted it to mend: % and %', each_fault.role, each_fault.what;
     end loop;
 end
 $$;

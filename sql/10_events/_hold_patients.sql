@@ -5,7 +5,7 @@ set row_security = off
 as $$
 begin
     -- Any number of writers may; ehrdb.wait_to_purge asks for more.
-    lock table ehrdb.patient in row exclusive mode;
+    lock table ehrdb.patient_hold in row exclusive mode;
 end
 $$;
 

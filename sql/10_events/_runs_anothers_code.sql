@@ -2,15 +2,30 @@ create or replace function ehrdb.runs_anothers_code(source regclass) returns boo
 language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 begin atomic
-    -- A view, and a policy of a table, call functions with the rights of who reads: the owner of ehrdb, say.
+    with recursive part (oid) as (
+        select source::oid
+        union
+        select i.inhrelid from part p join pg_inherits i on i.inhparent = p.oid
+    )
+    -- Views, policies, casts of a type of one's own, and what the planner computes beforehand of indexes, constraints and
+    -- statistics: all of it is called with the rights of who reads, the owner of ehrdb, say.
     select exists (
-        select from pg_class c
+        select from part
+          join pg_class c using (oid)
          cross join pg_namespace n
           join pg_roles r on r.rolname = current_user
-         where c.oid = source and n.nspname = 'ehrdb' and (c.relkind in ('v', 'f') or c.relrowsecurity)
+         where n.nspname = 'ehrdb'
            and (pg_has_role(current_user, n.nspowner, 'usage') or r.rolbypassrls)
-           and not pg_has_role(c.relowner, n.nspowner, 'usage'));
+           and not pg_has_role(c.relowner, n.nspowner, 'usage')
+           and (c.relkind not in ('r', 'p', 'm') or c.relrowsecurity
+                or exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid
+                            where a.attrelid = c.oid and not a.attisdropped and t.typnamespace <> 'pg_catalog'::regnamespace)
+                or exists (select from pg_index i where i.indrelid = c.oid and coalesce(i.indexprs, i.indpred) is not null)
+                or exists (select from pg_constraint k where k.conrelid = c.oid and k.contype = 'c')
+                or exists (select from pg_statistic_ext s where s.stxrelid = c.oid and s.stxexprs is not null)
+                or exists (select from pg_partitioned_table t where t.partrelid = c.oid and t.partexprs is not null)));
 end;
 
 comment on function ehrdb.runs_anothers_code(regclass) is
-'Whether reading this would run, with the rights of ehrdb''s owner or of who sees everybody, what somebody without them wrote.';
+'Whether reading this would run, with the rights of ehrdb''s owner or of who sees everybody, what somebody without them wrote:
+of a table, its partitions and children, only plain columns of PostgreSQL''s own types are sure not to.';

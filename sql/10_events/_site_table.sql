@@ -12,8 +12,8 @@ begin
     end if;
     if ehrdb.runs_anothers_code(to_regclass(name)) then
         raise exception using errcode = 'EH010',
-            message = format('%s decides by its owner''s code what %s sees: read with these rights, that code has them', name, current_user),
-            hint = format('alter view %s owner to %I; or give the rows as a table: create table ... as table %1$s; under its owner.',
+            message = format('reading %s runs its owner''s code, which would have the rights of %s', name, current_user),
+            hint = format('Its owner gives the rows as a plain table (create table ... as table %s;), or a superuser gives it to %I.',
                           name, current_user);
     end if;
     return to_regclass(name);
@@ -25,4 +25,4 @@ $$;
 
 comment on function ehrdb.site_table(text, text) is
 'A table of the site''s own, outside ehrdb, that the setting ehrdb.SETTING of the session, role or database names; null
-where nothing does. EH010: there is no such table.';
+where nothing does. EH010: there is no such table, or reading it would lend these rights to its owner''s code.';

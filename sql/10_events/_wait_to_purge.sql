@@ -11,7 +11,7 @@ begin
     loop
         begin
             -- Never waiting for it: a load that has it waits for the turn to plan, which is held here.
-            lock table ehrdb.patient in share row exclusive mode nowait;
+            lock table ehrdb.patient_hold in share row exclusive mode nowait;
             return;
         exception when lock_not_available then
             if clock_timestamp() > deadline then
@@ -19,7 +19,7 @@ begin
                     message = 'patients are being written about: a load, labels or predictions would outlive the purge',
                     hint = format('Purge when it has finished: %s', (
                         select string_agg(format('process %s of %s', h.pid, h.usename), ', ' order by h.pid)
-                          from ehrdb.lock_holders('ehrdb.patient') h
+                          from ehrdb.lock_holders('ehrdb.patient_hold') h
                          where h.mode not in ('AccessShareLock', 'RowShareLock')));
             end if;
             perform pg_sleep(0.05);

@@ -6,7 +6,7 @@ as $$
 begin
     if clock_timestamp() > deadline then
         raise exception using errcode = 'EH008', message = 'no worker answered in time',
-            hint = 'See the worker''s log; give it longer with patience => ''2 minutes''.';
+            hint = 'See the worker''s log; one that is only slow needs longer: patience => ''2 minutes''.';
     end if;
     perform pg_sleep(0.002);
     return true;

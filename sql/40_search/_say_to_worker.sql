@@ -12,6 +12,7 @@ declare
                            || int4send(ehrdb.require_question(query, encoder)) || int4send(octet_length(words))
                            || uuid_send(asked) || words;
     parts constant integer := (octet_length(said) + 63) / 64;
+    heard_by timestamptz;
 begin
     if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted')
        or current_setting('transaction_read_only')::boolean then
@@ -26,13 +27,13 @@ begin
             exit when found;
             perform ehrdb.require_time(deadline);
         end loop;
-        -- Whoever speaks keeps all others waiting: it takes moments, or the worker has gone.
-        deadline := least(deadline, clock_timestamp() + interval '10 seconds');
         for part in 1..parts loop
+            -- Whoever speaks keeps all others waiting: a worker that does not listen for so long has gone.
+            heard_by := least(deadline, clock_timestamp() + interval '10 seconds');
             perform ehrdb.say(substring(said from part * 64 - 63 for 64));
             perform setval('ehrdb.speech_turn', 2 * part - 1);
             while (select s.last_value from ehrdb.speech_turn s) <> 2 * part loop
-                perform ehrdb.require_time(deadline);
+                perform ehrdb.require_time(heard_by);
             end loop;
         end loop;
         raise exception using errcode = 'EH099';  -- one that ended with 000 would stand for all of EH

@@ -62,6 +62,12 @@ def test_a_purge_does_not_begin_while_somebody_writes_about_patients(impatient: 
     assert leftovers(impatient) == {}
 
 
+def test_a_vacuum_is_no_writer(impatient: Database) -> None:
+    with impatient.transaction() as vacuuming, impatient.transaction() as purging:
+        vacuuming.execute("lock table ehrdb.patient in share update exclusive mode")  # as vacuum and analyze do
+        purging.execute("select ehrdb.wait_to_purge()")
+
+
 def test_nor_while_labels_are_imported(impatient: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "imported.csv").write_text("patient_id,prediction_time,value\n1,2020-01-02,1\n")
     load_files = label_files._load_files

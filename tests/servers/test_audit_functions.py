@@ -11,7 +11,9 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from ehrdb.config import Settings
 from ehrdb.database import Connection, Database
+from ehrdb.doctor import examine
 from ehrdb.schema import upgrade
 from tests.conftest import run, same_database
 from tests.servers.test_protect import ASKED, SUMMED, UNKNOWN, fill
@@ -21,10 +23,18 @@ NOTE = re.compile(r"ehrdb audit: function=(\w+) login=(\w+) role=(\w+) patients=
 TELLS_OF_NOBODY = {"model_card", "fhir_patient"}
 
 
+def quote_statements(server_url: str, database: Database, level: str) -> None:
+    """How bad a message must be for the server's log to quote the statement beside it; for sessions from here on."""
+    name = make_url(database.url).database
+    run(server_url, f"alter database {name} set log_min_error_statement = {level}")
+    database.engine.dispose()
+
+
 @pytest.fixture
-def audited(database: Database, analyst: Database) -> Database:
+def audited(server_url: str, database: Database, analyst: Database) -> Database:
     """Twenty patients, and the switch on."""
     fill(database, str(make_url(analyst.url).username))
+    quote_statements(server_url, database, "fatal")
     with database.transaction() as connection:
         connection.execute("select ehr.audit_functions(true)")
     return database
@@ -77,8 +87,53 @@ def test_who_asks_what_about_whom_is_noted(audited: Database, analyst: Database)
     with analyst.transaction() as connection, notes(connection) as found:
         connection.execute("select from ehr.nearest_patients(1, 5, array[2, 3, 4])")
         connection.execute("select from ehr.predict_cohort('death', array[2, 3])")
-    assert ("nearest_patients", reader, reader, "{1}", "3") in found
-    assert ("predict_cohort", reader, reader, "-", "2") in found
+        connection.execute("select from ehr.timelines('[0:1]={4,5}', array_fill('2020-01-01'::timestamp, array[2]))")
+    assert ("nearest_patients", reader, reader, "{1}", "{2,3,4}") in found
+    assert ("predict_cohort", reader, reader, "-", "{2,3}") in found
+    assert ("timelines", reader, reader, "{4,5}", "-") in found
+
+
+def test_of_many_the_first_hundred_are_noted_and_how_many_more(audited: Database, analyst: Database) -> None:
+    with analyst.transaction() as connection, notes(connection) as found:
+        for n in (100, 101, 120):
+            many = [i % 20 + 1 for i in range(n)]
+            connection.execute("select count(*) from ehr.predict_cohort('death', %s::bigint[])", [many])
+    assert [cohort.partition("}")[2] for *_, cohort in found] == ["", "+1", "+20"]
+    assert all(cohort.partition("}")[0].count(",") == 99 for *_, cohort in found)
+
+
+def test_both_groups_of_a_balance_are_noted(audited: Database, analyst: Database) -> None:
+    with analyst.transaction() as connection, notes(connection) as found:
+        connection.execute("select from ehr.cohort_balance(array[1, 2], array[3, 4])")
+        connection.execute(
+            "select from ehr.cohort_balance_at(array[1, 2], array_fill('2020-01-05'::timestamp, array[2]), array[3, 4],"
+            " array_fill('2020-01-05'::timestamp, array[2]))"
+        )
+    assert {(name, cohort) for name, _, _, _, cohort in found} >= {
+        ("cohort_balance", "{1,2,3,4}"),
+        ("cohort_balance_at", "{1,2,3,4}"),
+    }
+
+
+def test_it_is_refused_where_the_log_would_quote_the_words_of_a_search(
+    server_url: str, audited: Database, tmp_path: Path
+) -> None:
+    quote_statements(server_url, audited, "error")
+    with audited.transaction() as connection:
+        connection.execute("select ehr.audit_functions(false)")
+        with pytest.raises(psycopg.Error, match="log_min_error_statement is error") as caught:
+            connection.execute("select ehr.audit_functions(true)")
+    assert caught.value.sqlstate == "EH010"
+
+
+def test_the_doctor_finds_a_log_that_quotes_questions(server_url: str, audited: Database, tmp_path: Path) -> None:
+    def found() -> list[tuple[str, str]]:
+        findings = examine(Settings(database_url=audited.url, home=tmp_path))
+        return [(f.status, f.found) for f in findings if f.check == "audit"]
+
+    assert found() == []
+    quote_statements(server_url, audited, "error")
+    assert found() == [("fault", "log_min_error_statement is error: the log quotes questions in words")]
 
 
 def test_nothing_is_noted_while_it_is_off(audited: Database, analyst: Database) -> None:

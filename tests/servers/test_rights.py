@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -52,7 +53,7 @@ def login(server_url: str, database: Database, options: str) -> Iterator[Databas
             yield same
         finally:
             same.engine.dispose()
-            run(same_database(server_url, database), f"drop owned by {name}")
+            run(same_database(server_url, database), f"drop owned by {name} cascade")
 
 
 def vectors(database: Database) -> int:
@@ -205,9 +206,24 @@ def test_what_everybody_was_given_is_found_and_taken_back(database: Database, tm
         assert found == [("should not have", right)]
     told = [f.found for f in examine(Settings(database_url=database.url, home=tmp_path)) if f.check == "roles"]
     assert f"public should not have: {right}" in told
-    upgrade(database)
+    notices: list[str] = []
+    upgrade(database, tell=notices.append)
+    assert (f"taken back from public: {right}" in notices) is not right.startswith("execute")
     with database.transaction() as connection:
         assert connection.execute("select * from ehrdb.grant_fault").fetchall() == []
+
+
+def test_a_right_that_another_gave_is_told_and_stays(server_url: str, database: Database) -> None:
+    with login(server_url, database, "") as giver:
+        name = make_url(giver.url).username
+        with database.transaction() as connection:
+            connection.execute(f"grant usage on schema ehrdb to {name}".encode())
+            connection.execute(f"grant select on ehrdb.radiology_report to {name} with grant option".encode())
+        with giver.transaction() as connection:
+            connection.execute("grant select on ehrdb.radiology_report to ehr_analyst")
+        notices: list[str] = []
+        upgrade(database, tell=notices.append)
+        assert "still wrong, for who granted it to mend: ehr_analyst and select on ehrdb.radiology_report" in notices
 
 
 def test_a_site_s_table_that_is_anothers_view_is_not_read_with_the_owners_rights(
@@ -231,7 +247,7 @@ def test_a_site_s_table_that_is_anothers_view_is_not_read_with_the_owners_rights
             )
         for question in ("select ehr.cohort(7)", "select * from ehr.cohort_moments(7)"):
             with (
-                pytest.raises(psycopg.Error, match="decides by its owner's code") as caught,
+                pytest.raises(psycopg.Error, match="runs its owner's code") as caught,
                 filled.transaction() as connection,
             ):
                 connection.execute(question.encode())
@@ -247,6 +263,66 @@ def test_a_site_s_table_that_is_anothers_view_is_not_read_with_the_owners_rights
                 " date '2020-01-01' as cohort_start_date, date '2020-01-02' as cohort_end_date"
             )
             assert connection.execute("select ehr.cohort(7)").fetchone() == ([2],)
+
+
+PLAIN = (
+    "create table results.cohort as select 7 as cohort_definition_id, 1 as subject_id, date '2020-01-01' as"
+    " cohort_start_date, date '2020-01-02' as cohort_end_date"
+)
+TRAPS = {
+    "a cast": (
+        "create type results.id as (n integer)",
+        "create function results.trap(results.id) returns bigint language plpgsql as"
+        " $$ begin perform results.take(); return 1; end $$",
+        "create cast (results.id as bigint) with function results.trap(results.id)",
+        "alter table results.cohort alter subject_id type results.id using row(1)::results.id",
+    ),
+    "an index": (
+        "create function results.trap(integer) returns boolean language plpgsql immutable as"
+        " $$ begin perform results.take(); return true; end $$",
+        "create index on results.cohort (subject_id) where results.trap(1)",
+    ),
+    "a check of a child": (
+        "create function results.trap(integer) returns boolean language plpgsql immutable as"
+        " $$ begin perform results.take(); return true; end $$",
+        "create table results.child (check (results.trap(1))) inherits (results.cohort)",
+    ),
+    "a policy": (
+        "create function results.trap() returns boolean language plpgsql as"
+        " $$ begin perform results.take(); return true; end $$",
+        "alter table results.cohort enable row level security",
+        "create policy trap on results.cohort using (results.trap())",
+    ),
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_a_site_s_table_whose_reading_runs_anothers_code_is_not_read_with_the_owners_rights(
+    server_url: str, filled: Database, analyst: Database, trap: str
+) -> None:
+    with login(server_url, filled, "in role ehr_analyst") as somebody:
+        name = make_url(somebody.url).username
+        with filled.transaction() as connection:
+            connection.execute(f"create schema results; grant all on schema results to {name}".encode())
+        with somebody.transaction() as connection:
+            connection.execute(PLAIN)
+        with somebody.transaction() as connection:
+            connection.execute(f"grant select on results.cohort to {make_url(filled.url).username}".encode())
+        with filled.transaction() as connection:
+            assert connection.execute("select ehr.cohort(7)").fetchone() == ([1],)
+        with somebody.transaction() as connection:
+            take = (
+                "create function results.take() returns void language plpgsql as"
+                f" $$ begin grant select on ehrdb.audit to {name}; exception when others then null; end $$"
+            )
+            connection.execute(take.encode())
+            for statement in TRAPS[trap]:
+                connection.execute(statement.encode())
+        with suppress(psycopg.Error), filled.transaction() as connection:
+            connection.execute("select ehr.cohort(7)")
+        with filled.transaction() as connection:
+            row = connection.execute("select has_table_privilege(%s, 'ehrdb.audit', 'select')", [name]).fetchone()
+        assert row == (False,)
 
 
 # The worker and the administrator
@@ -505,6 +581,32 @@ def test_nobody_who_speaks_to_no_worker_keeps_the_others_waiting(
         with pytest.raises(psycopg.Error) as caught:
             session.execute("select ehrdb.say_to_worker('heart failure', null, 'infinity')")
         assert caught.value.sqlstate == "EH008"
+
+
+def said_by(connection: Connection) -> int:
+    """How far who speaks, and who listens, have come."""
+    row = connection.execute("select last_value from ehrdb.speech_turn where is_called").fetchone()
+    return int(row[0]) if row else 0
+
+
+def test_a_worker_that_is_slow_but_listens_hears_all(filled: Database, asked: tuple[Connection, Connection]) -> None:
+    """Each part has its time, not all of them together."""
+    with filled.transaction() as connection:
+        row = connection.execute(
+            "select pg_get_functiondef('ehrdb.say_to_worker(text,text,timestamptz)'::regprocedure)"
+        ).fetchone()
+        assert row is not None
+        connection.execute(row[0].replace("interval '10 seconds'", "interval '0.5 seconds'").encode())
+    said = threading.Thread(
+        target=lambda: asked[0].execute("select ehrdb.say_to_worker(repeat('x', 300), null, 'infinity')")
+    )
+    said.start()
+    with psycopg.connect(filled.url, autocommit=True) as listening:
+        while (turn := said_by(listening)) < 12:
+            assert said.is_alive()
+            if turn % 2:
+                listening.execute("select pg_sleep(0.15), setval('ehrdb.speech_turn', %s)", [turn + 1])
+    said.join()
 
 
 def test_what_lends_the_owners_rights_is_for_readers_alone(server_url: str, filled: Database) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 
 from ehrdb.database import Database, closing_pool
 from tests.cli.conftest import command
+from tests.conftest import wait_for
 from tests.house.test_moments import MOMENT, QUESTIONS, record
 from tests.records import Record, write
 from tests.servers.test_ordinary_owner import client
@@ -64,6 +65,7 @@ def standby(record: Database, server_url: str, tmp_path: Path) -> Iterator[Datab
                 catch_up(record, database)
                 yield database
     finally:
+        wait_for(lambda: not (place / "postmaster.pid").exists())
         shutil.rmtree(place)
 
 
