@@ -18,7 +18,7 @@ select sha256(convert_to(concat_ws('|', %(settings)s::text,
 update pg_temp.this_load set rules = %(rules)s;
 
 -- name: find_changed
--- patients who are new, whose rows differ, or who have none any more
+-- patients who are new, whose rows differ, or who have none any more, whether or not a digest of theirs is kept
 update pg_temp.this_load l
    set is_partial = not l.is_whole
        and exists (select from ehrdb.source s where s.source = l.source and s.rules = l.rules)
@@ -30,7 +30,7 @@ select coalesce(d.patient_id, p.patient_id)
                from pg_temp.this_load l
                join ehrdb.patient p on p.source = l.source and p.patient_id between l.low and l.high
                left join ehrdb.source_patient k on k.patient_id = p.patient_id and k.source = p.source) p using (patient_id)
- where (select is_partial from pg_temp.this_load) and d.digest is distinct from p.digest;
+ where (select is_partial from pg_temp.this_load) and (d.patient_id is null or d.digest is distinct from p.digest);
 analyze pg_temp.read_patient;
 
 -- name: is_partial

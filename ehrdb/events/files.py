@@ -70,8 +70,8 @@ _NO_RULES = FileRules()
 class Excerpt:
     """Rows of a table's files that are wanted: those for which `condition`, over its columns as text, is true.
 
-    `rows` of the files were found so far, of which `taken` were wanted, by file: together, excerpts that share no row
-    and leave none out have taken as many as there are.
+    `rows` of the files, without ragged ones, were found so far, of which `taken` were wanted, by file: together,
+    excerpts that share no row and leave none out have taken as many as there are.
     """
 
     condition: sql.Composable
@@ -234,27 +234,30 @@ def _copy_text(target: _Target, left_out: list[RaggedRow] | None) -> int:
     except _UnevenRows:
         if left_out is None or not target.rules.skip_bad_rows:
             raise
-        copied, records = _copy_even_rows(target, layout, quoted, left_out)
-    return _all_rows(target, copied, records)
+        copied, count = _copy_even_rows(target, layout, quoted, left_out)
+    else:
+        count = records.count
+    return _all_rows(target, copied, count)
 
 
-def _copy_even_rows(target: _Target, layout: Layout, quoted: bool, left_out: list[RaggedRow]) -> tuple[int, Records]:
+def _copy_even_rows(target: _Target, layout: Layout, quoted: bool, left_out: list[RaggedRow]) -> tuple[int, int]:
+    """The rows that the server took, and those of the file that it could take."""
     records = Records(target.path, layout, quoted)
     found: list[RaggedRow] = []
     with _rows(target.path) as chunks:
         even = even_rows(records.check(chunks), layout.delimiter, quoted, len(layout.columns), target.first_row, found)
         copied = target.copy(["row", *layout.columns], even)
     left_out += found
-    return copied + len(found), records
+    return copied, records.count - len(found)
 
 
-def _all_rows(target: _Target, copied: int, records: Records) -> int:
-    """The count, where the server took as many rows as the file's line ends and quotes make."""
+def _all_rows(target: _Target, copied: int, count: int) -> int:
+    """What was copied, where the server took as many rows as the file's line ends and quotes make."""
     if target.excerpt is not None:
-        target.excerpt.rows[target.path] = records.count
+        target.excerpt.rows[target.path] = count
         target.excerpt.taken[target.path] += copied
-    elif copied != records.count:
-        raise _lost_rows(target.path, records.count, copied)
+    elif copied != count:
+        raise _lost_rows(target.path, count, copied)
     return copied
 
 

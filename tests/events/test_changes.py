@@ -67,6 +67,14 @@ def test_who_came_and_who_went_are_noticed(loaded: Database) -> None:
     assert rows(loaded, "select patient_id from ehrdb.patient order by 1") == [(1,), (3,)]
 
 
+def test_who_was_kept_though_missing_goes_with_a_load_that_keeps_nobody(loaded: Database) -> None:
+    change(loaded, *map("delete from {} where person_id = 2".format, tables_of_patients(loaded)))
+    for _ in range(2):
+        result = again(loaded, OmopOptions(keep_missing=True))
+        assert (result.removed, result.unchanged) == (0, 2)
+    assert again(loaded).removed == 1
+
+
 def tables_of_patients(database: Database) -> list[str]:
     found = rows(
         database,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psycopg
 import pytest
 
 from ehrdb.database import Database
@@ -156,6 +157,18 @@ def test_a_row_of_a_file_is_named_as_it_stands_there(filled: Database, tmp_path:
     assert rejected == {"condition_occurrence": 1}
 
 
+def test_a_ragged_row_is_left_out_once(filled: Database, tmp_path: Path) -> None:
+    folder = export(filled, tmp_path)
+    with (folder / "condition_occurrence.csv").open("a") as stream:
+        stream.write("1,2\n")
+    options = OmopOptions(skip_bad_rows=True)
+    whole = load_omop(filled, folder, options)
+    forget(filled)
+    result = load_omop(filled, folder, options, run=portioned(2, 9))
+    assert of_tables(result) == of_tables(whole)
+    assert next(t for t in result.tables if t.source_table == "condition_occurrence").rows_rejected == 1
+
+
 def test_patients_of_another_source_are_refused(filled: Database) -> None:
     change(filled, "insert into ehrdb.patient (patient_id, source, fingerprint) values (40, 'other', '')")
     with pytest.raises(InputError, match="other"):
@@ -222,6 +235,33 @@ def test_a_visit_that_a_row_of_another_portion_names_means_that_visits_are_named
     forget(database)
     load_meds(database, folder, run=portioned(1, 5))
     assert events(database) == loaded
+
+
+FAILING = (
+    "create schema site",
+    "create function site.fail() returns trigger language plpgsql as"
+    " 'begin if new.patient_id > 20 then perform 1 / 0; end if; return new; end'",
+    "create trigger fail before insert or update on ehrdb.patient for each row execute function site.fail()",
+)
+
+
+def test_who_left_the_source_is_removed_though_a_load_by_the_new_rules_was_killed(filled: Database) -> None:
+    load(filled)
+    change(
+        filled,
+        *map("delete from {} where person_id in (2, 30, 40)".format, tables_of_patients(filled)),
+        "update vocab.concept set concept_code = 'another' where concept_id = 201826",
+        *FAILING,
+    )
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        load(filled, workers=1)
+    change(filled, "drop schema site cascade")
+    assert rows(filled, "select count(*) from ehrdb.patient") == [(PATIENTS - 1,)]  # the first portion is written
+    assert load(filled).removed == 2
+    found = events(filled)
+    forget(filled)
+    load_omop_schema(filled, "cdm", "vocab")
+    assert found == events(filled)
 
 
 LOADER = """
