@@ -26,6 +26,9 @@ from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, closing_pool, open_database
 from ehrdb.schema import upgrade
 
+# One thread each: workers of pytest already keep every core busy, and threads that wait for others spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(__file__).parents[2] / "shared"
 _numbers = count()
 
