@@ -1,14 +1,51 @@
-"""One export of MiniLM for the run: seconds, and real weights."""
+"""One export of MiniLM for the run: seconds, and real weights. Graphs of one model are traced once, too."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from ehrdb.encoder.manifest import load_manifest
+from ehrdb.encoder.manifest import Precision, load_manifest
 from ehrdb.encoder.runtime import BatchingEncoder, open_batching
+from ehrdb.encoder.source import ModelSource
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Exports trace each model once: PyTorch takes seconds for the tiniest, and many tests export the same."""
+    if find_spec("optimum") is None:
+        yield
+        return
+    from ehrdb.encoder.graph import trace
+
+    kept = tmp_path_factory.mktemp("traces")
+
+    def trace_once(source: ModelSource, folder: Path, precision: Precision, shares_prefix: bool = False) -> None:
+        traced = kept / _what_is_traced(source, precision, shares_prefix)
+        if not traced.exists():
+            trace(source, folder, precision, shares_prefix)
+            shutil.copytree(folder, traced)
+        else:
+            shutil.copytree(traced, folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ehrdb.encoder.candidates.trace", trace_once)
+        yield
+
+
+def _what_is_traced(source: ModelSource, precision: Precision, shares_prefix: bool) -> str:
+    """A digest of all that a trace reads: settings and weights, not the tokenizer. Decoders have no precision yet."""
+    told = (source.is_decoder, source.is_causal, source.is_decoder or precision, shares_prefix)
+    digest = hashlib.sha256(repr(told).encode())
+    for path in sorted(source.folder.iterdir()):
+        if path.is_file() and "token" not in path.name and path.suffix != ".md":
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 @pytest.fixture(scope="session")
