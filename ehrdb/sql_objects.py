@@ -23,6 +23,7 @@ from ehrdb.sql_files import as_applied, needs
 
 # What `create or replace` cannot do: another result type, other argument names, fewer columns of a view.
 _NOT_REPLACEABLE = (psycopg.errors.InvalidFunctionDefinition, psycopg.errors.InvalidTableDefinition)
+_DROPPABLE = ("view", "materialized view", "function", "procedure", "policy", "trigger")
 _PASSING = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 _queries = Queries("ehrdb", "schema.sql")
 
@@ -96,14 +97,30 @@ def _drop(connection: Connection, objects: Iterable[str], ours: frozenset[str]) 
     """Drop these objects with those of ours that need them (they are applied anew); never a user's."""
     for name in sorted(objects):
         rows = connection.execute(_queries.dependants, {"object": name}).fetchall()
-        others = [described for described, is_named in rows if is_named not in ours and is_named not in set(objects)]
+        others = {described: named for described, named in rows if named not in ours and named not in set(objects)}
         if others:
             raise DatabaseError(
                 f"this version of ehrdb no longer has {name}, which is needed by {', '.join(others)}",
-                hint="Nothing was changed. Drop or rewrite what needs it, then run `ehrdb upgrade` again.",
+                hint=f"Nothing was changed. {_put_aside(others.values())}",
             )
         kind, identity = name.split(" ", 1)
         connection.execute(f"drop {kind} if exists {identity} cascade".encode())
+
+
+def _put_aside(names: Iterable[str]) -> str:
+    """What to run for users' objects, whose definitions are not shown here: they may quote what is in records.
+
+    All that needs any of them is among them, so that cascade takes nothing else.
+    """
+    found = [
+        (kind, name.removeprefix(f"{kind} ")) for name in names for kind in _DROPPABLE if name.startswith(f"{kind} ")
+    ]
+    views = [f"select pg_get_viewdef('{name}'::regclass);" for kind, name in found if kind.endswith("view")]
+    drops = [f"drop {kind} if exists {name} cascade;" for kind, name in found]
+    return (
+        f"Keep what they are: {' '.join(views)} Then: {' '.join(drops)} Run `ehrdb upgrade` again, and create them anew"
+        " with the names of now: see CHANGELOG.md."
+    )
 
 
 def _kept(connection: Connection) -> dict[str, Kept]:

@@ -88,6 +88,22 @@ def test_what_a_user_built_on_a_retired_signature_stops_the_upgrade_and_is_named
     assert definitions(database) == before
 
 
+def test_a_users_view_on_a_column_that_a_function_renames_is_named_with_the_sql_that_puts_it_aside(
+    database: Database, next_version: NextVersion
+) -> None:
+    execute(database, "create view public.mine as select patient_id, known_until from ehr.search_patients('pain')")
+    execute(database, "create view public.yours as select * from public.mine")
+    next_version.change("search_patients.sql", "known_until timestamp,", "known_to timestamp,")
+    with pytest.raises(
+        DatabaseError, match=r"search_patients.* needed by view public\.mine, view public\.yours"
+    ) as error:
+        upgrade(database)
+    hint = str(error.value.hint)
+    assert "known_until" in execute(database, hint[hint.index("select") : hint.index(";")])[0][0]
+    execute(database, hint[hint.index("drop") : hint.index(" Run `")])
+    assert upgrade(database) is True
+
+
 def test_an_object_whose_file_is_gone_goes(database: Database, next_version: NextVersion) -> None:
     next_version.path("outlying_patients.sql").unlink()
     upgrade(database)
