@@ -27,7 +27,7 @@ from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, open_database, register_vectors
 from ehrdb.embedding import RefreshResult, Snapshot, index_dates, refresh_all, registry
 from ehrdb.embedding.load import each_model_once, load_encoder
-from ehrdb.errors import ConfigError, NotFound
+from ehrdb.errors import ConfigError, EncoderError, NotFound
 from ehrdb.failure import translated
 from ehrdb.private import private
 from ehrdb.queries import Queries
@@ -169,11 +169,12 @@ class Map:
 
 @dataclass(frozen=True)
 class Unexplained:
-    """A patient and a moment for which there is nothing to explain, and why."""
+    """A patient and a moment without an explanation, and why: there is nothing to explain, or it failed."""
 
     patient_id: int
     as_of: datetime
     reason: str
+    is_failure: bool = False
 
 
 class Client:
@@ -407,14 +408,26 @@ class Client:
         return self._fetch_pairs("timelines", _queries.timelines_at, at, None, **how)
 
     def explain_risk_at(
-        self, task: str, at: At, encoder: str | None = None, *, most_lines: int = 500
+        self,
+        task: str,
+        at: At,
+        encoder: str | None = None,
+        *,
+        most_lines: int = 500,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> list[Explanation | Unexplained]:
-        """`explain_risk` of patients, each as of a moment of their own, in the order given; or why there is none."""
+        """`explain_risk` of patients, each as of a moment of their own, in the order given; or why there is none.
+
+        progress: called with how many moments are done, of how many.
+        """
         with self._asked(f"explain {task}") as connection:
             connection.execute(_queries.require_head, {"task": task, "encoder": self._named(encoder)})
             pairs = index_dates.resolve(connection, at)
-        each = zip(pairs.patient_ids, pairs.as_ofs, strict=True)
-        return [self._explained(task, patient_id, as_of, encoder, most_lines) for patient_id, as_of in each]
+        answers = []
+        for done, (patient_id, as_of) in enumerate(zip(pairs.patient_ids, pairs.as_ofs, strict=True)):
+            progress(done, len(pairs))
+            answers.append(self._explained(task, patient_id, as_of, encoder, most_lines))
+        return answers
 
     def _explained(
         self, task: str, patient_id: int, as_of: datetime, encoder: str | None, most_lines: int
@@ -423,6 +436,8 @@ class Client:
             return self.explain_risk(task, patient_id, as_of, encoder, most_lines=most_lines)
         except NotFound as error:
             return Unexplained(patient_id, as_of, str(error))
+        except EncoderError as error:
+            return Unexplained(patient_id, as_of, str(error), is_failure=True)
 
     def nearest_at(self, at: At, k: int = 10, candidates: At = None, encoder: str | None = None) -> Frame:
         """The k records most similar to each patient's as of a moment of their own, among candidates as of theirs.

@@ -35,15 +35,16 @@ def explain(
 
     Example: `ehrdb explain guo_los 5`
 
-    Example (each patient as of a moment of their own): `ehrdb explain guo_los --at cases.csv --json`
+    Example (each patient as of a moment of their own): `ehrdb explain guo_los --at cases.csv --json`; exit status 1
+    where one of them failed, which is said in its place.
     """
     hint = "ehrdb explain guo_los 5 --as-of 2020-01-01, or ehrdb explain guo_los --at cases.csv"
     require_who(patient_id, at, as_of, hint)
     if patient_id is None:
-        with current_client() as db:
-            answers = db.explain_risk_at(task, at, encoder, most_lines=lines)
+        with current_client() as db, progress_bar("explaining each moment") as report:
+            answers = db.explain_risk_at(task, at, encoder, most_lines=lines, progress=report.update)
         _show_all(answers, json)
-        return
+        raise typer.Exit(any(isinstance(answer, Unexplained) and answer.is_failure for answer in answers))
     with current_client() as db, progress_bar(f"reading patient {patient_id} anew") as report:
         found = db.explain_risk(task, patient_id, as_of, encoder, most_lines=lines, progress=report.update)
     if json:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ehrdb.client import connect
 from ehrdb.database import Database
 from ehrdb.testing import FakeEncoder
 from tests.cli.conftest import Here
@@ -78,6 +79,28 @@ def test_risks_are_explained_as_of_each_moment_or_it_is_said_why_not(asked: Here
     shown = asked("explain", "death", "--at", pairs)
     assert (shown.returncode, shown.stdout.count("as known at")) == (0, 3)
     assert asked("explain", "nothing", "--at", pairs).returncode != 0
+
+
+def test_an_explanation_that_fails_at_one_moment_is_said_and_the_others_are_shown(
+    asked: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ehrdb.client.load_encoder", lambda *_: FakeEncoder(poison="Visit/2-2"))
+    pairs = "select p, timestamp '2020-01-09' from generate_series(1, 3) p"
+    result = asked("explain", "death", "--at", pairs, "--json")
+    first, failed, third = json.loads(result.stdout)
+    assert (result.returncode, failed["is_failure"]) == (1, True)
+    assert "not finite" in failed["reason"]
+    assert [len(answer["lines"]) for answer in (first, third)] == [2, 2]
+    shown = asked("explain", "death", "--at", pairs)
+    assert (shown.returncode, shown.stdout.count("as known at")) == (1, 3)
+
+
+def test_explanations_of_moments_say_how_many_are_done(asked: Here, database: Database) -> None:
+    seen: list[tuple[int, int]] = []
+    with connect(database.url) as db:
+        pairs = [(9, day(2)), (8, day(2))]
+        db.explain_risk_at("death", pairs, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(0, 2), (1, 2)]
 
 
 def test_the_nearest_are_among_the_candidates(asked: Here) -> None:
