@@ -39,7 +39,7 @@ class IndexDates:
     def __len__(self) -> int:
         return len(self.patient_ids)
 
-    def portions(self) -> Iterator[IndexDates]:
+    def steps(self) -> Iterator[IndexDates]:
         """The same, some thousands at a time."""
         for start in range(0, len(self), PORTION):
             part = slice(start, start + PORTION)

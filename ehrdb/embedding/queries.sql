@@ -3,7 +3,7 @@
 set local statement_timeout = 0;
 
 -- name: plan
--- what is stale, in portions; returns patients looked at, contents queued, whether that was all
+-- what is stale, in steps; returns patients looked at, contents queued, whether that was all
 select patients, queued, is_done from ehrdb.plan_refresh();
 
 -- name: repair

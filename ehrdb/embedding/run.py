@@ -146,20 +146,20 @@ def plan(
     *,
     result: RefreshResult | None = None,
 ) -> RefreshResult:
-    """Compare texts with what was embedded, in portions: each that is done is kept, whatever becomes of the next."""
+    """Compare texts with what was embedded, in steps: each that is done is kept, whatever becomes of the next."""
     result = result or RefreshResult()
-    while not _plan_portion(database, result):
+    while not _plan_step(database, result):
         pass
     if snapshot:
         result.queued += _plan_snapshot(database, encoder, snapshot)
-    for portion in index_dates.portions() if index_dates else ():
-        _plan_index_dates(database, encoder, portion, result)
+    for step in index_dates.steps() if index_dates else ():
+        _plan_index_dates(database, encoder, step, result)
     return result
 
 
 @patiently
-def _plan_portion(database: Database, result: RefreshResult) -> bool:
-    """One portion; whether it was the last. A site's statement_timeout does not apply: it takes what it takes."""
+def _plan_step(database: Database, result: RefreshResult) -> bool:
+    """One step; whether it was the last. A site's statement_timeout does not apply: it takes what it takes."""
     with database.transaction() as connection:
         require_whole(connection)
         connection.execute(_queries.unhurried)
@@ -183,10 +183,8 @@ def _plan_snapshot(database: Database, encoder: RegisteredEncoder, snapshot: Sna
 
 
 @patiently
-def _plan_index_dates(
-    database: Database, encoder: RegisteredEncoder, portion: IndexDates, result: RefreshResult
-) -> None:
-    values = {"encoder_id": encoder.encoder_id, "patient_ids": portion.patient_ids, "as_ofs": portion.as_ofs}
+def _plan_index_dates(database: Database, encoder: RegisteredEncoder, step: IndexDates, result: RefreshResult) -> None:
+    values = {"encoder_id": encoder.encoder_id, "patient_ids": step.patient_ids, "as_ofs": step.as_ofs}
     with database.transaction() as connection:
         require_whole(connection)
         connection.execute(_queries.unhurried)
@@ -194,7 +192,7 @@ def _plan_index_dates(
     assert row is not None
     result.queued += row[0]
     result.without += row[1]
-    result.moments += len(portion)
+    result.moments += len(step)
 
 
 @patiently

@@ -27,6 +27,6 @@ end
 $$;
 
 comment on function ehrdb.plan_refresh(integer) is
-'Decides what is stale, a portion of at most so many patients: compares texts of changed patients, and of those whom an
+'Decides what is stale, a step of at most so many patients: compares texts of changed patients, and of those whom an
 encoder''s first comparison has not reached, with what was embedded. Returns patients looked at, contents queued, and
 whether that was all. Safe to run at any time, by anyone, at once.';

@@ -186,7 +186,7 @@ def plan(database: Database, most: int = 10000) -> tuple[int, int, bool]:
         return row[0], row[1], row[2]
 
 
-def test_a_plan_goes_in_portions(filled: Database) -> None:
+def test_a_plan_goes_in_steps(filled: Database) -> None:
     change(filled, *range(31, 41))
     assert plan(filled, 4) == (4, 4, False)
     assert plan(filled, 4) == (4, 4, False)
@@ -194,7 +194,7 @@ def test_a_plan_goes_in_portions(filled: Database) -> None:
     assert refreshed(filled) == 10
 
 
-def test_a_new_encoders_first_plan_goes_in_portions_and_takes_everybody(filled: Database) -> None:
+def test_a_new_encoders_first_plan_goes_in_steps_and_takes_everybody(filled: Database) -> None:
     with filled.transaction() as connection:
         second = add_encoder(connection, "second")
     assert plan(filled, 3000)[2] is False

@@ -228,7 +228,7 @@ def waiting(database: Database) -> int:
 PLANNER = """
 import sys, psycopg
 with psycopg.connect(sys.argv[1], autocommit=True) as connection:
-    for portion in range(1000):
+    for step in range(1000):
         connection.execute("select ehrdb.plan_refresh(3)")
         connection.execute("select pg_sleep(0.05)")
 """
