@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from inspect import Parameter
 from inspect import signature as signature_of
 from pathlib import Path
@@ -46,25 +47,24 @@ Unquoted = Annotated[
 ]
 
 
-Workers = Annotated[
-    int | None, typer.Option(min=1, max=64, help="Load in portions of patients, so many side by side; OMOP and MEDS.")
-]
+Workers = Annotated[int | None, typer.Option(min=1, max=64, help="Load in portions of patients, so many side by side.")]
 PortionSize = Annotated[
     int | None, typer.Option("--portion", min=1, max=2**31 - 1, help=f"Patients of a portion (default: {PATIENTS}).")
 ]
 
 
-def source_command(read: Callable[..., Load]) -> Callable[..., Load]:
-    """Add `ehrdb load NAME`, with the options of what reads the source."""
+def source_command(read: Callable[..., Load], *, in_portions: bool = False) -> Callable[..., Load]:
+    """Add `ehrdb load NAME`, with the options of what reads the source, and those of portions where it has some."""
 
-    def command(*, workers: int | None, portion: int | None, json: bool, **options: Any) -> None:
+    def command(*, workers: int | None = None, portion: int | None = None, json: bool, **options: Any) -> None:
         chosen = read(**options)
         run = portioned(workers or 1, portion or PATIENTS) if workers or portion else load
         with current_database() as database:
             show(chosen(database, run), json)
 
     command.__doc__ = read.__doc__
-    app.command(read.__name__)(with_options(command, read, workers=Workers, portion=PortionSize, json=Json))
+    further = {"workers": Workers, "portion": PortionSize} if in_portions else {}
+    app.command(read.__name__)(with_options(command, read, **further, json=Json))
     SOURCES.append(read)
     return read
 
@@ -82,7 +82,7 @@ def with_options(command: Callable[..., None], read: Callable[..., Load], **furt
     return command
 
 
-@source_command
+@partial(source_command, in_portions=True)
 def omop(
     directory: Annotated[Path | None, typer.Argument(help="Folder with CDM tables as CSV or parquet")] = None,
     schema: Annotated[str | None, typer.Option(help="Or: a CDM schema of the same database.")] = None,
@@ -261,7 +261,7 @@ def _show_maps(results: list[MapResult], json: bool) -> None:
         err.print("next: `ehrdb label`, then `ehrdb refresh`")
 
 
-@source_command
+@partial(source_command, in_portions=True)
 def meds(
     directory: Directory,
     visit_column: Annotated[

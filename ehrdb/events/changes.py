@@ -56,6 +56,13 @@ def count_unread(connection: Connection) -> int:
     return int(row[0])
 
 
+def digest_of_portion(connection: Connection) -> bytes:
+    """A digest of all rows that were staged, whether or not they are to be read or their patients may be kept."""
+    row = connection.execute(_queries.digest_of_portion).fetchone()
+    assert row is not None
+    return bytes(row[0])
+
+
 def remember_patients(connection: Connection) -> None:
     """Keep the digests of those who are loaded, for the next load. Of nobody else: who was purged leaves no trace."""
     connection.execute(_queries.remember_patients)

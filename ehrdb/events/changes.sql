@@ -46,6 +46,15 @@ select count(*)
   join ehrdb.patient p on p.source = l.source and p.patient_id between l.low and l.high
  where l.is_partial and not exists (select from pg_temp.read_patient r where r.patient_id = p.patient_id);
 
+-- name: digest_of_portion
+-- of what its patients' digests stand for; where patients have none, of the events and demographics themselves
+select sha256(convert_to(concat_ws('|', digests, case when l.rules is null then events end,
+                                        case when l.rules is null then patients end), 'UTF8'))
+  from pg_temp.this_load l,
+       (select concat_ws(':', count(*), sum(hash_record_extended(d, 1))) from pg_temp.patient_digest d) as a (digests),
+       (select concat_ws(':', count(*), sum(hash_record_extended(e, 1))) from pg_temp.event_staging e) as b (events),
+       (select concat_ws(':', count(*), sum(hash_record_extended(p, 1))) from pg_temp.patient_staging p) as c (patients);
+
 -- name: remember_patients
 -- what differs from what is kept
 delete from ehrdb.source_patient k using pg_temp.this_load l

@@ -102,7 +102,7 @@ def load_meds(
         lambda connection: _stage(connection, directory, chosen),
         chosen,
         digest=lambda: digest_files(directory, chosen),
-        portions=MedsPortions(directory, chosen),
+        by_patients=MedsByPatients(directory, chosen),
     )
 
 
@@ -132,7 +132,7 @@ def export_meds(database: Database, directory: Path, *, visit_column: str = "vis
     return events
 
 
-class MedsPortions:
+class MedsByPatients:
     """MEDS by some subjects at a time: of each shard that may hold one of them, their rows."""
 
     def __init__(self, directory: Path, options: MedsOptions) -> None:

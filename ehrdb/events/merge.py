@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal, NoReturn, Protocol
 
 from psycopg.errors import LockNotAvailable
@@ -101,6 +102,8 @@ class LoadResult:
         return bool(self.new or self.changed or self.removed)
 
 
+Key = Mapping[str, object]
+"""What a load is known again by: its source, and a digest of files and settings, None where there is none."""
 Stage = Callable[[Connection], Iterable[TableReport]]
 """Fills the staging tables and numbers the events; returns a report per source table."""
 
@@ -114,7 +117,7 @@ class Portion:
     is_first: bool
 
 
-class Portions(Protocol):
+class ByPatients(Protocol):
     """A source of which some patients can be staged without the others."""
 
     def bounds(self, connection: Connection, size: int) -> list[int]:
@@ -141,7 +144,7 @@ class Run(Protocol):
         options: LoadOptions,
         *,
         digest: Callable[[], bytes] | None = None,
-        portions: Portions | None = None,
+        by_patients: ByPatients | None = None,
     ) -> LoadResult:
         """Run it; arguments as of `load`."""
 
@@ -153,7 +156,7 @@ def load(
     options: LoadOptions,
     *,
     digest: Callable[[], bytes] | None = None,
-    portions: Portions | None = None,  # of a load that has no need of them
+    by_patients: ByPatients | None = None,  # of a load that has no need of them
 ) -> LoadResult:
     """Stage a source and merge it, in one transaction.
 
@@ -162,17 +165,31 @@ def load(
     InputError for the first problem found; then the database is as before. DatabaseError where another load of this
     source runs, before anything is read.
     """
-    with turn_to_load(database, source) as connection:
-        key = key_of(connection, source, digest)
-        result = same_again(connection, key) or _load_anew(connection, key, stage, options, options.read_all)
-        keep_report(connection, result)
+
+    def whole(connection: Connection, key: Key) -> LoadResult:
+        return _load_anew(connection, key, stage, options, options.read_all)
+
+    return once(database, source, digest, whole)
+
+
+def once(
+    database: Database,
+    source: str,
+    digest: Callable[[], bytes] | None,
+    work: Callable[[Connection, Key], LoadResult],
+) -> LoadResult:
+    """What `work` makes of the source while nobody else loads it; where the last load was the same, what that made."""
+    with _turn_to_load(database, source) as connection:
+        key = _key(connection, source, digest)
+        result = _same_again(connection, key) or work(connection, key)
+        _keep_report(connection, result)
     if result.patients_changed:
-        vacuum(database, result.unread > 0)
+        _vacuum(database, result.unread > 0)
     return result
 
 
 @contextmanager
-def turn_to_load(database: Database, source: str) -> Iterator[Connection]:
+def _turn_to_load(database: Database, source: str) -> Iterator[Connection]:
     """A transaction during which nobody else loads the source."""
     with database.transaction() as connection:
         require_whole(connection)
@@ -193,7 +210,7 @@ def rehearsal(look: Callable[[Connection], None]) -> Run:
         options: LoadOptions,
         *,
         digest: Callable[[], bytes] | None = None,
-        portions: Portions | None = None,
+        by_patients: ByPatients | None = None,
     ) -> LoadResult:
         with database.transaction() as connection, connection.transaction(force_rollback=True):
             require_whole(connection)
@@ -202,15 +219,13 @@ def rehearsal(look: Callable[[Connection], None]) -> Run:
             result = _load_anew(connection, {"source": source, "digest": None}, stage, options, is_whole=True)
             look(connection)
         if result.patients_changed:
-            vacuum(database, is_partial=False)  # what was undone still takes room
+            _vacuum(database, is_partial=False)  # what was undone still takes room
         return result
 
     return run
 
 
-def _load_anew(
-    connection: Connection, key: Mapping[str, object], stage: Stage, options: LoadOptions, is_whole: bool
-) -> LoadResult:
+def _load_anew(connection: Connection, key: Key, stage: Stage, options: LoadOptions, is_whole: bool) -> LoadResult:
     source = str(key["source"])
     before = last_result(connection, source)
     begin(connection, source, is_whole)
@@ -227,12 +242,26 @@ def _load_anew(
     return result
 
 
-def begin(connection: Connection, source: str, is_whole: bool, portion: Portion | None = None) -> None:
-    """Tables to stage in, until the transaction ends."""
+def begin(
+    connection: Connection,
+    source: str,
+    is_whole: bool,
+    portion: Portion | None = None,
+    began: datetime | None = None,
+) -> None:
+    """Tables to stage in, until the transaction ends; with which the load `began`, unless it did before."""
     connection.execute(_queries.roomy)
     connection.execute(_queries.staging)
     place = {"low": portion and portion.low, "high": portion and portion.high}
-    connection.execute(_queries.this_load, {"source": source, "is_whole": is_whole, **place})
+    connection.execute(_queries.this_load, {"source": source, "is_whole": is_whole, "began": began, **place})
+
+
+def moment(connection: Connection) -> datetime:
+    """When this transaction began."""
+    row = connection.execute(_queries.moment).fetchone()
+    assert row is not None
+    found: datetime = row[0]
+    return found
 
 
 def found_table(connection: Connection, name: str, columns: Iterable[str]) -> None:
@@ -302,13 +331,12 @@ def _taken(connection: Connection, source: str) -> DatabaseError:
     )
 
 
-def key_of(connection: Connection, source: str, digest: Callable[[], bytes] | None) -> dict[str, object]:
-    """What a load is known again by: its source, and a digest of files and settings, None where there is none."""
+def _key(connection: Connection, source: str, digest: Callable[[], bytes] | None) -> Key:
     row = connection.execute(_queries.whole_digest, {"digest": digest() if digest else None}).fetchone()
     return {"source": source, "digest": row[0] if row else None}
 
 
-def same_again(connection: Connection, key: Mapping[str, object]) -> LoadResult | None:
+def _same_again(connection: Connection, key: Key) -> LoadResult | None:
     """The result where the last load was the same; else None."""
     row = connection.execute(_queries.same_again, key).fetchone()
     if row is None:
@@ -435,7 +463,6 @@ def _placed(connection: Connection) -> list[TableReport]:
 def _leave_purged_out(connection: Connection, options: LoadOptions) -> int:
     if options.allow_return:
         connection.execute(_queries.let_return)
-        return 0
     left_out = connection.execute(_queries.leave_purged_out).rowcount
     if left_out:
         connection.execute(_queries.leave_their_events_out)
@@ -473,7 +500,7 @@ def _refuse_foreign_patients(connection: Connection, source: str) -> None:
         )
 
 
-def keep_report(connection: Connection, result: LoadResult) -> None:
+def _keep_report(connection: Connection, result: LoadResult) -> None:
     """The load's rows of ehr.load_report."""
     row = connection.execute(_queries.next_load).fetchone()
     unread = TableReport(UNREAD_PATIENTS, rows_loaded=result.unread, kind="unread patients")
@@ -482,7 +509,7 @@ def keep_report(connection: Connection, result: LoadResult) -> None:
         connection.execute(_queries.report, {**values, "load_id": row[0] if row else 1})
 
 
-def vacuum(database: Database, is_partial: bool) -> None:
+def _vacuum(database: Database, is_partial: bool) -> None:
     """Timelines read the index alone only where the visibility map is current; few changes leave statistics true."""
     with database.session() as connection:
         connection.execute("vacuum ehrdb.event" if is_partial else "vacuum (analyze) ehrdb.event")

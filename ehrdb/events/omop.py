@@ -222,7 +222,7 @@ def load_omop(
         lambda connection: _stage(connection, tables, chosen),
         chosen,
         digest=lambda: digest_files(directory, chosen),
-        portions=OmopPortions(tables, chosen),
+        by_patients=OmopByPatients(tables, chosen),
     )
 
 
@@ -241,8 +241,8 @@ def load_omop_schema(
     """
     chosen = options or OmopOptions()
     tables = SchemaTables(schema, vocabulary_schema or schema, chosen)
-    portions = OmopPortions(tables, chosen)
-    return run(database, source, lambda connection: _stage(connection, tables, chosen), chosen, portions=portions)
+    by_patients = OmopByPatients(tables, chosen)
+    return run(database, source, lambda connection: _stage(connection, tables, chosen), chosen, by_patients=by_patients)
 
 
 class Tables(Protocol):
@@ -397,7 +397,7 @@ class SchemaTables:
         return self._vocabulary_schema if _is_vocabulary(name) else self._schema
 
 
-class OmopPortions:
+class OmopByPatients:
     """OMOP by some patients at a time: the vocabulary is read once a session, other tables once a portion.
 
     Keys that stand twice are found where both are of one portion, as are visits of another patient.

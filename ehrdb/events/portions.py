@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from queue import SimpleQueue
 from typing import IO, TypeVar
 
 from ehrdb.database import Connection, Database, is_pooled, require_whole
 from ehrdb.errors import ConfigError, InputError
 from ehrdb.events import changes, merge
-from ehrdb.events.merge import LoadOptions, LoadResult, Portion, Portions, Run, Stage, TableReport
+from ehrdb.events.merge import ByPatients, Key, LoadOptions, LoadResult, Portion, Run, Stage, TableReport
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events")
 PATIENTS = 50_000
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 _MEMORY = 1 << 26
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -40,35 +42,36 @@ def portioned(workers: int, size: int = PATIENTS) -> Run:
         options: LoadOptions,
         *,
         digest: Callable[[], bytes] | None = None,
-        portions: Portions | None = None,
+        by_patients: ByPatients | None = None,
     ) -> LoadResult:
-        if portions is None:
+        if by_patients is None:
             raise ConfigError(
                 "only OMOP and MEDS are loaded in portions",
                 hint="Without --workers and --portion all is one transaction.",
             )
-        with merge.turn_to_load(database, source) as turn:
+
+        def in_portions(turn: Connection, key: Key) -> LoadResult:
             turn.execute(_queries.stay_idle)
-            key = merge.key_of(turn, source, digest)
-            result = merge.same_again(turn, key)
-            if result is None:
-                with _sessions(database, workers) as team:
-                    load = _Load(portions, source, options, merge.last_result(turn, source))
-                    result, looks = load.run(team, size)
-                _remember(turn, key, looks)
-            merge.keep_report(turn, result)
-        if result.patients_changed:
-            merge.vacuum(database, result.unread > 0)
-        return result
+            with _sessions(database, workers) as team:
+                load = _Load(by_patients, source, options, merge.last_result(turn, source), merge.moment(turn))
+                result, looks = load.run(team, size)
+            _remember(turn, key, looks)
+            return result
+
+        return merge.once(database, source, digest, in_portions)
 
     return run
 
 
 @dataclass(frozen=True)
 class _Look:
-    """What a portion holds. `tables_found`: of the source, with their columns; `unread`: patients as before."""
+    """What a portion holds. `tables_found`: of the source, with their columns; `unread`: patients as before.
+
+    `digest`: of the rows that were read, whatever became of them.
+    """
 
     portion: Portion
+    digest: bytes
     tables: list[TableReport]
     tables_found: list[tuple[str, list[str]]]
     code_figures: bytes
@@ -97,26 +100,27 @@ class _Looks:
 
 @dataclass(frozen=True)
 class _Load:
-    """A source's load. `before`: the report of its last one."""
+    """A source's load. `before`: the report of its last one; `began`: who is purged later does not return."""
 
-    source_portions: Portions
+    by_patients: ByPatients
     source: str
     options: LoadOptions
     before: LoadResult
+    began: datetime
 
     def run(self, team: _Team, size: int) -> tuple[LoadResult, _Looks]:
         """All rounds."""
         portions = self._portions(team, size)
-        shared = team.everyone(self._ready)
+        rules, reports = self._agreed(team.everyone(self._ready))
         with tempfile.SpooledTemporaryFile(max_size=_MEMORY) as figures:
-            looks = _Looks(shared[0][0], [])
+            looks = _Looks(rules, [])
             for look in team.each(self._look, portions):
                 figures.write(look.code_figures)
                 looks.of_portions.append(replace(look, code_figures=b""))
-            to_load = [look.portion for look in looks.of_portions if look.is_to_load]
+            to_load = [look for look in looks.of_portions if look.is_to_load]
             if not to_load:
                 return replace(self.before, unchanged=looks.unread, unread=looks.unread), looks
-            result = self._share(team.first, looks, shared[0][1], figures)
+            result = self._share(team.first, looks, reports, figures)
         for part in team.each(self._write, to_load):
             for name in ("new", "changed", "unchanged", "removed"):
                 setattr(result, name, getattr(result, name) + getattr(part, name))
@@ -126,7 +130,7 @@ class _Load:
 
     def _portions(self, team: _Team, size: int) -> list[Portion]:
         with team.first.transaction(force_rollback=True):
-            bounds = self.source_portions.bounds(team.first, size)
+            bounds = self.by_patients.bounds(team.first, size)
         if not bounds:
             merge.refuse_nothing(self.source)
         lows = [LOWEST, *bounds[1:]]
@@ -136,12 +140,24 @@ class _Load:
     def _ready(self, connection: Connection) -> tuple[bytes | None, list[TableReport]]:
         with connection.transaction():
             merge.begin(connection, self.source, is_whole=True)
-            return self.source_portions.share(connection)
+            return self.by_patients.share(connection)
+
+    def _agreed(self, shared: list[tuple[bytes | None, list[TableReport]]]) -> tuple[bytes | None, list[TableReport]]:
+        """What every session has read."""
+        if len({rules for rules, _ in shared}) > 1:
+            raise self._changed()
+        return shared[0]
+
+    def _changed(self) -> InputError:
+        return InputError(
+            f"source {self.source} changed while it was loaded",
+            hint="Load it again: patients who were loaded are not read again.",
+        )
 
     def _look(self, connection: Connection, portion: Portion) -> _Look:
         """Read it, refuse what a load refuses, and undo that."""
         with connection.transaction(force_rollback=True):
-            result = self._stage(connection, portion)
+            result, digest = self._stage(connection, portion)
             is_to_load = _has_someone(connection)
             figures = b""
             if is_to_load:
@@ -149,7 +165,8 @@ class _Load:
                 with connection.cursor().copy(_queries.code_figures_of_a_portion) as copy:
                     figures = b"".join(copy)
             found = connection.execute(_queries.tables_found).fetchall()
-            return _Look(portion, result.tables, found, figures, result.left_out, result.unread, is_to_load)
+            left_out, unread = result.left_out, result.unread
+            return _Look(portion, digest, result.tables, found, figures, left_out, unread, is_to_load)
 
     def _share(
         self, connection: Connection, looks: _Looks, reports: list[TableReport], figures: IO[bytes]
@@ -162,7 +179,7 @@ class _Load:
             _copy_figures(connection, figures)
             connection.execute(_queries.stand_for_events)
             of_portions = [look.tables for look in looks.of_portions if look.is_to_load]
-            tables = [*_together(of_portions), *reports, *self.source_portions.describe(connection)]
+            tables = [*_together(of_portions), *reports, *self.by_patients.describe(connection)]
             left_out = sum(look.left_out for look in looks.of_portions)
             result = LoadResult(self.source, tables=tables, unread=looks.unread, left_out=left_out)
             connection.execute(_queries.forget_digests)
@@ -170,30 +187,30 @@ class _Load:
             connection.execute(_queries.remember, {"source": self.source, "digest": None})
             return result
 
-    def _write(self, connection: Connection, portion: Portion) -> LoadResult:
+    def _write(self, connection: Connection, look: _Look) -> LoadResult:
+        """The portion, if it still is what was looked at."""
         with connection.transaction():
-            result = self._stage(connection, portion)
+            result, digest = self._stage(connection, look.portion)
+            if digest != look.digest:
+                raise self._changed()
             if not _has_someone(connection):
                 return replace(result, unchanged=result.unread)
             merge.count_by_code(connection, result, self.options)
             if connection.execute(_queries.unknown_code).fetchone() is not None:
-                raise InputError(
-                    f"source {self.source} changed while it was loaded",
-                    hint="Load it again: patients who were loaded are not read again.",
-                )
+                raise self._changed()
             merge.compare(connection, result, self.options)
             if result.patients_changed:
                 merge.write_patients(connection, result)
             changes.remember_patients(connection)
             return result
 
-    def _stage(self, connection: Connection, portion: Portion) -> LoadResult:
+    def _stage(self, connection: Connection, portion: Portion) -> tuple[LoadResult, bytes]:
         require_whole(connection)
-        merge.begin(connection, self.source, self.options.read_all, portion)
+        merge.begin(connection, self.source, self.options.read_all, portion, self.began)
         result = LoadResult(self.source)
-        result.tables = list(self.source_portions.stage(connection, portion))
+        result.tables = list(self.by_patients.stage(connection, portion))
         result.unread = changes.count_unread(connection)
-        return result
+        return result, changes.digest_of_portion(connection)
 
 
 class _Team:
@@ -210,28 +227,32 @@ class _Team:
         return self._sessions[0]
 
     def everyone(self, work: Callable[[Connection], Result]) -> list[Result]:
-        """What each session makes of it."""
-        return list(self._pool.map(work, self._sessions))
+        """What each session makes of it. The first that fails ends the others."""
+        return list(self._as_done([self._pool.submit(work, session) for session in self._sessions]))
 
-    def each(self, work: Callable[[Connection, Portion], Result], portions: Sequence[Portion]) -> Iterator[Result]:
-        """What becomes of each portion, as they are done. The first that fails ends the others."""
+    def each(self, work: Callable[[Connection, Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """What becomes of each item, as they are done. The first that fails ends the others."""
 
-        def with_a_session(portion: Portion) -> Result:
+        def with_a_session(item: Item) -> Result:
             session = self._free.get()
             try:
-                return work(session, portion)
+                return work(session, item)
             finally:
                 self._free.put(session)
 
-        futures = [self._pool.submit(with_a_session, portion) for portion in portions]
+        yield from self._as_done([self._pool.submit(with_a_session, item) for item in items])
+
+    def _as_done(self, futures: list[Future[Result]]) -> Iterator[Result]:
         try:
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:
             for future in futures:
                 future.cancel()
-            for session in self._sessions:
-                session.cancel_safe()
+            while wait(futures, timeout=0).not_done:  # who is between two statements is not met by the first try
+                for session in self._sessions:
+                    session.cancel_safe()
+                wait(futures, timeout=1)
             raise
 
 
@@ -249,7 +270,7 @@ def _has_someone(connection: Connection) -> bool:
     return not changes.is_partial(connection) or changes.someone_to_read(connection)
 
 
-def _remember(connection: Connection, key: dict[str, object], looks: _Looks) -> None:
+def _remember(connection: Connection, key: Key, looks: _Looks) -> None:
     merge.begin(connection, str(key["source"]), is_whole=True)
     looks.say(connection)
     connection.execute(_queries.remember, key)

@@ -8,9 +8,10 @@ select id from unnest(%(patient_ids)s::bigint[]) id
 select ehrdb.wait_to_purge();
 
 -- name: bar_return
--- who was purged does not come back with the next load
-insert into ehrdb.purged_patient (patient_hash)
-select ehrdb.patient_hash(id) from unnest(%(patient_ids)s::bigint[]) id on conflict do nothing;
+-- who was purged does not come back with the next load, nor with one that began while this waited
+insert into ehrdb.purged_patient (patient_hash, purged_at)
+select ehrdb.patient_hash(id), clock_timestamp() from unnest(%(patient_ids)s::bigint[]) id
+    on conflict (patient_hash) do update set purged_at = excluded.purged_at;
 
 -- name: purge_patients
 -- everything of these patients

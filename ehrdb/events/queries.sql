@@ -66,8 +66,9 @@ select missing.name
 
 -- name: this_load
 -- whose load this is, and of which patients
-insert into pg_temp.this_load (source, is_whole, low, high)
-values (%(source)s, %(is_whole)s, coalesce(%(low)s, -9223372036854775808), coalesce(%(high)s, 9223372036854775807));
+insert into pg_temp.this_load (source, is_whole, low, high, began)
+values (%(source)s, %(is_whole)s, coalesce(%(low)s, -9223372036854775808), coalesce(%(high)s, 9223372036854775807),
+        coalesce(%(began)s, now()));
 
 -- name: found_table
 -- a table that this load reads, and its columns
@@ -83,8 +84,9 @@ delete from pg_temp.event_numbered n
  where not exists (select from pg_temp.patient_staging s where s.patient_id = n.patient_id);
 
 -- name: let_return
--- patients who were purged and are wanted again
-delete from ehrdb.purged_patient p using pg_temp.patient_staging s where p.patient_hash = ehrdb.patient_hash(s.patient_id);
+-- patients who were purged and are wanted again; but who was purged since this load began stays purged
+delete from ehrdb.purged_patient p using pg_temp.patient_staging s, pg_temp.this_load l
+ where p.patient_hash = ehrdb.patient_hash(s.patient_id) and p.purged_at < l.began;
 
 -- name: roomy
 -- millions of rows are sorted three times; with less memory each goes through files
@@ -107,8 +109,10 @@ create temp table concept_staging (
 create temp table concept_parent_staging (child_code text, parent_code text) on commit drop;
 create temp table custom_text_staging (vocabulary text, code text, description text) on commit drop;
 create temp table report_staging (patient_id bigint, time timestamp, findings integer) on commit drop;
-create temp table this_load (source text, is_whole boolean, rules bytea, is_partial boolean default false, low bigint, high bigint)
-    on commit drop;
+create temp table this_load (
+    source text, is_whole boolean, rules bytea, is_partial boolean default false, low bigint, high bigint,
+    began timestamptz
+) on commit drop;
 create temp table patient_digest (patient_id bigint, digest bytea) on commit drop;
 create temp table read_patient (patient_id bigint primary key) on commit drop;
 create temp table found_table (table_name text primary key, columns text[]) on commit drop;
@@ -244,6 +248,10 @@ update pg_temp.this_load set rules = %(rules)s, is_partial = %(is_partial)s;
 
 -- name: tables_found
 select table_name, columns from pg_temp.found_table;
+
+-- name: moment
+-- when this transaction began
+select now();
 
 -- name: stay_idle
 -- for as long as portions are loaded elsewhere

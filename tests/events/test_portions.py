@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import polars as pl
 import psycopg
 import pytest
 
-from ehrdb.database import Database
+from ehrdb.database import Connection, Database
 from ehrdb.errors import ConfigError, InputError
 from ehrdb.events import LoadResult, OmopOptions, load_ehrshot, load_omop, load_omop_schema
-from ehrdb.events.meds import load_meds
+from ehrdb.events.meds import MedsByPatients, load_meds
+from ehrdb.events.merge import Portion, TableReport
+from ehrdb.events.omop import OmopByPatients
 from ehrdb.events.portions import portioned
+from ehrdb.events.purge import purge
 from tests.conftest import wait_for
 from tests.events.test_changes import change, tables_of_patients
 from tests.events.test_load_omop import events, export, hospital, rows
@@ -262,6 +266,90 @@ def test_who_left_the_source_is_removed_though_a_load_by_the_new_rules_was_kille
     forget(filled)
     load_omop_schema(filled, "cdm", "vocab")
     assert found == events(filled)
+
+
+def before_stage(
+    monkeypatch: pytest.MonkeyPatch, kind: type[OmopByPatients | MedsByPatients], number: int, act: Callable[[], object]
+) -> None:
+    """Do something when a portion is about to be staged for the `number`-th time."""
+    stage, stages = kind.stage, iter(range(1, 1000))
+
+    def acted(self: Any, connection: Connection, portion: Portion) -> Iterator[TableReport]:
+        if next(stages) == number:
+            act()
+        yield from stage(self, connection, portion)
+
+    monkeypatch.setattr(kind, "stage", acted)
+
+
+def test_a_row_that_a_file_loses_between_the_rounds_is_not_lost(
+    filled: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = export(filled, tmp_path) / "condition_occurrence.csv"
+    lines = file.read_text().splitlines(keepends=True)
+    before_stage(monkeypatch, OmopByPatients, 3, lambda: file.write_text("".join(lines[:-1])))
+    with pytest.raises(InputError, match="changed while it was loaded"):
+        load_omop(filled, tmp_path, run=portioned(1, 20))
+
+
+def test_a_value_that_meds_changes_between_the_rounds_is_noticed(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_meds(tmp_path / "meds")
+    file = folder / "data" / "0.parquet"
+    other = pl.read_parquet(file).with_columns(numeric_value=pl.lit(2.0))
+    before_stage(monkeypatch, MedsByPatients, 2, lambda: other.write_parquet(file))
+    with pytest.raises(InputError, match="changed while it was loaded"):
+        load_meds(database, folder, run=portioned(1, 100))
+    assert events(database) == []
+
+
+def test_sessions_that_have_read_different_vocabularies_load_nothing(
+    filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = iter((b"one", b"other"))
+    monkeypatch.setattr("ehrdb.events.omop.digest_rules", lambda *_: next(digests))
+    with pytest.raises(InputError, match="changed while it was loaded"):
+        load(filled)
+
+
+@pytest.mark.parametrize(("number", "allow_return"), [(2, False), (4, True), (8, True), (9, False), (12, True)])
+def test_who_is_purged_between_two_portions_stays_purged(
+    filled: Database, monkeypatch: pytest.MonkeyPatch, number: int, allow_return: bool
+) -> None:
+    """Of six portions, each looked at and then written."""
+    load(filled)
+    change(filled, "update vocab.concept set concept_code = 'another' where concept_id = 201826")
+    before_stage(monkeypatch, OmopByPatients, number, lambda: purge(filled, [1, 8, 40]))
+    load(filled, workers=1, options=OmopOptions(allow_return=allow_return))
+    known = [(patient,) for patient in range(1, PATIENTS + 1) if patient not in (1, 8, 40)]
+    assert rows(filled, "select patient_id from ehrdb.patient order by 1") == known
+    assert rows(filled, "select distinct patient_id from ehrdb.event order by 1") == known
+    assert rows(filled, "select patient_id from ehrdb.source_patient order by 1") == known
+    again = load(filled)
+    assert (again.new, again.left_out) == (0, 3)
+
+
+def test_when_a_session_cannot_read_the_vocabulary_the_others_end(
+    filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+    places = iter(range(2))
+
+    def share(_: OmopByPatients, connection: Connection) -> None:
+        if next(places) == 0:
+            wait_for(lambda: bool(rows(filled, "select from pg_stat_activity where query = 'select pg_sleep(60)'")))
+            raise InputError("no vocabulary")
+        try:
+            connection.execute("select pg_sleep(60)")
+        except psycopg.errors.QueryCanceled:
+            ended.append("ended")
+            raise
+
+    monkeypatch.setattr(OmopByPatients, "share", share)
+    with pytest.raises(InputError, match="no vocabulary"):
+        load(filled)
+    assert ended == ["ended"]
 
 
 LOADER = """
