@@ -9,7 +9,9 @@ begin
         if tg_op = 'INSERT' then
             -- A map that changes meanwhile would miss these codes, and they the map.
             lock table ehrdb.code_map in row exclusive mode;
-            perform ehrdb.apply_code_map(array(select t.code_id from touched t));
+            if exists (select from ehrdb.code_map) then  -- seconds of tens of thousands of codes
+                perform ehrdb.apply_code_map(array(select t.code_id from touched t));
+            end if;
         end if;
         perform ehrdb.refresh_texts(array(select t.code_id from touched t));
         perform ehrdb.refresh_categories();
