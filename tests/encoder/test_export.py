@@ -16,7 +16,7 @@ from ehrdb.encoder import export as exporter
 from ehrdb.encoder.export import DEFAULT_MODEL, export, tune, verify
 from ehrdb.encoder.machine import this_machine
 from ehrdb.encoder.manifest import GRAPH, MANIFEST, TOKENIZER, Chunking, Manifest, Parity, Precision, load_manifest
-from ehrdb.encoder.parity import require_quality
+from ehrdb.encoder.parity import overlap, require_quality
 from ehrdb.encoder.pooling import Floats
 from ehrdb.encoder.runtime import BatchingEncoder, open_batching
 from ehrdb.encoder.tuning import fastest
@@ -258,6 +258,13 @@ def test_the_gate(precision, figures, passes) -> None:  # type: ignore[no-untype
         with pytest.raises(QualityGateFailed, match="cosine"):
             require_quality(parity, precision, accept_loss=False)
         assert require_quality(parity, precision, accept_loss=True).is_accepted_loss
+
+
+def test_a_text_is_none_of_its_own_neighbours() -> None:
+    def on_a_circle(*degrees: float) -> Floats:
+        return np.array([(np.cos(d), np.sin(d)) for d in np.radians(degrees)], dtype=np.float32)
+
+    assert overlap(on_a_circle(0, 10, 30), on_a_circle(0, 30, 10), k=1) == 0  # 0-1, 1-0, 2-1; 0-2, 1-2, 2-0
 
 
 def test_a_normalize_module_that_was_misread_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
