@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def private(file: Path) -> Path:
@@ -10,6 +13,16 @@ def private(file: Path) -> Path:
     file.touch(mode=0o600)
     file.chmod(0o600)
     return file
+
+
+def write_private(file: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file whole or not at all, for who runs this alone."""
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        write(private(part))
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def make_private(folder: Path) -> None:

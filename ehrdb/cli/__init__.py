@@ -37,6 +37,7 @@ COMMANDS = {
     "label": ("label:label", "Label tasks in SQL: who, when, with what outcome."),
     "train": ("train:train", "Label tasks, embed every patient as of each prediction time, and train heads."),
     "evaluate": ("evaluate:evaluate", "Evaluate an encoder by the paper's protocol."),
+    "study": ("study:study", "Evaluate encoders x tasks x k x samples from one file."),
     "timeline": ("timeline:timeline", "Show a patient's record as text, as an encoder reads it."),
     "nearest": ("search:nearest", "Show the patients most similar to one."),
     "search": ("search:search", "Show the patients whose records are most like a description in words."),

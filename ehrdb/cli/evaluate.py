@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,10 +18,11 @@ from ehrdb.cli.common import Beside, EncoderName, Json, current_client, err, out
 from ehrdb.cli.refresh import progress_bar
 from ehrdb.embedding.load import each_model_once, load_encoder
 from ehrdb.errors import ConfigError
-from ehrdb.private import private
+from ehrdb.private import write_private
 
 if TYPE_CHECKING:
     from ehrdb.evaluation import PairedTest, Run
+    from ehrdb.evaluation.evaluation import Evaluation
     from ehrdb.evaluation.question import Question
 
 
@@ -101,7 +101,7 @@ def evaluate(
     if report:
         import ehrdb.evaluation.report  # noqa: F401  # a missing extra is said before the work, not after it
     if tasks and not (embeddings or labels or patients):
-        question = _from_database(tasks, encoder, others or [], baselines or [], with_counts=bool(beside))
+        question = from_database(tasks, [encoder, *(others or [])], baselines or [], with_counts=bool(beside))
     elif embeddings and labels and not (tasks or encoder or baselines or beside):
         question = from_files(embeddings, labels, [Path(other) for other in others or []], patients)
     else:
@@ -124,17 +124,17 @@ def _answer(
     """Few-shot heads of each model, and what is asked for of them."""
     from ehrdb.evaluation.evaluation import answer
 
-    with _bars() as tell:
+    with bars() as tell:
         found = answer(question, shots, tell=lambda name, *done: tell(f"heads on {name}", *done), **how)
     if report:
         page = found.report()
-        _write(report, lambda file: file.write_text(page, encoding="utf-8"))
+        write_private(report, lambda file: file.write_text(page, encoding="utf-8"))
     if probabilities:
-        _write(probabilities, found.probabilities().write_parquet)
+        write_private(probabilities, found.probabilities().write_parquet)
     if json:
         print_json(found.as_json())
     else:
-        _print(found.runs, found.tests)
+        show(found)
 
 
 def _answer_timed(question: Question, json: bool, shots: list[int], files: list[Path | None]) -> None:
@@ -146,7 +146,7 @@ def _answer_timed(question: Question, json: bool, shots: list[int], files: list[
             f"{', '.join(question.intervals)} asks when: there are scores alone, of heads on every row",
             hint="Leave out --k, --report and --probabilities.",
         )
-    with _bars() as tell:
+    with bars() as tell:
         runs = answer_timed(question, tell=tell)
     if json:
         print_json(runs)
@@ -159,25 +159,21 @@ def _answer_timed(question: Question, json: bool, shots: list[int], files: list[
     out.print(table)
 
 
-def _from_database(
-    tasks: Sequence[str],
-    encoder: str | None,
-    others: Sequence[str],
-    baselines: Sequence[Baseline],
-    *,
-    with_counts: bool,
+def from_database(
+    tasks: Sequence[str], encoders: Sequence[str | None], baselines: Sequence[str], *, with_counts: bool
 ) -> Question:
+    """Labels and vectors of the database, made where they are missing; the encoders by name, None the serving one."""
     from ehrdb.evaluation.question import prepare
 
     load = each_model_once(partial(load_encoder, settings()))
-    with current_client() as db, _bars() as tell:
+    with current_client() as db, bars() as tell:
         db.note("evaluate")
-        encoders = [encoder or settings().encoder, *others]
-        return prepare(db.database, load, tasks, encoders, set(baselines), with_counts=with_counts, tell=tell)
+        named = [name or settings().encoder for name in encoders]
+        return prepare(db.database, load, tasks, named, set(baselines), with_counts=with_counts, tell=tell)
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
+def bars() -> Iterator[Callable[[str, int, int], None]]:
     """One progress bar after another, each under its label."""
     current: list[tuple[str, progress_bar]] = []
 
@@ -197,21 +193,12 @@ def _bars() -> Iterator[Callable[[str, int, int], None]]:
         end()
 
 
-def _write(file: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file whole or not at all, for who runs this alone."""
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        write(private(part))
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _print(runs: dict[str, list[Run]], tests: list[tuple[str, PairedTest]]) -> None:
-    for name, of_model in runs.items():
+def show(found: Evaluation) -> None:
+    """A table of AUROC for each model, and the paired tests."""
+    for name, of_model in found.runs.items():
         out.print(_scores(f"AUROC of {name}", of_model))
-    if tests:
-        out.print(_verdicts(tests))
+    if found.tests:
+        out.print(_verdicts(found.tests))
 
 
 def _scores(title: str, runs: list[Run]) -> Table:

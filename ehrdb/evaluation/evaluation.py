@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
 from math import isnan
 from typing import Any
 
 import polars as pl
+from joblib import Memory
 
 from ehrdb.errors import ConfigError
+from ehrdb.evaluation.aggregate import Mean, few_shot_means, group_means
 from ehrdb.evaluation.paired import PairedTest, compare, holm
 from ehrdb.evaluation.question import Question
-from ehrdb.evaluation.run import Run, evaluate
+from ehrdb.evaluation.run import Run, check_classes, evaluate
+from ehrdb.prediction.heads import Trainer
 from ehrdb.prediction.sampling import ALL
 from ehrdb.prediction.targets import Target
 
@@ -60,6 +65,16 @@ class Evaluation:
             ]
         )
 
+    def means(self) -> pl.DataFrame:
+        """A row for each model, group of tasks and k: mean AUROC with its band; at every row the groups' mean too."""
+        return pl.DataFrame(
+            [
+                {"model": name, "group": group, "k": k, **asdict(mean)}
+                for name, runs in self.runs.items()
+                for (group, k), mean in _means(runs).items()
+            ]
+        )
+
     def paired_tests(self) -> pl.DataFrame:
         """A row for each paired test: against whom, the difference of AUROC with its interval, p, the verdict."""
         return pl.DataFrame([{"against": name, **asdict(test)} for name, test in self.tests])
@@ -73,14 +88,14 @@ class Evaluation:
         tests = {target.task: target.test for target in self.targets}
         return pl.concat(_of_run(run, tests[run.task]) for run in self.own)
 
-    def report(self) -> str:
+    def report(self, title: str | None = None) -> str:
         """One self-contained HTML page. Needs the extra `report`."""
         from ehrdb.evaluation import report
 
         models = [report.Model(name, runs) for name, runs in self.runs.items()]
         provenance = {**self.question.provenance, "samples": self.samples}
         tests = [test for _, test in self.tests]
-        title = f"Evaluation of {models[0].name}"
+        title = title or f"Evaluation of {models[0].name}"
         return report.render(report.Report(title, self.targets, models, tests, self.question.patients, provenance))
 
     def as_json(self) -> Any:
@@ -100,18 +115,22 @@ def answer(
     *,
     replicates: int = 5,
     workers: int = 1,
+    memory: Memory | None = None,
     tell: Tell = lambda model, done, total: None,
 ) -> Evaluation:
     """Train and measure every model of the question, and test the first against each other.
 
-    Raises ConfigError for tasks that ask when (`timed.answer_timed`).
+    What `memory` remembers of a target and k is not done again. Raises ConfigError for tasks that ask when
+    (`timed.answer_timed`).
     """
     if question.intervals:
         raise ConfigError(
             f"{', '.join(question.intervals)} asks when, not whether",
             hint="Use `ehrdb evaluate` or db.evaluate_survival.",
         )
-    runs = {name: _run(question, name, shots, replicates, workers, tell) for name in question.targets}
+    remembered = (memory or Memory(None)).cache(_runs_of, ignore=["workers"])
+    runs_of = partial(remembered, workers=workers)
+    runs = {name: _run(question, name, shots, replicates, runs_of, tell) for name in question.targets}
     samples = f"{replicates} for each k of {list(shots)}"
     targets = next(iter(question.targets.values()))
     return Evaluation(question, runs, _tests(targets, runs), samples)
@@ -135,14 +154,29 @@ def checked_shots(k: Sequence[int]) -> list[int]:
     return list(dict.fromkeys(k))
 
 
-def _run(question: Question, name: str, shots: Sequence[int], replicates: int, workers: int, tell: Tell) -> list[Run]:
+def _run(
+    question: Question, name: str, shots: Sequence[int], replicates: int, runs_of: Callable[..., list[Run]], tell: Tell
+) -> list[Run]:
     targets, trainer = question.targets[name], question.trainers[name]
+    for target in targets:
+        check_classes(target)
     total = len(targets) * sum(1 if k == ALL else replicates for k in shots)
     done: list[Run] = []
-    for run in evaluate(targets, shots, replicates=replicates, workers=workers, trainer=trainer):
-        done.append(run)
+    for target, k in product(targets, shots):
+        done += runs_of(target, k, replicates, trainer)
         tell(name, len(done), total)
     return done
+
+
+def _runs_of(target: Target, k: int, replicates: int, trainer: Trainer, *, workers: int) -> list[Run]:
+    return list(evaluate([target], [k], replicates=replicates, workers=workers, trainer=trainer))
+
+
+def _means(runs: Sequence[Run]) -> dict[tuple[str, int], Mean]:
+    """Few-shot means; at every row the paper's of its bootstrap, with the mean of the groups."""
+    few = few_shot_means((run.task, run.k, run.metrics.auroc.score) for run in runs if run.k != ALL)
+    whole = group_means({run.task: run.metrics.auroc for run in runs if run.k == ALL})
+    return few | {(group, ALL): mean for group, mean in whole.items()}
 
 
 def _tests(targets: Sequence[Target], runs: dict[str, list[Run]]) -> list[tuple[str, PairedTest]]:

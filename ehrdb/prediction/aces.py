@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -25,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from ehrdb.declared import faults, read_yaml
 from ehrdb.errors import InputError
 from ehrdb.prediction.tasks import Declares, Task
 
@@ -226,21 +226,9 @@ def read_aces(file: Path, predicates: Path | None = None, *, task: str | None = 
         raise InputError(str(error), file=file, hint="See docs/tasks.md.") from None
 
 
-def faults(error: ValidationError) -> str:
-    """Everything that is written wrong, each with its place."""
-    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors())
-
-
 def _load(file: Path) -> tuple[dict[str, Any], str | None]:
     """A YAML file's content, and its description."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(error.strerror or "cannot be read", file=file) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "not UTF-8 text"
-        raise InputError(f"is not YAML: {problem}", file=file, row=mark.line + 1 if mark else None) from None
+    content = read_yaml(file)
     if not isinstance(content, dict):
         raise InputError("holds no configuration of ACES", file=file)
     metadata = content.pop("metadata", None)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from ehrdb.database import Connection
-from ehrdb.errors import ConfigError, InputError
+from ehrdb.declared import read_declared
+from ehrdb.errors import ConfigError
 from ehrdb.prediction import aces, cohort_task
 from ehrdb.prediction.cohort_task import CohortDeclaration
 from ehrdb.prediction.tasks import Declares, Task, benchmark_tasks, put_task
@@ -160,20 +160,12 @@ _KINDS: dict[str, type[_Any]] = {"cohort": CohortDeclaration, "survival": Surviv
 
 def read_task(file: Path) -> _Any:
     """A task's declaration. Raises InputError with the place and the fault of everything that is wrong."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(error.strerror or "cannot be read", file=file) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "not UTF-8 text"
-        raise InputError(f"is not YAML: {problem}", file=file, row=mark.line + 1 if mark else None) from None
-    try:
-        kind = str(content.get("kind")) if isinstance(content, dict) else ""
-        return _KINDS.get(kind, Declaration).model_validate(content)
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors()]
-        raise InputError("; ".join(faults), file=file, hint="See docs/tasks.md, or `ehrdb task add --help`.") from None
+    return read_declared(file, _kind, "See docs/tasks.md, or `ehrdb task add --help`.")
+
+
+def _kind(content: Any) -> type[_Any]:
+    named = str(content.get("kind")) if isinstance(content, dict) else ""
+    return _KINDS.get(named, Declaration)
 
 
 def add_task(connection: Connection, declaration: Declares, *, replace: bool = False) -> list[str]:

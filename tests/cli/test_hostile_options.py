@@ -29,7 +29,7 @@ HOSTILE = (
 SANE = {
     **{"directory": "records", "file": "file", "path": "file", "patient_id": "1", "patient_ids": "404"},
     **{"task": "death", "tasks": "death", "name": "fake", "model": "nowhere", "parts": "fake"},
-    **{"text": "words", "cases": "select 1", "arguments": None},
+    **{"text": "words", "cases": "select 1", "arguments": None, "to": "out"},
 }
 NEEDS = {
     "refresh --cohort": ["--as-of=2020-01-12"],

@@ -26,6 +26,7 @@ READS = {
     *("task add --aces", "task add --predicates"),
     *("encoder register directory", "encoder import file"),
     *("evaluate --embeddings", "evaluate --labels", "evaluate --patients"),
+    "study file",
 }
 # Each place that a command writes to, and a command that does; {} is the place.
 WRITES = {
@@ -38,6 +39,7 @@ WRITES = {
     "export predictions file": "export predictions {} t --split all",
     "evaluate --probabilities": "evaluate --embeddings e.parquet --labels l.parquet --k 2 --probabilities {}",
     "evaluate --report": "evaluate --embeddings e.parquet --labels l.parquet --k 2 --report {}",
+    "study --out": "study study.yaml --out {}",
     "match --out": "match 'select 1' --out {}",
     "map --out": "map --out {}",
 }
@@ -89,6 +91,7 @@ def filled(database: Database, tmp_path: Path) -> None:
     pl.DataFrame({**keys, "embedding": vectors}).write_parquet(tmp_path / "e.parquet")
     labels = {**keys, "task": ["t"] * 60, "value": [p % 2 for p in range(60)], "split": split}
     pl.DataFrame(labels).write_parquet(tmp_path / "l.parquet")
+    (tmp_path / "study.yaml").write_text("{title: t, embeddings: [e.parquet], labels: l.parquet, k: [2]}")
 
 
 @pytest.mark.usefixtures("filled")
@@ -96,7 +99,7 @@ def filled(database: Database, tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_there", [False, True])
 def test_it_is_for_its_writer_alone(ehrdb: Here, tmp_path: Path, place: str, is_there: bool) -> None:
     target = tmp_path / "written.parquet"
-    if is_there and "directory" not in place:
+    if is_there and "directory" not in place and place != "study --out":
         target.touch(mode=0o644)
     result = ehrdb(*(word.replace("{}", str(target)) for word in shlex.split(WRITES[place])))
     assert result.returncode == 0, result

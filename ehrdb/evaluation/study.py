@@ -1,0 +1,117 @@
+"""A study: encoders x tasks x k x replicates from one file, whose finished parts are never done again."""
+
+from __future__ import annotations
+
+from importlib.metadata import Distribution
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from joblib import Memory
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ehrdb.declared import read_declared
+from ehrdb.errors import ConfigError
+from ehrdb.evaluation.evaluation import Evaluation, Tell, answer
+from ehrdb.evaluation.question import Question, from_files
+from ehrdb.prediction.sampling import ALL, SHOTS
+from ehrdb.private import make_private, write_private
+
+PAPER = Path("paper")
+"""The study that ships with ehrdb: the paper's tasks, k, replicates and baselines."""
+
+Shot = Annotated[int, Field(ge=ALL)]
+
+
+class Study(BaseModel):
+    """What is compared: encoders and tasks of the database, or files of vectors and labels.
+
+    The first of `encoders` (of `embeddings`) is the one that is tested against all others. k: examples per class, -1
+    for every row. Files are relative to the study's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    encoders: list[str] = []
+    tasks: list[str] = []
+    embeddings: list[Path] = []
+    labels: Path | None = None
+    patients: Path | None = None
+    baselines: list[Literal["counts", "demographics"]] = []
+    with_counts: bool = False
+    k: list[Shot] = Field([*SHOTS, ALL], min_length=1)
+    replicates: int = Field(5, ge=1)
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        in_database, in_files = bool(self.encoders and self.tasks), bool(self.embeddings and self.labels)
+        parts_of_database = self.encoders or self.tasks or self.baselines or self.with_counts
+        parts_of_files = self.embeddings or self.labels or self.patients
+        if in_database == in_files or (parts_of_database and parts_of_files):
+            raise ValueError("name encoders and tasks (of the database), or embeddings and labels (files)")
+        if 0 in self.k:
+            raise ValueError("k must be 1 or more, or -1 for every row")
+        return self
+
+    def instead(self, encoders: list[str], tasks: list[str]) -> Study:
+        """The same with other encoders, or other tasks. Raises ConfigError for a study of files."""
+        if (encoders or tasks) and self.labels:
+            raise ConfigError("a study of files has its models and tasks from them", hint="Change the file.")
+        return self.model_copy(update={"encoders": encoders or self.encoders, "tasks": tasks or self.tasks})
+
+
+def read_study(file: Path) -> Study:
+    """The study in a YAML file, or the one that ships as `paper`. Raises InputError naming file and place."""
+    path = Path(str(files("ehrdb.evaluation") / "paper.yaml")) if file == PAPER else file
+    study = read_declared(path, lambda content: Study, f"See docs/evaluation.md, or take: ehrdb study {PAPER}")
+    beside = path.parent
+    return study.model_copy(
+        update={
+            "embeddings": [beside / file for file in study.embeddings],
+            "labels": study.labels and beside / study.labels,
+            "patients": study.patients and beside / study.patients,
+        }
+    )
+
+
+def of_files(study: Study) -> Question:
+    """What a study of files asks."""
+    assert study.labels is not None
+    first, *others = study.embeddings
+    return from_files(first, study.labels, others, study.patients)
+
+
+def run_study(
+    study: Study,
+    question: Question,
+    folder: Path,
+    *,
+    workers: int = 1,
+    tell: Tell = lambda model, done, total: None,
+) -> Evaluation:
+    """Answer the study's question and write its tables and its report into the folder.
+
+    scores.csv, means.csv, paired_tests.csv, report.html; for who runs this alone. What is finished of a model, task and
+    k stays in `finished`, by the vectors, the labels and how it was trained: a run that was killed goes on from there,
+    and one more encoder costs what is its own. Needs the extra `report`.
+    """
+    finished = folder / "finished"
+    for each in (folder, finished):
+        each.mkdir(mode=0o700, exist_ok=True)
+    memory = Memory(finished / _versions(), verbose=0)
+    found = answer(question, study.k, replicates=study.replicates, workers=workers, memory=memory, tell=tell)
+    make_private(finished)
+    write_private(folder / "scores.csv", found.scores().write_csv)
+    write_private(folder / "means.csv", found.means().write_csv)
+    if found.tests:
+        write_private(folder / "paired_tests.csv", found.paired_tests().write_csv)
+    page = found.report(study.title)
+    write_private(folder / "report.html", lambda file: file.write_text(page, encoding="utf-8"))
+    return found
+
+
+def _versions() -> str:
+    """What a head's numbers depend on beside its rows: other versions find other ones."""
+    packages = ("ehrdb", "lightgbm", "numpy", "scikit-learn", "scipy")
+    return " ".join(f"{found.name} {found.version}" for name in packages for found in Distribution.discover(name=name))
