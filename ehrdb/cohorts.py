@@ -82,6 +82,7 @@ def keep(connection: Connection, cohort_definition_id: int, patients: Sequence[i
     table = sql.Identifier(*row[0])
     make, count, write = (sql.SQL(query.decode()) for query in (_queries.make, _queries.has_rows, _queries.write))
     connection.execute(make.format(table=table))
+    connection.execute(_queries.require_plain, {"name": table.as_string()})
     if connection.execute(count.format(table=table), values).fetchone() is not None:
         raise ConfigError(
             f"cohort {cohort_definition_id} has rows in {'.'.join(row[0])} already",
@@ -112,9 +113,22 @@ def ask(connection: Connection, statement: sql.Composed) -> tuple[Any, ...]:
     return row
 
 
+def require_plain(connection: Connection, table: str) -> None:
+    """Raise EH010 where reading what the caller calls so runs the code of somebody else."""
+    name = sql.Identifier(*table.split(".")).as_string()
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(_queries.ask_only)
+            connection.execute(_queries.require_plain_to_read, {"name": name})
+    except psycopg.Error as error:
+        if error.sqlstate == "EH010":
+            raise  # of what is no name, the question itself says so
+
+
 def _members(connection: Connection, cohort: OmopCohort) -> list[int]:
     wanted = definition_id(cohort.cohort_definition_id)
     if cohort.table is not None:
+        require_plain(connection, cohort.table)
         return _selected(connection, _subjects(wanted, cohort.table))
     row = connection.execute(_queries.members, {"cohort_definition_id": wanted}).fetchone()
     assert row is not None

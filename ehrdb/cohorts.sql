@@ -23,6 +23,14 @@ create table if not exists {table} (
     cohort_end_date      date not null
 );
 
+-- name: require_plain
+-- writing there runs nobody's code
+select ehrdb.require_plain(to_regclass(%(name)s), true);
+
+-- name: require_plain_to_read
+-- nor reading there, where it is a table
+select ehrdb.require_plain(to_regclass(%(name)s));
+
 -- name: has_rows
 -- of this cohort
 select from {table} where cohort_definition_id = %(cohort_definition_id)s limit 1;

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from ehrdb.cohorts import OmopCohort, ask, definition_id, if_named, record
+from ehrdb.cohorts import OmopCohort, ask, definition_id, if_named, record, require_plain
 from ehrdb.database import Connection
 from ehrdb.errors import ConfigError, InputError
 from ehrdb.events.files import copy_table, name_files
@@ -95,6 +95,7 @@ def _selected(connection: Connection, query: sql.Composable) -> IndexDates:
 def _entries(connection: Connection, cohort: OmopCohort) -> sql.Composable:
     wanted = definition_id(cohort.cohort_definition_id)
     if cohort.table is not None:
+        require_plain(connection, cohort.table)
         entries = sql.SQL(_queries.entries_of_table.decode())
         table = sql.Identifier(*cohort.table.split("."))
         return entries.format(table=table, cohort_definition_id=sql.Literal(wanted))
@@ -115,6 +116,7 @@ def _of_table(connection: Connection, name: str) -> sql.Composable:
     if row is None or row[0] is None:
         raise ConfigError(f"there is no table {name[:200]}", hint=_EXAMPLE)
     schema, table, columns = row
+    require_plain(connection, f"{schema}.{table}")
     wanted = (_column(columns, names, f"table {table}") for names in (PATIENT, MOMENT))
     return sql.SQL("select {}, {} from {}").format(*map(sql.Identifier, wanted), sql.Identifier(schema, table))
 

@@ -10,13 +10,7 @@ begin
             hint = format('Name the one that there is: EHRDB_%s=schema.table; in SQL: set ehrdb.%s = ''schema.table'';',
                           upper(setting), setting);
     end if;
-    if ehrdb.runs_anothers_code(to_regclass(name)) then
-        raise exception using errcode = 'EH010',
-            message = format('reading %s runs its owner''s code, which would have the rights of %s', name, current_user),
-            hint = format('Its owner gives the rows as a plain table (create table ... as table %s;), or a superuser gives it to %I.',
-                          name, current_user);
-    end if;
-    return to_regclass(name);
+    return ehrdb.require_plain(to_regclass(name));
 exception when invalid_name or syntax_error or feature_not_supported then
     raise exception using errcode = 'EH010', message = format('ehrdb.%s is no name of a table', setting),
         hint = format('For example: set ehrdb.%s = ''results.cohort'';', setting);
@@ -25,4 +19,4 @@ $$;
 
 comment on function ehrdb.site_table(text, text) is
 'A table of the site''s own, outside ehrdb, that the setting ehrdb.SETTING of the session, role or database names; null
-where nothing does. EH010: there is no such table, or reading it would lend these rights to its owner''s code.';
+where nothing does. EH010: there is no such table, or reading it runs its owner''s code.';

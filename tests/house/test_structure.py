@@ -11,7 +11,7 @@ STAGES = ("events", "timeline", "embedding", "search", "prediction")
 # A module imports from its own floor's row and the rows above it, never from below.
 FLOORS = (
     {"errors", "private", "queries"},
-    {"config", "extras"},
+    {"config", "declared", "extras"},
     {"database", "patience"},
     {"bootstrap", "cohorts", "failure", "sql_files", "tables"},
     {"sql_objects"},

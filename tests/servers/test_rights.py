@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -13,10 +13,11 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from ehrdb import cohorts
 from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, closing_pool
 from ehrdb.doctor import examine
-from ehrdb.embedding import Queue, refresh, registry
+from ehrdb.embedding import Queue, index_dates, refresh, registry
 from ehrdb.embedding.index import ensure_index
 from ehrdb.errors import DatabaseError, NotAllowed
 from ehrdb.events.merge import LoadOptions, load
@@ -323,6 +324,86 @@ def test_a_site_s_table_whose_reading_runs_anothers_code_is_not_read_with_the_ow
         with filled.transaction() as connection:
             row = connection.execute("select has_table_privilege(%s, 'ehrdb.audit', 'select')", [name]).fetchone()
         assert row == (False,)
+
+
+@pytest.fixture
+def mallory(server_url: str, filled: Database) -> Iterator[Database]:
+    """Somebody who may make tables of their own, and ehrdb's owner's rights if their code ever gets them."""
+    with login(server_url, filled, "") as somebody:
+        name = make_url(somebody.url).username
+        with filled.transaction() as connection:
+            connection.execute(f"create schema results; grant all on schema results to {name}, ehr_analyst".encode())
+        with somebody.transaction() as connection:
+            take = (
+                "create function results.take() returns bigint language plpgsql as $$ begin"
+                f" perform set_config('role', 'none', true); grant usage on schema ehrdb to {name};"
+                f" grant select on ehrdb.audit to {name}; return 1; exception when others then return 1; end $$"
+            )
+            connection.execute(take.encode())
+            connection.execute(PLAIN)
+            connection.execute("grant select, insert on results.cohort to public")
+        yield somebody
+
+
+def has_taken(filled: Database, mallory: Database) -> bool:
+    with filled.transaction() as connection:
+        name = make_url(mallory.url).username
+        row = connection.execute("select has_table_privilege(%s, 'ehrdb.audit', 'select')", [name]).fetchone()
+    return row == (True,)
+
+
+VIEW = (
+    "create view results.traps as select 7 as cohort_definition_id, results.take() as subject_id, date '2020-01-01' as"
+    " cohort_start_date, date '2020-01-02' as cohort_end_date; grant select on results.traps to public"
+)
+
+
+def test_anothers_code_gets_no_rights_that_the_login_could_take(
+    server_url: str, filled: Database, analyst: Database, mallory: Database
+) -> None:
+    """Under a reader's role it would take back the login's."""
+    with mallory.transaction() as connection:
+        connection.execute(VIEW)
+    reader, owner = (make_url(database.url).username for database in (analyst, filled))
+    run(server_url, f"grant {reader} to {owner}")
+    acting = Database(filled.url, str(reader), {"ehrdb.cohort_table": "results.traps"})
+    with pytest.raises(psycopg.Error) as caught, acting.transaction() as connection:
+        connection.execute("select ehr.cohort(7)")
+    assert caught.value.sqlstate == "EH010"
+    assert not has_taken(filled, mallory)
+
+
+def test_a_cohort_is_not_kept_where_anothers_trigger_runs(filled: Database, mallory: Database) -> None:
+    with filled.transaction() as connection:
+        cohorts.keep(connection, 8, [1, 2])  # a plain table of another's is written to
+    with mallory.transaction() as connection:
+        connection.execute(
+            "create function results.trap() returns trigger language plpgsql as"
+            " $$ begin perform results.take(); return new; end $$;"
+            "create trigger trap before insert on results.cohort for each row execute function results.trap()"
+        )
+    with pytest.raises(psycopg.Error, match="writing to results.cohort runs") as caught, filled.transaction() as connection:
+        cohorts.keep(connection, 9, [1, 2])
+    assert caught.value.sqlstate == "EH010"
+    assert not has_taken(filled, mallory)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda connection: cohorts.resolve(connection, cohorts.OmopCohort(7, "results.traps")),
+        lambda connection: index_dates.resolve(connection, cohorts.OmopCohort(7, "results.traps")),
+        lambda connection: index_dates.resolve(connection, "results.traps"),
+    ],
+)
+def test_a_table_that_is_named_is_looked_at_as_well(
+    filled: Database, mallory: Database, ask: Callable[[Connection], object]
+) -> None:
+    with mallory.transaction() as connection:
+        connection.execute(VIEW)
+    with pytest.raises(psycopg.Error, match="runs its owner's code") as caught, filled.transaction() as connection:
+        ask(connection)
+    assert caught.value.sqlstate == "EH010"
 
 
 # The worker and the administrator
