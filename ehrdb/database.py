@@ -150,6 +150,8 @@ class Database:
 
 def take_role(connection: Connection, role: str, *, local: bool) -> None:
     """Go on with this role's rights. Raises NotAllowed where the login may not, or nobody is called so."""
+    if role.strip().lower() == "none":
+        raise NotAllowed("none is no role: it is the login itself", hint="Name the role whose rights decide.")
     try:
         connection.execute(_queries.take_role, {"role": role, "local": local})
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue):

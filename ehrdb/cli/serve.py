@@ -65,7 +65,16 @@ def serve(
         names = [host, "localhost", *(name or [])]
         err.print(f"http://{host}:{port}/  (Ctrl-C ends it)")
         app = make_app(database, settings(), door, hosts=names, is_https=bool(name))
-        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False)
+        # Whose address a request has is its connection's, not what its headers say.
+        uvicorn.run(
+            app,
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+        )
 
 
 def _require_free(host: str, port: int) -> None:

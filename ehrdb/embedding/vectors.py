@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from pgvector import HalfVector
 
-from ehrdb.database import Connection, Database, register_vectors, require_whole
+from ehrdb.database import Connection, Database, hold_patients, register_vectors, require_whole
 from ehrdb.embedding import registry
 from ehrdb.embedding.vector_files import Vectors, read_vectors
 from ehrdb.encoder.pooling import Floats
@@ -48,6 +48,7 @@ def import_vectors(database: Database, file: Path, name: str) -> ImportResult:
     with database.transaction() as connection:
         require_whole(connection)
         encoder = _register(connection, name, dimension, file)
+        hold_patients(connection)
         _copy(connection, frame, vectors)
         unknown = connection.execute(_queries.unknown_patient).fetchone()
         if unknown and unknown[2]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from psycopg import sql
 
 from ehrdb.database import Connection, Database, require_whole
-from ehrdb.errors import NotFound
+from ehrdb.errors import DatabaseError, NotFound
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events", "purge.sql")
@@ -32,6 +32,11 @@ def purge(database: Database, patient_ids: Sequence[int]) -> dict[str, tuple[int
         connection.execute(_queries.bar_return, ids)
         connection.execute(_queries.forget_statistics)
         after = _count(connection, patient_ids)
+        if any(after.values()):
+            raise DatabaseError(
+                f"rows of these patients were written meanwhile ({', '.join(name for name in after if after[name])})",
+                hint="Nothing was removed; purge again.",
+            )
     return {table: (count, after[table]) for table, count in before.items()}
 
 

@@ -35,8 +35,9 @@ from ehrdb.errors import (
 )
 from ehrdb.page import cohort, models, views
 from ehrdb.page import outcomes as after
-from ehrdb.page.doors import ROLE, Door
+from ehrdb.page.doors import Door
 from ehrdb.page.limit import Limit
+from ehrdb.page.sessions import SECONDS, Sessions
 
 STATUS: dict[type[EhrdbError], int] = {
     NotFound: 404,
@@ -54,12 +55,13 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-SESSION_SECONDS = 8 * 3600
 LONGEST_FORM = 40_000
 _templates = Environment(
     loader=PackageLoader("ehrdb.page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
 _log = logging.getLogger("ehrdb.page")
+SESSION = "session"
+"""What the cookie calls the key of who signed in."""
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -69,6 +71,7 @@ class Page:
     def __init__(self, database: Database, settings: Settings, door: Door, *, limit: Limit, attempts: Limit) -> None:
         self._database, self._settings, self._door = database, settings, door
         self._limit, self._attempts = limit, attempts
+        self._sessions = Sessions()
 
     def routes(self) -> list[Route | Mount]:
         """Every address."""
@@ -93,7 +96,7 @@ class Page:
         """Who is not signed in is sent to do so; the others ask as who they are, so often at most."""
 
         async def handle(request: Request) -> Response:
-            role = self._door.role(request)
+            role = self._door.role(request) or self._sessions.role(request.session.get(SESSION, ""))
             if role is None:
                 if not (self._door.asks_name or self._door.asks_secret):
                     raise NotAllowed("the proxy named nobody", hint="Come in by the proxy's address.")
@@ -168,7 +171,10 @@ class Page:
         if request.method == "GET":
             return _page(request, "sign_in", door=self._door, error=None)
         form = await _form(request)
-        if not self._attempts.allows(request.client.host if request.client else ""):
+        address = request.client.host if request.client else ""
+        name = form.get("name", "") if self._door.asks_name else ""
+        # Behind a proxy all come from one address: ten attempts for each name, many for all.
+        if not (self._attempts.allows(f"{address} {name}") and self._limit.allows(f"from {address}")):
             raise HTTPException(429)
         try:
             role = await run_in_threadpool(self._door.admit, form.get("name", ""), form.get("secret", ""))
@@ -176,12 +182,13 @@ class Page:
         except NotAllowed as error:
             return _page(request, "sign_in", http=403, door=self._door, error=error)
         request.session.clear()
-        request.session[ROLE] = role
+        request.session[SESSION] = self._sessions.begin(role)
         return RedirectResponse("/", 303)
 
     async def sign_out(self, request: Request, db: Client) -> Response:
         """Forget who it was."""
         await _form(request)
+        self._sessions.end(request.session.get(SESSION, ""))
         request.session.clear()
         return RedirectResponse("/sign-in", 303)
 
@@ -203,15 +210,15 @@ def make_app(
     limit: Limit | None = None,
     attempts: Limit | None = None,
 ) -> Starlette:
-    """The application. hosts: names that it answers to. limit: for each role (120 a minute); attempts: to sign in, for
-    each address (10 a minute)."""
+    """The application. hosts: names that it answers to. limit: for each role, and for each address that signs in (120 a
+    minute); attempts: to sign in, for each address and name (10 a minute)."""
     page = Page(database, settings, door, limit=limit or Limit(120, 60), attempts=attempts or Limit(10, 60))
     session = Middleware(
         SessionMiddleware,
         # Nobody stays signed in when the program ends.
         secret_key=secrets.token_hex(32),
         session_cookie="ehrdb",
-        max_age=SESSION_SECONDS,
+        max_age=SECONDS,
         same_site="strict",
         https_only=is_https,
     )
@@ -259,7 +266,7 @@ def _page(request: Request, name: str, *, http: int = 200, **shown: Any) -> Resp
     token = request.session.setdefault("token", secrets.token_urlsafe(16))
     role = getattr(request.state, "role", None)
     rendered = _templates.get_template(f"{name}.html.j2").render(
-        shown, token=token, role=role, path=request.url.path, is_session=ROLE in request.session
+        shown, token=token, role=role, path=request.url.path, is_session=SESSION in request.session
     )
     return HTMLResponse(rendered, http)
 

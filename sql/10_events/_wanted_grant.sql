@@ -33,6 +33,7 @@ with prefix (prefix) as (
     ('worker', 'select insert update delete', 'refresh_run', null),
     ('worker', 'select insert', 'snapshot index_date', null),
     ('worker', 'select update', 'turn', null),
+    ('worker', 'insert', 'patient_hold', null),
     ('worker', 'select insert update delete', 'search_request', null),
     ('worker', 'select update', 'speech_turn speech_1 speech_2 speech_3 speech_4 speech_5 speech_6 speech_7 speech_8', null)
 ), wanted (duty, kind, object, privilege, columns) as (

@@ -7,6 +7,7 @@ declare
     part_ids constant integer[] := array(
         select t.part_id from ehrdb.encoder_part t where t.encoder_id = for_encoder_id order by t.place);
 begin
+    perform ehrdb.hold_patients();
     -- A part without prompts has its only points under the empty one; they go with every prompt of the others.
     create temp table joint on commit drop as
     with part as (

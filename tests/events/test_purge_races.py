@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
+import polars as pl
 import psycopg
 import pytest
 
 from ehrdb.database import Connection, Database
-from ehrdb.embedding import refresh
+from ehrdb.embedding import refresh, registry, vectors
+from ehrdb.errors import DatabaseError
 from ehrdb.events import merge
 from ehrdb.events.meds import load_meds
 from ehrdb.events.purge import purge
@@ -60,6 +62,40 @@ def test_a_purge_does_not_begin_while_somebody_writes_about_patients(impatient: 
         assert f"process {writing.info.backend_pid} of " in str(caught.value.diag.message_hint)
     purge(impatient, [1])
     assert leftovers(impatient) == {}
+
+
+def test_nor_while_vectors_are_imported_or_put_together(
+    impatient: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "vectors.parquet"
+    rows = {"patient_id": [1, 2], "prediction_time": [day(3)] * 2, "embedding": [[1.0, 0.0], [0.0, 1.0]]}
+    pl.DataFrame(rows).write_parquet(file)
+    copy = vectors._copy
+
+    def interrupted(*arguments: object) -> None:
+        with pytest.raises(psycopg.Error, match="would outlive the purge"):
+            purge(impatient, [1])
+        copy(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(vectors, "_copy", interrupted)
+    vectors.import_vectors(impatient, file, "imported")
+    with impatient.transaction() as connection:
+        encoder = registry.concatenate(connection, "both", "fake", "imported")
+    with impatient.transaction() as joining:
+        joining.execute("select ehrdb.concatenate(%s)", [encoder.encoder_id])
+        with pytest.raises(psycopg.Error, match="would outlive the purge"):
+            purge(impatient, [1])
+    purge(impatient, [1])
+    assert leftovers(impatient) == {}
+
+
+def test_a_purge_that_leaves_something_is_none(impatient: Database) -> None:
+    with impatient.transaction() as connection:
+        connection.execute("create table ehrdb.kept as select patient_id from ehrdb.patient")
+    with pytest.raises(DatabaseError, match="written meanwhile") as caught:
+        purge(impatient, [1])
+    assert "(kept)" in str(caught.value)
+    assert leftovers(impatient)["patient"] == 1
 
 
 def test_a_vacuum_is_no_writer(impatient: Database) -> None:

@@ -13,12 +13,14 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from starlette.testclient import TestClient
 
+from ehrdb.cli.serve import serve
 from ehrdb.config import Settings
 from ehrdb.database import Database
 from ehrdb.errors import NotAllowed
 from ehrdb.page.app import make_app
 from ehrdb.page.doors import Door, HeaderDoor, KeyDoor, PasswordDoor
 from ehrdb.page.limit import Limit
+from ehrdb.page.sessions import SECONDS, Sessions
 from ehrdb.page.sparkline import HEIGHT, MARGIN, WIDTH, sparkline
 from tests.conftest import run
 from tests.page.conftest import ALICE, BOB
@@ -203,6 +205,30 @@ def test_a_key_lets_in_and_nothing_else_does(hospital: Database) -> None:
     assert browser.get("/patients/1").url.path == "/sign-in"
 
 
+def test_a_session_ends_with_signing_out_wherever_its_cookie_went(hospital: Database) -> None:
+    door = KeyDoor(ALICE)
+    browser = client(hospital, door)
+    post(browser, "/sign-in", secret=door.key)
+    copied = browser.cookies["ehrdb"]
+    home = browser.get("/patients/1")
+    assert home.status_code == 200
+    browser.post("/sign-out", data={"token": token(home.text)})
+    browser.cookies.clear()
+    browser.cookies.set("ehrdb", copied)
+    assert browser.get("/patients/1").url.path == "/sign-in"
+
+
+def test_a_session_ends_hours_after_signing_in_however_often_somebody_asks() -> None:
+    now = [0.0]
+    sessions = Sessions(clock=lambda: now[0])
+    key = sessions.begin("alice")
+    found = []
+    for now[0] in (0.0, SECONDS / 2, SECONDS - 1, SECONDS, SECONDS + 1):
+        found.append(sessions.role(key))
+    assert found == ["alice", "alice", "alice", None, None]
+    assert sessions.role("") is None
+
+
 def test_a_made_up_session_is_nobody_s(hospital: Database) -> None:
     browser = client(hospital, KeyDoor(ALICE), attempts=Limit(3, 60))
     browser.cookies.set("ehrdb", "eyJyb2xlIjogImFsaWNlIn0=.aaaa.bbbb")
@@ -214,6 +240,30 @@ def test_guessing_is_limited(hospital: Database) -> None:
     form = token(browser.get("/sign-in").text)
     sent = {"token": form, "secret": "guess"}
     assert [browser.post("/sign-in", data=sent).status_code for _ in range(3)] == [403, 403, 429]
+    assert browser.post("/sign-in", data={**sent, "name": "another"}).status_code == 429  # one key, whoever guesses
+
+
+def test_guessing_many_names_is_limited_for_an_address(hospital: Database) -> None:
+    browser = client(hospital, PasswordDoor(hospital), limit=Limit(2, 60))
+    form = token(browser.get("/sign-in").text)
+    sent = [{"token": form, "name": name, "secret": "guess\0"} for name in ("ann", "ben", "cem")]
+    assert [browser.post("/sign-in", data=each).status_code for each in sent] == [403, 403, 429]
+
+
+def test_an_address_is_the_connection_s_not_what_a_request_says_of_itself(
+    hospital: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: dict[str, object] = {}
+    monkeypatch.setattr("uvicorn.run", lambda app, **how: served.update(how))
+    monkeypatch.setenv("EHRDB_DATABASE_URL", hospital.url)
+    serve(role=ALICE, port=0)
+    assert served["proxy_headers"] is False
+
+
+@pytest.mark.parametrize(("name", "secret"), [("x" * 64, "guess"), ("al\0ice", "guess"), ("alice", "gu\0ess")])
+def test_a_name_that_postgresql_would_cut_is_wrong(hospital: Database, name: str, secret: str) -> None:
+    with pytest.raises(NotAllowed, match="name or password is wrong"):
+        PasswordDoor(hospital).admit(name, secret)
 
 
 def test_asking_is_limited_for_each_role(hospital: Database) -> None:

@@ -367,7 +367,7 @@ def test_anothers_code_gets_no_rights_that_the_login_could_take(
     reader, owner = (make_url(database.url).username for database in (analyst, filled))
     run(server_url, f"grant {reader} to {owner}")
     acting = Database(filled.url, str(reader), {"ehrdb.cohort_table": "results.traps"})
-    with pytest.raises(psycopg.Error) as caught, acting.transaction() as connection:
+    with closing_pool(acting), pytest.raises(psycopg.Error) as caught, acting.transaction() as connection:
         connection.execute("select ehr.cohort(7)")
     assert caught.value.sqlstate == "EH010"
     assert not has_taken(filled, mallory)
@@ -382,7 +382,10 @@ def test_a_cohort_is_not_kept_where_anothers_trigger_runs(filled: Database, mall
             " $$ begin perform results.take(); return new; end $$;"
             "create trigger trap before insert on results.cohort for each row execute function results.trap()"
         )
-    with pytest.raises(psycopg.Error, match="writing to results.cohort runs") as caught, filled.transaction() as connection:
+    with (
+        pytest.raises(psycopg.Error, match=r"writing to results\.cohort runs") as caught,
+        filled.transaction() as connection,
+    ):
         cohorts.keep(connection, 9, [1, 2])
     assert caught.value.sqlstate == "EH010"
     assert not has_taken(filled, mallory)
@@ -465,6 +468,13 @@ def test_an_administrator_acts_as_the_owner(server_url: str, filled: Database) -
                 "select distinct pg_get_userbyid(relowner) from pg_class where relnamespace = 'ehrdb'::regnamespace"
             ).fetchall()
     assert owners == [(owner,)]
+
+
+@pytest.mark.parametrize("name", ["none", " NONE "])
+def test_none_is_no_role(filled: Database, name: str) -> None:
+    """To PostgreSQL it is the login itself, with all its rights."""
+    with pytest.raises(NotAllowed, match="none is no role"), filled.acting_as(name).transaction():
+        pass
 
 
 def test_roles_may_have_names_of_their_own(server_url: str, database: Database) -> None:
