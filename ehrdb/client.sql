@@ -48,9 +48,10 @@ select rank, code, description, vocabulary, patients from ehr.search_concepts(%(
 -- the probability for one patient with what stands beside it; an error says why there is none
 select one.probability, p.lower, p.upper, p.base_rate, p.known_until, p.is_stale, h.trained_at
   from (select ehr.predict(%(task)s, %(patient_id)s, %(as_of)s, %(encoder)s) as probability offset 0) one
- cross join lateral ehr.predict_cohort(
-       %(task)s::text, array[%(patient_id)s::bigint], %(as_of)s, %(encoder)s) p
-  join ehr.head h using (head_id);
+  -- Left joins: before PostgreSQL 18 nobody would be asked first where the others are none, and nothing would say why.
+  left join lateral ehr.predict_cohort(
+       %(task)s::text, array[%(patient_id)s::bigint], %(as_of)s, %(encoder)s) p on true
+  left join ehr.head h using (head_id);
 
 -- name: match_cohort
 -- controls for cases

@@ -26,6 +26,8 @@ from ehrdb.errors import ConfigError, DatabaseError, DatabaseUnavailable, NotAll
 from ehrdb.extras import missing_extra
 from ehrdb.queries import Queries
 
+LONGEST_NAME = 63
+"""Bytes of a name in PostgreSQL; longer ones are cut, and are then another's."""
 CONNECT_SECONDS = 10
 Connection = psycopg.Connection[tuple[Any, ...]]
 _queries = Queries("ehrdb", "database.sql")
@@ -152,6 +154,8 @@ def take_role(connection: Connection, role: str, *, local: bool) -> None:
     """Go on with this role's rights. Raises NotAllowed where the login may not, or nobody is called so."""
     if role.strip().lower() == "none":
         raise NotAllowed("none is no role: it is the login itself", hint="Name the role whose rights decide.")
+    if "\0" in role or len(role.encode()) > LONGEST_NAME:
+        raise NotAllowed("no role has such a name", hint="Names have at most 63 bytes.")
     try:
         connection.execute(_queries.take_role, {"role": role, "local": local})
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue):

@@ -157,6 +157,13 @@ def bare_database(server_url: str, owner_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
+def ordinary_owner(request: pytest.FixtureRequest) -> None:
+    """For what is about an owner who is no superuser."""
+    if request.config.getoption("--superuser"):
+        pytest.skip("is about an owner who is no superuser")
+
+
+@pytest.fixture
 def superuser(server_url: str, database: Database) -> Iterator[Connection]:
     """One transaction of a superuser in the test's database."""
     with closing_pool(Database(same_database(server_url, database))) as same, same.transaction() as connection:

@@ -71,8 +71,8 @@ insert into pg_temp.map_staging (row, code, standard_code, description)
 select row, nullif(code, ''), parent, nullif(to_jsonb(r) ->> 'description', '')
   from pg_temp.raw_map r
  cross join lateral jsonb_array_elements_text(
-       case when r.parent_codes is json array then r.parent_codes::jsonb
-            when r.parent_codes <> '' then jsonb_build_array(r.parent_codes) else '[]' end) as p (parent);
+       coalesce(ehrdb.to_list(r.parent_codes),
+                case when r.parent_codes <> '' then jsonb_build_array(r.parent_codes) else '[]' end)) as p (parent);
 
 -- name: map_problem
 -- the first row that cannot be read

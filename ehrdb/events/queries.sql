@@ -444,7 +444,7 @@ select count(*) from pg_temp.report_changed;
 -- name: placed
 -- of how many events a format's rules know the category; others pass for conditions, which SNOMED's and ICD's may be
 with matched as materialized (
-    select distinct rules, code_id from ehrdb.matched_category
+    select distinct rules, code_id from ehrdb.matched_categories()
 )
 select s.rules, sum(u.events)::bigint,
        coalesce(sum(u.events) filter (where m.code_id is not null or c.vocabulary = 'SNOMED'

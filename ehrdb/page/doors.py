@@ -9,7 +9,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from starlette.requests import Request
 
-from ehrdb.database import Database
+from ehrdb.database import LONGEST_NAME, Database
 from ehrdb.errors import DatabaseUnavailable, NotAllowed
 
 
@@ -41,7 +41,7 @@ class PasswordDoor(Door):
         An empty one is never tried: libpq would put in this program's own (PGPASSWORD, .pgpass), and its user's name.
         """
         # PostgreSQL would cut a longer name, and let in somebody else than who is noted.
-        if not (name and secret) or len(name.encode()) > 63 or "\0" in name + secret:
+        if not (name and secret) or len(name.encode()) > LONGEST_NAME or "\0" in name + secret:
             raise NotAllowed("name or password is wrong", hint="Try again.")
         try:
             url = make_conninfo(self.database.url, user=name, password=secret, connect_timeout=5)

@@ -14,7 +14,8 @@ begin
             end if;
         end if;
         perform ehrdb.refresh_texts(array(select t.code_id from touched t));
-        perform ehrdb.refresh_categories();
+        -- Nothing descends from a new code; with another name or vocabulary one may say what others are.
+        perform ehrdb.refresh_categories(case when tg_op = 'INSERT' then array(select t.code_id from touched t) end);
     end if;
     return null;
 end

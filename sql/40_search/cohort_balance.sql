@@ -4,7 +4,7 @@ create or replace function ehr.cohort_balance(
 language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 begin atomic
-    select ehrdb.note('cohort_balance', cohort => $1 || $2);
+    select ehrdb.note('cohort_balance', cohort => array(select unnest($1) union all select unnest($2)));
     select b.covariate, b.mean_cohort, b.mean_controls, b.standardized_difference
       from (select array_agg(c) as ids, array_agg(cohort_balance.as_of) as as_ofs
               from (select distinct c from unnest(cohort) c) c (c)) a

@@ -4,7 +4,7 @@ create or replace function ehr.cohort_balance_at(
 language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 begin atomic
-    select ehrdb.note('cohort_balance_at', cohort => $1 || $3);
+    select ehrdb.note('cohort_balance_at', cohort => array(select unnest($1) union all select unnest($3)));
     select b.covariate, b.mean_cohort, b.mean_controls, b.standardized_difference
       from ehrdb.balance($1, $2, $3, $4, $5) b
      where ehrdb.are_pairs($1, $2) and ehrdb.are_pairs($3, $4) and ehrdb.is_count($5, 'concepts', 0)

