@@ -24,11 +24,7 @@ from tests.migration.test_upgrade import definitions
 from tests.records import Record, add_encoder, day, write, write_patients
 from tests.servers.test_connections import answers
 
-
-@pytest.fixture(autouse=True)
-def _ordinary(request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--superuser"):
-        pytest.skip("is about an owner who is no superuser")
+pytestmark = pytest.mark.usefixtures("ordinary_owner")
 
 
 def fill(database: Database, patients: int = 30) -> None:
