@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 WIDTH, HEIGHT = 600, 200
 CALIBRATION = 240
 LOVE_WIDTH, LOVE_LIMIT = 200, 1.0
+COURSE_WIDTH, COURSE_HEIGHT = 300, 80
 
 
 @dataclass(frozen=True)
@@ -45,3 +47,24 @@ def love(difference: float | None) -> float | None:
     if difference is None:
         return None
     return round(LOVE_WIDTH / 2 * (1 + max(-LOVE_LIMIT, min(LOVE_LIMIT, difference)) / LOVE_LIMIT), 1)
+
+
+@dataclass(frozen=True)
+class Course:
+    """Probabilities over time in a COURSE_WIDTH x COURSE_HEIGHT field, from 0 to `highest`; `base` is how high the base
+    rate lies, None where it is not known."""
+
+    dots: list[tuple[float, float]]
+    highest: float
+    base: float | None
+
+
+def course(moments: Sequence[datetime], probabilities: Sequence[float], base_rate: float | None) -> Course:
+    """Where each probability lies, in proportion to time from edge to edge; one alone is in the middle."""
+    most = max([*probabilities, base_rate or 0])
+    highest = next(limit for limit in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if most <= limit)
+    seconds = [(moment - moments[0]).total_seconds() for moment in moments]
+    xs = [COURSE_WIDTH * second / seconds[-1] if seconds[-1] else COURSE_WIDTH / 2 for second in seconds]
+    ys = [COURSE_HEIGHT * (1 - probability / highest) for probability in probabilities]
+    base = None if base_rate is None else round(COURSE_HEIGHT * (1 - base_rate / highest), 1)
+    return Course([(round(x, 1), round(y, 1)) for x, y in zip(xs, ys, strict=True)], highest, base)

@@ -38,7 +38,7 @@ select v.visit_id, v.visit_class, left(coalesce(v.description, v.code), 120) as 
  where v.patient_id = %(patient_id)s and v.start_time <= %(as_of)s and v.visit_id = any (%(visits)s::text[]);
 
 -- name: measurements
--- the values most often measured, each the newest of its unit, oldest first
+-- the values most often measured, each the newest of its unit, oldest first; and, for adults, where usual ones lie in that unit
 with measured as (
     select e.code, e.unit, e.description, e.time, e.numeric_value,
            row_number() over newest as place, count(*) over (partition by e.code, e.unit) as times
@@ -46,14 +46,23 @@ with measured as (
      where e.patient_id = %(patient_id)s and e.time <= %(as_of)s and e.numeric_value is not null
        and e.numeric_value not in ('NaN', 'Infinity', '-Infinity')
     window newest as (partition by e.code, e.unit order by e.ordinal desc)
+), drawn as (
+    select code, unit, left(max(description), 80) as description, max(times) as times,
+           array_agg(time order by time) as moments, array_agg(numeric_value::float8 order by time) as figures
+      from measured
+     where place <= 40 and times > 1
+     group by code, unit
+     order by max(times) desc, code
+     limit 12
 )
-select code, unit, left(max(description), 80) as description, max(times) as times,
-       array_agg(time order by time) as moments, array_agg(numeric_value::float8 order by time) as figures
-  from measured
- where place <= 40 and times > 1
- group by code, unit
- order by max(times) desc, code
- limit 12;
+select d.*, (a.normal_low - u.shift) / u.factor as usual_low, (a.normal_high - u.shift) / u.factor as usual_high
+  from drawn d
+  left join ehrdb.concept c on c.code = d.code
+  left join lateral (select m.rules, m.position from ehrdb.measured_as m where m.code_id = c.code_id and m.rules = 'graded') m
+    on true
+  left join ehrdb.aggregated_unit u on u.rules = m.rules and u.position = m.position and u.unit = coalesce(lower(d.unit), '')
+  left join ehrdb.aggregated_concept a on a.rules = u.rules and a.position = u.position
+ order by d.times desc, d.code;
 
 -- name: reasons
 -- the rarest concepts that each neighbour shares with the patient, and how many are related or only one's
@@ -163,6 +172,31 @@ select h.task, left(r.name, 120) as name, r.effect
  cross join lateral (
     select r.name, r.effect from ehr.risk_reasons(h.task, %(patient_id)s, %(as_of)s) r where r.kind = 'line' limit 5) r
  where exists (select from ehrdb.risk_reason k where k.head_id = h.head_id and k.patient_id = %(patient_id)s);
+
+-- name: risk_history
+-- how probabilities developed: after every visit and wherever else the record is embedded, the newest moments, oldest first
+with visited as (
+    select v.as_of from unnest(ehrdb.visit_moments(%(patient_id)s)) v (as_of)
+), known as (
+    select v.as_of from visited v
+    union
+    select o.as_of from ehrdb.embedding_point o
+     where o.encoder_id = ehrdb.encoder_id(null) and o.patient_id = %(patient_id)s and isfinite(o.as_of)
+), newest as (
+    select k.as_of from known k where k.as_of <= %(as_of)s order by k.as_of desc limit %(limit)s
+), asked as (
+    select array_agg(n.as_of order by n.as_of) as moments from newest n
+)
+select p.task, p.as_of, p.probability, h.base_rate,
+       p.reason = 'not embedded as of then' and p.as_of in (select v.as_of from visited v) as is_missing,
+       exists (select from ehr.label l
+                where l.task = h.task and l.patient_id = p.patient_id and l.prediction_time = p.as_of) as is_trained
+  from asked a
+ cross join lateral ehr.predict_at(
+       %(tasks)s::text[], array_fill(%(patient_id)s::bigint, array[cardinality(a.moments)]), a.moments) p
+  join ehrdb.head h using (head_id)
+ where a.moments is not null
+ order by p.as_of;
 
 -- name: test_predictions
 -- what the serving head says of test patients' labels, as of each prediction time; of a fixed sample where there are many

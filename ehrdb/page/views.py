@@ -13,13 +13,14 @@ from ehrdb import tables
 from ehrdb.client import Client
 from ehrdb.errors import EhrdbError, NotFound
 from ehrdb.failure import translated
-from ehrdb.page.charts import bars
-from ehrdb.page.sparkline import sparkline
+from ehrdb.page.charts import bars, course
+from ehrdb.page.sparkline import sparkline, usual
 from ehrdb.queries import Queries
 
 EVENTS_A_PAGE = 200
 TEXT_CHARACTERS = 12_000
 PERIODS, STRIP_HEIGHT = 24, 40
+MOST_MOMENTS = 60
 _queries = Queries("ehrdb.page")
 Rows = list[dict[str, Any]]
 
@@ -154,7 +155,9 @@ def _by_visit(db: Client, events: Rows, values: dict[str, Any]) -> list[dict[str
 
 
 def _drawn(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "last": row["figures"][-1], "line": sparkline(row["moments"], row["figures"])}
+    interval = (row["usual_low"], row["usual_high"])
+    line = sparkline(row["moments"], row["figures"], *interval)
+    return {**row, "last": row["figures"][-1], "line": line, "usual": usual(*interval)}
 
 
 def _neighbours(db: Client, patient_id: int, values: dict[str, Any]) -> Rows:
@@ -173,11 +176,37 @@ def _risks(db: Client, patient_id: int, as_of: datetime | None) -> Rows:
     if not rows:
         db.probability(next(iter(known)), patient_id, as_of)  # says why there is none
     moving = _moving_lines(db, patient_id, as_of)
+    histories = _histories(db, list(known), patient_id, as_of)
     return [
-        {**row, "head": known.get(task), "test": tested(known.get(task)), "lines": moving[task]}
+        {
+            **row,
+            "head": known.get(task),
+            "test": tested(known.get(task)),
+            "lines": moving[task],
+            "history": _course(histories[task]),
+        }
         for row in rows
         for task in [row["task"]]
     ]
+
+
+def _histories(db: Client, tasks: list[str], patient_id: int, as_of: datetime | None) -> dict[str, Rows]:
+    """By task how its probability developed, oldest moment first."""
+    values = {"tasks": tasks, "patient_id": patient_id, "as_of": as_of or "infinity", "limit": MOST_MOMENTS}
+    found: dict[str, Rows] = defaultdict(list)
+    for row in rows_of(db, _queries.risk_history, values):
+        found[row["task"]].append(row)
+    return found
+
+
+def _course(rows: Rows) -> dict[str, Any] | None:
+    """A history drawn, and after how many visits the record is not embedded; None where nothing is to be drawn."""
+    known = [row for row in rows if row["probability"] is not None]
+    missing = sum(1 for row in rows if row["is_missing"])
+    if not known:
+        return None
+    drawn = course([row["as_of"] for row in known], [row["probability"] for row in known], known[0]["base_rate"])
+    return {"rows": known, "drawn": drawn, "missing": missing}
 
 
 def _moving_lines(db: Client, patient_id: int, as_of: datetime | None) -> dict[str, Rows]:

@@ -16,14 +16,18 @@ from starlette.testclient import TestClient
 from ehrdb.cli.serve import serve
 from ehrdb.config import Settings
 from ehrdb.database import Database
+from ehrdb.embedding import index_dates, refresh, registry
 from ehrdb.errors import NotAllowed
 from ehrdb.page.app import make_app
+from ehrdb.page.charts import COURSE_HEIGHT, COURSE_WIDTH, course
 from ehrdb.page.doors import Door, HeaderDoor, KeyDoor, PasswordDoor
 from ehrdb.page.limit import Limit
 from ehrdb.page.sessions import SECONDS, Sessions
-from ehrdb.page.sparkline import HEIGHT, MARGIN, WIDTH, sparkline
+from ehrdb.page.sparkline import HEIGHT, MARGIN, WIDTH, sparkline, usual
+from ehrdb.testing import FakeEncoder
 from tests.conftest import run
 from tests.page.conftest import ALICE, BOB
+from tests.records import Record, day, write
 from tests.search.test_words import answered
 
 
@@ -316,6 +320,76 @@ def test_a_sparkline_is_in_proportion_to_time_and_fits() -> None:
     assert line.points.split()[1] == f"{MARGIN + (right - MARGIN) / 4:.1f},{top:.1f}"
     assert line.last == (right, (bottom + top) / 2)
     assert sparkline([datetime(2020, 1, 1)] * 2, [1.0, 1.0]).last == (WIDTH / 2, HEIGHT / 2)
+
+
+def test_usual_figures_lie_in_a_band_within_the_field() -> None:
+    days = [datetime(2020, 1, 1), datetime(2020, 1, 2)]
+    bottom, top = HEIGHT - MARGIN, MARGIN
+    assert sparkline(days, [10, 20], 10, 20).band == (top, bottom)
+    assert sparkline(days, [10, 20], 15, None).band == (0, (top + bottom) / 2)
+    assert sparkline(days, [10, 20], None, 15).band == ((top + bottom) / 2, HEIGHT)
+    assert [sparkline(days, [10, 20], *ends).band for ends in ((50, 60), (None, None), (1, 2))] == [None] * 3
+    assert [usual(*ends) for ends in ((3.5, 5), (None, 5), (3.5, None), (None, None))] == [
+        "3.5 to 5",
+        "to 5",
+        "from 3.5",
+        "",
+    ]
+
+
+def test_a_measurement_says_what_is_usual_in_its_unit(hospital: Database) -> None:
+    with hospital.transaction() as connection:
+        write(connection, [Record(2, day(n), "LOINC/718-7", 120.0 + n, unit="g/L") for n in (21, 22)])
+    pages = [as_user(hospital, ALICE).get(f"/patients/{patient}").text for patient in (1, 2)]
+    assert ["usual 12 to 17<" in page for page in pages] == [True, False]
+    assert "usual 120 to 170<" in pages[1]
+
+
+def test_a_course_of_probabilities_is_in_proportion_to_time_and_scaled_to_what_holds_it() -> None:
+    days = [datetime(2020, 1, n) for n in (1, 2, 5)]
+    drawn = course(days, [0.1, 0.2, 0.05], 0.15)
+    assert drawn.highest == 0.2
+    assert drawn.base == COURSE_HEIGHT / 4
+    assert drawn.dots == [(0, COURSE_HEIGHT / 2), (COURSE_WIDTH / 4, 0), (COURSE_WIDTH, 3 * COURSE_HEIGHT / 4)]
+    assert course(days[:1], [0.0], None).dots == [(COURSE_WIDTH / 2, COURSE_HEIGHT)]
+    assert course(days, [1.0] * 3, 0.5).highest == 1
+
+
+@pytest.fixture
+def visited(hospital: Database) -> Database:
+    """Patient 1 was here on the 2nd, the 5th and the 25th, and is embedded as of the 5th, and of the 8th, a label's."""
+    with hospital.transaction() as connection:
+        write(connection, [Record(1, day(n), "Visit/IP") for n in (2, 5, 25)])
+        connection.execute(
+            "update ehrdb.event set visit_class = 'inpatient' from ehrdb.concept c"
+            " where patient_id = 1 and event.code_id = c.code_id and c.code = 'Visit/IP'"
+        )
+        connection.execute("insert into ehrdb.label values ('sepsis', 1, %s, 1)", [day(8)])
+        encoder = registry.find(connection, None)
+        dates = index_dates.resolve(connection, [(1, day(5)), (1, day(8))])
+    refresh(hospital, encoder, FakeEncoder)
+    refresh(hospital, encoder, FakeEncoder, index_dates=dates)
+    return hospital
+
+
+def history(page: str) -> list[tuple[str, str]]:
+    """Days and whether a label was there, newest first."""
+    shown = page.partition("sepsis over time")[2].partition("</table>")[0]
+    return re.findall(r'<time datetime="(\S+?)T.*?<td>(yes|no)</td>', shown)
+
+
+def test_how_a_risk_developed_is_drawn_and_where_the_head_was_never_trained_is_marked(visited: Database) -> None:
+    page = as_user(visited, ALICE).get("/patients/1").text
+    assert history(page) == [("2020-01-25", "no"), ("2020-01-08", "yes"), ("2020-01-05", "no")]
+    drawn = page.partition('class="chart course"')[2].partition("</svg>")[0]
+    assert (drawn.count('class="dot a"'), drawn.count('class="open a"')) == (1, 2)
+    assert "After 1 visit the record is not embedded" in page
+    assert "ehrdb risk sepsis 1 --embed" in page
+
+
+def test_going_back_shows_no_later_probability(visited: Database) -> None:
+    page = as_user(visited, ALICE).get("/patients/1?as_of=2020-01-08").text
+    assert [moment for moment, _ in history(page)] == ["2020-01-08", "2020-01-05"]
 
 
 def test_the_lines_that_move_a_probability_stand_beneath_it_once_somebody_has_found_them(hospital: Database) -> None:
