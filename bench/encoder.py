@@ -9,7 +9,8 @@ count. Texts are cut beforehand to fit into one pass of all of them: a loader th
 would look five times faster. `--file`: a JSON list of texts. Peers stand in bench/encoder_peers.py. `--bare` adds the
 same graph without the runtime around it: session calls on ready-made batches. In each round a bare product of two
 matrices is timed too, as fp32 and as int8: what of it a contender reaches, counting the products with weights alone,
-is the last column. `--provider cuda` runs everything on the GPU (needs onnxruntime-gpu and a CUDA build of torch).
+is the last column (on a CPU). `--provider cuda` runs everything on the GPU (needs onnxruntime-gpu and a CUDA build of
+torch).
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ PEAK_SHAPE = (512, 1024, 3072)
 PEAK_TIMES = 8
 PEAK_OPERATIONS = 2 * PEAK_TIMES * PEAK_SHAPE[0] * PEAK_SHAPE[1] * PEAK_SHAPE[2]
 OTHERS = (
-    *("torch-bfloat16", "torch-float16", "onnx", "optimum", "openvino", "openvino-fp32", "openvino-int8"),
+    *("torch-bfloat16", "torch-float16", "compiled-bfloat16", "compiled-float16", "onnx", "optimum"),
+    *("openvino", "openvino-fp32", "openvino-int8"),
     *("ctranslate2", "ctranslate2-int8", "fastembed", "llama.cpp"),
 )
 
@@ -77,7 +79,8 @@ def _run_all(arguments: argparse.Namespace, folder: Path) -> None:
         contenders.append(_contender(f"ehrdb {precision}", _ours, arguments, texts, directory))
         if arguments.bare:
             contenders.append(_contender(f"bare session {precision}", _bare, arguments, texts, directory))
-    peaks = {kind: _contender(f"a bare product, {kind}", _product, arguments, kind) for kind in ("fp32", "int8")}
+    kinds = ("fp32", "int8") if arguments.provider == "cpu" else ()
+    peaks = {kind: _contender(f"a bare product, {kind}", _product, arguments, kind) for kind in kinds}
     for _ in range(arguments.rounds):
         for contender in (*contenders, *peaks.values()):
             contender.seconds.append(contender.pool.apply(_round))
@@ -88,7 +91,7 @@ def _run_all(arguments: argparse.Namespace, folder: Path) -> None:
         peak.pool.terminate()
     for contender in contenders:
         kind = "int8" if "int" in contender.label else "fp32"
-        _print(contender, contenders, tokens, operations / best[kind])
+        _print(contender, contenders, tokens, operations / best[kind] if kind in best else None)
         contender.pool.terminate()
 
 
@@ -266,18 +269,19 @@ def _operations(graph: Path) -> int:
     return sum(2 * sizes.get(node.input[1], 0) for node in model.graph.node if node.op_type in kinds)
 
 
-def _print(contender: Contender, all_: list[Contender], tokens: int, seconds_at_peak: float) -> None:
+def _print(contender: Contender, all_: list[Contender], tokens: int, seconds_at_peak: float | None) -> None:
     """Tokens a second, and the ratio to every peer: below 1 too."""
     baseline = all_[0]
     a, b = (each.vectors / np.linalg.norm(each.vectors, axis=1, keepdims=True) for each in (contender, baseline))
     cosines = (a * b).sum(axis=1)
     speed = tokens / median(contender.seconds)
     peers = [each for each in all_ if not each.label.startswith(("ehrdb", "bare"))]
+    share = "" if seconds_at_peak is None else f"{speed * seconds_at_peak:5.1%} of a bare product  "
     ratios = "  ".join(f"{median(peer.seconds) / median(contender.seconds):5.2f}x {peer.label}" for peer in peers)
     print(
         f"{contender.label:36} {speed:8.0f} tokens/s  {contender.pool.apply(_peak_mb):6.0f} MB  "
         f"cosine {cosines.mean():.4f} (min {cosines.min():.4f})  overlap@10 {overlap(a, b):.3f}  "
-        f"{speed * seconds_at_peak:5.1%} of a bare product  {ratios}",
+        f"{share}{ratios}",
         flush=True,
     )
 

@@ -244,6 +244,7 @@ def verify(
             directory,
             manifest,
             _sample_texts(database, registered.format),
+            settings().provider_list,
         )
     if json:
         print_json(parity.model_dump(mode="json"))

@@ -52,6 +52,11 @@ class Candidates:
         self._tokenizer.mkdir()
         write_tokenizer(source, self._tokenizer)
 
+    @property
+    def is_decoder(self) -> bool:
+        """Whether the model is one of those whose attention is fused for decoders."""
+        return self._source.is_decoder
+
     def make(self, precision: Precision) -> Export:
         """An export at this precision; where integers miss the gate, the products they harm most stay wide."""
         made = self._make(precision)

@@ -27,7 +27,7 @@ from ehrdb.encoder.parity import measure, passes, reference, require_quality
 from ehrdb.encoder.runtime import CPU, open_encoder
 from ehrdb.encoder.source import DEFAULT_MODEL as DEFAULT_MODEL
 from ehrdb.encoder.source import ModelSource, open_source
-from ehrdb.encoder.tuning import CANDIDATES, fastest, tokens_per_second
+from ehrdb.encoder.tuning import candidates_on, fastest, tokens_per_second
 from ehrdb.encoder.usage import RESERVED_TOKENS, Usage, with_prefix
 from ehrdb.encoder.weights import require_finite
 from ehrdb.encoder.writing import Register, place, workshop
@@ -118,12 +118,19 @@ def tune(
     return tuned
 
 
-def verify(model: str, directory: Path, manifest: Manifest, sample_texts: Sequence[str] = ()) -> Parity:
-    """Compare an encoder once more with the model it was made of; raises QualityGateFailed, DigestMismatch."""
+def verify(
+    model: str,
+    directory: Path,
+    manifest: Manifest,
+    sample_texts: Sequence[str] = (),
+    providers: Sequence[str] = (CPU,),
+) -> Parity:
+    """Compare an encoder, as it runs here, with the model it was made of; raises QualityGateFailed, DigestMismatch."""
     with _quiet(), open_source(model) as source:
         _require_same_model(source, model, manifest)
         texts = comparable_texts(directory, manifest, sample_texts)
-        parity = measure(open_encoder(directory, manifest), reference(original_encoder(source, manifest), texts))
+        encoder = open_encoder(directory, manifest, providers)
+        parity = measure(encoder, reference(original_encoder(source, manifest), texts))
     accepted = manifest.parity is not None and manifest.parity.is_accepted_loss
     return require_quality(parity, manifest.precision, accepted)
 
@@ -132,7 +139,7 @@ def _fastest(
     candidates: Candidates, known: Mapping[Precision, Export], providers: Sequence[str], threads: int
 ) -> tuple[Export, Manifest]:
     """The fastest export that passes the gate, and its manifest with the figures of all that were tried."""
-    precisions = dict.fromkeys((*CANDIDATES[providers[0]], *known))
+    precisions = candidates_on(providers[0], candidates.is_decoder, known)
     exports = {precision: known.get(precision) or candidates.make(precision) for precision in precisions}
     passing = {p: made for p, made in exports.items() if made.parity.is_accepted_loss or passes(made.parity, p)}
     if not passing:

@@ -134,15 +134,18 @@ class _Fusion:
                 norm.op_type = "SimplifiedLayerNormalization"
 
     def sweep(self) -> None:
-        """Take out what nobody takes any more."""
-        wanted = {value.name for value in self._graph.output}
-        kept = []
-        for node in reversed(self._graph.node):
-            if not wanted.isdisjoint(node.output):
-                wanted.update(node.input)
-                kept.append(node)
+        """Take out what nobody takes any more, in whatever order nodes stand: casts stand at the end."""
+        makers = {name: node for node in self._graph.node for name in node.output if name}
+        waiting = [value.name for value in self._graph.output]
+        wanted: set[str] = set()
+        while waiting:
+            node = makers.get(waiting.pop())
+            if node is not None and node.output[0] not in wanted:
+                wanted.add(node.output[0])
+                waiting += node.input
+        kept = [node for node in self._graph.node if node.output[0] in wanted]
         del self._graph.node[:]
-        self._graph.node.extend(reversed(kept))
+        self._graph.node.extend(kept)
 
 
 def _summed_norm(add: Any, norm: Any) -> Any:

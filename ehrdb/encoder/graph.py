@@ -149,13 +149,19 @@ def _halve(graph: Path, target: Path) -> None:
 
 
 def _round(graph: Path, target: Path) -> None:
-    """Weights as bfloat16, as most models are published; the runtime widens them and computes at full precision."""
+    """Weights as bfloat16, as most models are published; a CPU widens them and computes at full precision."""
     import ml_dtypes
     import onnx
     from onnx import helper
 
     model = onnx.load(graph)
-    weights = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
+    held = set(hold_angles(model))
+    angles = {name for node in model.graph.node if node.name in held for name in node.input}
+    weights = [
+        tensor
+        for tensor in model.graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and tensor.name not in angles
+    ]
     for position, tensor in enumerate(weights):
         name = tensor.name
         _convert(tensor, ml_dtypes.bfloat16)

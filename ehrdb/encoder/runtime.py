@@ -8,7 +8,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +25,18 @@ from ehrdb.encoder.tokenization import Chunk, TextTokenizer, TokenizedText
 from ehrdb.errors import EmptyText, ModelIncomplete, NonFiniteVector, ProviderUnavailable
 
 logger = logging.getLogger(__name__)
-CPU = "CPUExecutionProvider"
-BATCH_CHARACTERS = 32_768
-"""Of texts that are handed over together, for each run that goes on at a time: some 8,000 tokens."""
-RUN_TOKENS = {CPU: 512, "CUDAExecutionProvider": 32_768}
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+BATCH_CHARACTERS = {CPU: 32_768, CUDA: 262_144}
+"""Of texts that are handed over together, for each run that goes on at a time: a CPU's some 8,000 tokens, a GPU's
+some 65,000."""
+RUN_TOKENS = {CPU: 512, CUDA: 32_768}
 """Padded tokens of one run. On a CPU one full-length chunk at a time is fastest: its states stay in cache."""
 STEP = 16
 """Chunks are padded to a multiple of so many tokens, and only those of one padded length run together. So a chunk's
-own length decides in which order its numbers are added up, and its vector is the same to the last bit in any batch."""
+own length decides in which order its numbers are added up, and its vector is the same to the last bit in any batch.
+On a GPU the number of rows decides, too: there the longest chunks that fill a run go together."""
+HEAVY = ("MatMul", "Gemm", "Attention")
+"""In the names of operators that cost: none may run on another provider than the one that was asked for."""
 
 Forward = Callable[[Integers, Integers, Floats], Floats]
 """Token ids and mask (n, tokens), padded on the right, and pooling weights (n, 1, tokens) to (n, dimension)."""
@@ -66,6 +69,7 @@ class BatchingEncoder:
         run_tokens: int,
         parallel: int,
         forward_shared: ForwardShared | None = None,
+        provider: str = CPU,
     ) -> None:
         self.manifest = manifest
         self._tokenizer = tokenizer
@@ -73,6 +77,8 @@ class BatchingEncoder:
         self._forward_shared = forward_shared
         self._run_tokens = run_tokens
         self._parallel = parallel
+        self._batch_characters = BATCH_CHARACTERS.get(provider, BATCH_CHARACTERS[CPU]) * parallel
+        self._is_exact = provider == CPU
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """All vectors in the order of `texts`."""
@@ -99,7 +105,7 @@ class BatchingEncoder:
             alike[index if self._forward_shared is None else split_prompt(text)[1]].append(index)
         lengths = [len(text) for text in texts]
         groups_of_texts = sorted(alike.values(), key=lambda group: (-lengths[group[0]], group))
-        return _filled(groups_of_texts, lengths, BATCH_CHARACTERS * self._parallel)
+        return _filled(groups_of_texts, lengths, self._batch_characters)
 
     def _start(self, indices: list[int], texts: list[str], workers: ThreadPoolExecutor) -> _Started:
         try:
@@ -109,7 +115,7 @@ class BatchingEncoder:
             raise EmptyText(f"text {index} holds nothing to embed", index=index) from None
         chunks = [chunk for text in tokenized for chunk in text.chunks]
         if self._forward_shared is None:
-            rows = list(_runs([_padded(len(chunk)) for chunk in chunks], self._run_tokens))
+            rows = list(_runs([_padded(len(chunk)) for chunk in chunks], self._run_tokens, self._is_exact))
             runs = [workers.submit(self._run, [chunks[row] for row in run]) for run in rows]
         else:
             shared = list(groups(chunks))
@@ -157,10 +163,12 @@ def open_batching(
     _warn_elsewhere(manifest)
     tokenizer = TextTokenizer(directory, manifest)
     session = _open_session(directory / GRAPH, manifest, providers)
+    if providers[0] != CPU:
+        _require_on(session, providers[0])
     parallel = (threads or len(os.sched_getaffinity(0))) if providers[0] == CPU else 1
     shared = _shared_forward(session) if manifest.prompt_position == "last" else None
     run_tokens = _run_tokens(manifest, providers[0])
-    return BatchingEncoder(manifest, tokenizer, _session_forward(session), run_tokens, parallel, shared)
+    return BatchingEncoder(manifest, tokenizer, _session_forward(session), run_tokens, parallel, shared, providers[0])
 
 
 def _warn_elsewhere(manifest: Manifest) -> None:
@@ -188,13 +196,44 @@ def _open_session(graph: Path, manifest: Manifest, providers: Sequence[str]) -> 
     if manifest.row_scales and manifest.precision == "int8" and not adds_exactly(this_machine()):
         # ONNX Runtime goes this way wherever it is told to: with AMX, 8 times slower and no more exact.
         options.add_session_config_entry("session.x64quantprecision", "1")
+    if providers[0] != CPU:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    opened: Path | bytes = graph
+    if providers[0] == CUDA:
+        opened = _for_cuda(graph, manifest, options)
     try:
-        session = onnxruntime.InferenceSession(graph, options, providers=list(providers))
+        session = onnxruntime.InferenceSession(opened, options, providers=list(providers))
     except Exception as error:  # the runtime raises many kinds, without a common base
         raise ModelIncomplete(f"{graph} cannot be loaded ({type(error).__name__})", hint=AGAIN) from None
     if session.get_providers()[0] != providers[0]:
         raise ProviderUnavailable(f"ONNX Runtime could not start {providers[0]}", hint="Is its driver installed?")
     return session
+
+
+def _for_cuda(graph: Path, manifest: Manifest, options: onnxruntime.SessionOptions) -> Path | bytes:
+    """The file, or its graph rewritten; CUDA's libraries may be Python packages, which are looked for first."""
+    onnxruntime.preload_dlls()
+    if manifest.architecture not in DECODERS or manifest.precision != "bf16":
+        return graph
+    from ehrdb.encoder.cuda import computed_as_stored
+
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(graph.parent))
+    return computed_as_stored(graph)
+
+
+def _require_on(session: onnxruntime.InferenceSession, provider: str) -> None:
+    """ONNX Runtime leaves to the CPU what a provider cannot run: small operators may go there, costly ones may not."""
+    elsewhere = {
+        node.op_type
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+        if part.ep_name != provider and any(kind in node.op_type for kind in HEAVY)
+    }
+    if elsewhere:
+        raise ProviderUnavailable(
+            f"{provider} cannot run {', '.join(sorted(elsewhere))} of this encoder",
+            hint="Export the model at another precision: fp16, bf16 or, if it is no decoder, fp32.",
+        )
 
 
 def _run_tokens(manifest: Manifest, provider: str) -> int:
@@ -241,12 +280,16 @@ def _padded(tokens: int) -> int:
     return -(-tokens // STEP) * STEP
 
 
-def _runs(padded: list[int], budget: int) -> Iterator[list[int]]:
-    """Positions of chunks to run together, all of one padded length, within the budget; one at least."""
-    for length, alike in groupby(_longest_first(padded), key=lambda i: padded[i]):
-        order = list(alike)
-        rows = max(1, budget // length)
-        yield from (order[start : start + rows] for start in range(0, len(order), rows))
+def _runs(padded: list[int], budget: int, is_exact: bool) -> Iterator[list[int]]:
+    """Positions of chunks to run together within the budget, one at least: `is_exact`, all of one padded length."""
+    order = _longest_first(padded)
+    while order:
+        longest = padded[order[0]]
+        together = order[: max(1, budget // longest)]
+        if is_exact:
+            together = [i for i in together if padded[i] == longest]
+        yield together
+        order = order[len(together) :]
 
 
 def _longest_first(lengths: list[int]) -> list[int]:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from ehrdb.encoder import Encoder
 from ehrdb.encoder.manifest import Precision
-from ehrdb.encoder.runtime import CPU
+from ehrdb.encoder.runtime import CPU, CUDA
 
 CANDIDATES: dict[str, tuple[Precision, ...]] = {
     CPU: ("fp32", "int8", "int7"),
-    "CUDAExecutionProvider": ("fp32", "bf16", "fp16"),
+    CUDA: ("fp32", "bf16", "fp16"),
 }
 """What is tried on each execution provider, the most exact first."""
+DECODERS_ON_CUDA: tuple[Precision, ...] = ("bf16", "fp16")
+"""ONNX Runtime has no CUDA kernel for decoders' attention at full precision."""
 WORTH = 1.05
 """How much faster a less exact candidate has to be."""
 SECONDS = 3.0
 """That each candidate is timed for, at least."""
 TIMED_TEXTS, TIMED_CHARACTERS = 4, 4000
+
+
+def candidates_on(provider: str, is_decoder: bool, known: Iterable[Precision] = ()) -> list[Precision]:
+    """What is tried on this provider, and of what is at hand what it can run."""
+    tried = dict.fromkeys((*CANDIDATES[provider], *known))
+    return [each for each in tried if provider != CUDA or not is_decoder or each in DECODERS_ON_CUDA]
 
 
 def tokens_per_second(

@@ -77,10 +77,13 @@ def test_narrow_weights_run_and_keep_far_positions_apart(
     assert ((vectors * wanted).sum(axis=1) / lengths).min() > least
 
 
-def test_the_angles_of_positions_are_not_halved(traced: tuple[Path, Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_the_angles_of_positions_are_not_narrowed(
+    traced: tuple[Path, Path, Path], precision: Precision, tmp_path: Path
+) -> None:
     model, _, fused = traced
     with open_source(str(model)) as source:
-        write_graph(source, fused, tmp_path, "fp16")
+        write_graph(source, fused, tmp_path, precision)
 
     np.testing.assert_array_equal(_angles(tmp_path), _angles(fused))
 

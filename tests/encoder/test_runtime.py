@@ -4,6 +4,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from ehrdb.encoder.export import DEFAULT_MODEL, export
 from ehrdb.encoder.parity import made_up_texts
 from ehrdb.encoder.pooling import Floats, Integers
-from ehrdb.encoder.runtime import CPU, BatchingEncoder, _padded, _run_tokens, _runs, open_batching
+from ehrdb.encoder.runtime import CPU, CUDA, BatchingEncoder, _padded, _require_on, _run_tokens, _runs, open_batching
 from ehrdb.errors import EmptyText, ItemError, NonFiniteVector, ProviderUnavailable
 
 LONG = "Hemoglobin (g/dL): 12.1\n" * 200
@@ -53,9 +55,48 @@ def test_int8_of_minilm_is_the_same_to_the_last_bit_in_any_batch(tmp_path: Path)
 def test_only_chunks_of_one_padded_length_run_together() -> None:
     lengths = [512, 40, 48, 33, 48, 512, 16]
 
-    runs = list(_runs([_padded(length) for length in lengths], 512))
+    runs = list(_runs([_padded(length) for length in lengths], 512, is_exact=True))
 
     assert runs == [[0], [5], [1, 2, 3, 4], [6]]
+
+
+def test_on_a_gpu_the_longest_chunks_that_fill_a_run_go_together() -> None:
+    lengths = [512, 40, 48, 33, 48, 512, 16]
+
+    runs = list(_runs([_padded(length) for length in lengths], 1100, is_exact=False))
+
+    assert runs == [[0, 5], [1, 2, 3, 4, 6]]
+
+
+def test_a_gpu_is_handed_texts_that_fill_its_runs(minilm: BatchingEncoder) -> None:
+    texts = ["Essential hypertension"] * 9000
+    on_card = BatchingEncoder(minilm.manifest, minilm._tokenizer, minilm._forward, 32_768, 1, provider=CUDA)
+
+    assert len(list(on_card._batches(texts))) == 1
+    assert len(list(minilm._batches(texts))) > 1
+
+
+@dataclass
+class Part:
+    """Where nodes of a graph run, as ONNX Runtime tells it."""
+
+    ep_name: str
+    kinds: tuple[str, ...]
+
+    def get_nodes(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(op_type=kind) for kind in self.kinds]
+
+
+def test_an_operator_that_costs_may_not_run_elsewhere() -> None:
+    on_card, shapes = Part(CUDA, ("MatMul", "GroupQueryAttention")), Part(CPU, ("Shape", "Concat"))
+    _require_on(_session(on_card, shapes), CUDA)
+
+    with pytest.raises(ProviderUnavailable, match="CUDAExecutionProvider cannot run GroupQueryAttention, MatMulNBits"):
+        _require_on(_session(on_card, Part(CPU, ("MatMulNBits", "GroupQueryAttention"))), CUDA)
+
+
+def _session(*parts: Part) -> Any:
+    return SimpleNamespace(get_provider_graph_assignment_info=lambda: parts)
 
 
 def test_older_int8_of_encoders_is_never_run_side_by_side(minilm: BatchingEncoder) -> None:
