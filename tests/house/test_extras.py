@@ -27,6 +27,7 @@ NEEDS_AN_EXTRA = {
     "ehrdb.embedding.vectors": "polars",
     "ehrdb.encoder.candidates": "onnx",
     "ehrdb.encoder.convert": "onnx",
+    "ehrdb.encoder.cuda": "onnx",
     "ehrdb.encoder.decoder": "onnx",
     "ehrdb.encoder.export": "onnx",
     "ehrdb.encoder.fusion": "onnx",
