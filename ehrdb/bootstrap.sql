@@ -86,7 +86,7 @@ $$;
 
 select create_reference_table(format('ehrdb.%I', name)::regclass)
   from unnest(array[
-        'prompt', 'encoder', 'encoder_part', 'task', 'head', 'head_count', 'head_month', 'format', 'unit', 'unit_synonym',
+        'prompt', 'encoder', 'encoder_part', 'task', 'head', 'head_count', 'head_month', 'evaluation', 'format', 'unit', 'unit_synonym',
         'concept', 'concept_parent', 'concept_text', 'concept_category', 'concept_frequency', 'concept_onset', 'custom_text',
         'code_map', 'vocabulary_prefix', 'excluded_vocabulary', 'category_rule', 'visit_section', 'aggregated_concept',
         'aggregated_unit', 'aggregated_code', 'aggregated_name', 'icu_care_site', 'snapshot', 'source', 'protection'

@@ -518,24 +518,34 @@ class Client:
         k: Sequence[int] | None = None,
         replicates: int = 5,
         workers: int = 1,
+        keep: bool = False,
     ) -> Evaluation:
         """Is the encoder worth it on these records? The paper's protocol (docs/evaluation.md).
 
         Labels and vectors are made where they are missing. with_counts: the encoder once more, its vectors beside code
         counts in one head (`ehrdb train --with counts`). k: examples per class, -1 for every row. The answer has
-        `scores()`, `paired_tests()`, `probabilities()` (polars) and `report()` (HTML). Needs the extra `train`.
+        `scores()`, `paired_tests()`, `probabilities()` (polars) and `report()` (HTML). keep: the figures stay in
+        ehr.evaluation, where the page shows them. Needs the extra `train`.
         """
         with translated():
+            from ehrdb.evaluation import kept
             from ehrdb.evaluation.evaluation import answer, checked_shots
             from ehrdb.evaluation.question import prepare
             from ehrdb.prediction.sampling import ALL, SHOTS
 
             shots = checked_shots(k or [*SHOTS, ALL])
             self.note("evaluate")
+            if keep:
+                with self.database.transaction() as connection:
+                    kept.require_keeping(connection)
             names = [tasks] if isinstance(tasks, str) else list(tasks)
             encoders = [self._named(encoder), *compare]
             question = prepare(self.database, self._load, names, encoders, set(baselines), with_counts=with_counts)
-            return answer(question, shots, replicates=replicates, workers=workers)
+            found = answer(question, shots, replicates=replicates, workers=workers)
+            if keep:
+                with self.database.transaction() as connection:
+                    kept.keep(connection, found)
+            return found
 
     def evaluate_survival(
         self,

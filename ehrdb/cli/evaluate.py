@@ -63,6 +63,7 @@ PatientFile = Annotated[
 ]
 Probabilities = Annotated[Path | None, typer.Option(help="Write the test probabilities here (parquet).")]
 ReportFile = Annotated[Path | None, typer.Option("--report", help="Write one self-contained HTML file here.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Keep the figures in ehr.evaluation, where the page shows them.")]
 Workers = Annotated[int, typer.Option(help="Processes; the numbers do not depend on it.", min=1, max=256)]
 
 
@@ -79,6 +80,7 @@ def evaluate(
     replicates: Annotated[int, typer.Option(help="Samples for each k.", min=1)] = 5,
     probabilities: Probabilities = None,
     report: ReportFile = None,
+    keep: Keep = False,
     workers: Workers = 1,
     json: Json = False,
 ) -> None:
@@ -88,6 +90,8 @@ def evaluate(
     have C index and integrated Brier score. With --embeddings and --labels: files.
 
     Example: `ehrdb evaluate guo_los guo_readmission --baseline counts --baseline demographics --report report.html`
+
+    Example (figures for the page's Models): `ehrdb evaluate guo_los --baseline counts --k -1 --keep`
 
     Example: `ehrdb evaluate --embeddings vectors.parquet --labels labels.parquet --k 8 --k -1`
     """
@@ -100,6 +104,8 @@ def evaluate(
     require_folder(probabilities, report)
     if report:
         import ehrdb.evaluation.report  # noqa: F401  # a missing extra is said before the work, not after it
+    if keep:
+        _require_keeping(embeddings or labels)
     if tasks and not (embeddings or labels or patients):
         question = from_database(tasks, [encoder, *(others or [])], baselines or [], with_counts=bool(beside))
     elif embeddings and labels and not (tasks or encoder or baselines or beside):
@@ -112,15 +118,17 @@ def evaluate(
     for warning in warnings(question):
         err.print(warning)
     if question.intervals:
-        _answer_timed(question, json, shots if k else [], [probabilities, report])
+        _answer_timed(question, json, shots if k else [], [probabilities, report], keep)
     else:
         how: dict[str, Any] = {"replicates": replicates, "workers": workers}
-        _answer(question, shots, report, probabilities, json, **how)
+        found = _answer(question, shots, report, probabilities, json, **how)
+        if keep:
+            _keep(found)
 
 
 def _answer(
     question: Question, shots: list[int], report: Path | None, probabilities: Path | None, json: bool, **how: Any
-) -> None:
+) -> Evaluation:
     """Few-shot heads of each model, and what is asked for of them."""
     from ehrdb.evaluation.evaluation import answer
 
@@ -135,16 +143,34 @@ def _answer(
         print_json(found.as_json())
     else:
         show(found)
+    return found
 
 
-def _answer_timed(question: Question, json: bool, shots: list[int], files: list[Path | None]) -> None:
+def _require_keeping(files: Path | None) -> None:
+    """What cannot be kept is said before the work."""
+    from ehrdb.evaluation.kept import require_keeping
+
+    if files:
+        raise ConfigError("figures from files are not the database's", hint="Leave out --keep, or name tasks.")
+    with current_client() as db, db.database.transaction() as connection:
+        require_keeping(connection)
+
+
+def _keep(found: Evaluation) -> None:
+    from ehrdb.evaluation.kept import keep
+
+    with current_client() as db, db.database.transaction() as connection:
+        err.print(f"{keep(connection, found)} rows are kept in ehr.evaluation")
+
+
+def _answer_timed(question: Question, json: bool, shots: list[int], files: list[Path | None], keep: bool) -> None:
     """Tasks that ask when: C index and integrated Brier score of each model."""
     from ehrdb.evaluation.timed import answer_timed
 
-    if any(files) or set(shots) - {-1}:
+    if any(files) or keep or set(shots) - {-1}:
         raise ConfigError(
             f"{', '.join(question.intervals)} asks when: there are scores alone, of heads on every row",
-            hint="Leave out --k, --report and --probabilities.",
+            hint="Leave out --k, --report, --probabilities and --keep.",
         )
     with bars() as tell:
         runs = answer_timed(question, tell=tell)

@@ -13,6 +13,7 @@ from ehrdb.queries import Queries
 
 BANDS = 10
 MOST_LABELS = 10_000
+MOST_MONTHS = 24
 _queries = Queries("ehrdb.page")
 
 
@@ -22,6 +23,7 @@ def models(db: Client) -> dict[str, Any]:
     return {
         "encoders": rows_of(db, _queries.encoders),
         "heads": [{**head, "test": tested(head)} for head in heads],
+        "evaluations": [row for row in rows_of(db, _queries.evaluations, {"task": None}) if row["place"] == 1],
     }
 
 
@@ -30,6 +32,7 @@ def model(db: Client, task: str) -> dict[str, Any]:
     card = rows_of(db, _queries.card, {"task": task})[0]["card"]
     db.note(f"page: model {task}")
     predictions = rows_of(db, _queries.test_predictions, {"task": task, "limit": MOST_LABELS})
+    months = rows_of(db, _queries.months, {"task": task})
     return {
         "task": task,
         "card": card,
@@ -39,6 +42,9 @@ def model(db: Client, task: str) -> dict[str, Any]:
         "calibration": section(lambda: calibration(predictions)) if predictions else Section(),
         "subgroups": section(lambda: subgroups(predictions)) if predictions else Section(),
         "years": by_year(predictions),
+        "months": [row for row in months if row["predicted"] is not None][-MOST_MONTHS:],
+        "checked_at": months[-1]["checked_at"] if months else None,
+        "evaluations": rows_of(db, _queries.evaluations, {"task": task}),
     }
 
 

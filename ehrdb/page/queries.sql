@@ -223,6 +223,22 @@ select p.patient_id, ehrdb.is_positive(t, l.value)::integer as label, extract(ye
  where h.target = %(task)s and coalesce(p.split, ehrdb.split_of(p.patient_id)) = 'test'
  order by p.patient_id, l.prediction_time;
 
+-- name: evaluations
+-- the newest evaluation of every task, or of one, that was kept; place: 1 where most was learned from
+select v.*, dense_rank() over (partition by v.task order by v.k = -1 desc, v.k desc) as place
+  from ehr.evaluation v
+ where (%(task)s::text is null or v.task = %(task)s)
+   and v.evaluated_at = (select max(n.evaluated_at) from ehr.evaluation n where n.task = v.task)
+ order by v.task, place, v.is_evaluated desc, v.auroc desc, v.model;
+
+-- name: months
+-- how the serving head did month by month, as `ehrdb monitor` found it, oldest first
+select m.month, m.labels, m.predicted, m.observed, m.population_stability, m.unknown_codes, m.verdict, m.checked_at
+  from ehrdb.head_month m
+  join ehrdb.head h using (head_id)
+ where h.target = %(task)s and h.encoder_id = ehrdb.encoder_id(null)
+ order by m.month;
+
 -- name: is_code
 -- whether there is such a concept
 select exists (select from ehr.concept c where c.code = %(code)s) as is_code;

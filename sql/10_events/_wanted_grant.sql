@@ -8,7 +8,7 @@ with prefix (prefix) as (
     ('analyst', 'select', 'format excluded_vocabulary visit_section aggregated_concept aggregated_code aggregated_unit aggregated_name measured_as', null),
     ('analyst', 'select', 'prompt encoder encoder_part encoder_file embedding embedding_point patient_embedding refresh_run', null),
     ('analyst', 'select', 'concept_frequency concept_onset concept_onset_change clinical_concept served_embedding figure verification loaded_source', null),
-    ('analyst', 'select', 'task label head head_count patient_prediction risk_reason schema_state migration wanted_grant grant_fault', null),
+    ('analyst', 'select', 'task label head head_count head_month evaluation patient_prediction risk_reason schema_state migration wanted_grant grant_fault', null),
     -- All but the digest of a record, by which somebody could tell whether it is one that they have.
     ('analyst', 'select', 'patient', 'patient_id source birth_time death_time sex race ethnicity split loaded_at known_since'),
     ('analyst', 'select', 'changed_patient', 'patient_id'),

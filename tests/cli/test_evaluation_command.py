@@ -125,3 +125,8 @@ def test_options_that_cannot_work_are_refused(folder: Path, options: list[str]) 
 def test_counts_beside_vectors_of_files_are_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match="name tasks to evaluate the database"):
         run(folder, "--with", "counts")
+
+
+def test_figures_of_files_are_not_kept_in_a_database(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="figures from files"):
+        run(folder, "--keep")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+import ehrdb
 from ehrdb.database import Connection, Database
 from ehrdb.embedding.registry import RegisteredEncoder
-from ehrdb.errors import TrainingError
-from ehrdb.evaluation import Run, evaluate
+from ehrdb.errors import NotAllowed, TrainingError
+from ehrdb.evaluation import Run, evaluate, kept
 from ehrdb.evaluation.evaluation import answer
 from ehrdb.evaluation.question import Question, from_database, from_files
+from ehrdb.prediction.bootstrap import Estimate
 from ehrdb.prediction.training import embed_labels, train
 from ehrdb.testing import FakeEncoder
 from tests.records import Record, add_encoder, day, write
@@ -103,3 +107,58 @@ def test_an_evaluation_shows_its_scores_and_tests_in_a_notebook(database: Databa
     shown = found._repr_html_()
     assert shown.count("<h4>") == 2
     assert "counts, LightGBM" in shown
+
+
+KEPT = "select {} from ehr.evaluation order by is_evaluated desc, model, k desc"
+
+
+def kept_rows(database: Database, columns: str) -> list[tuple[Any, ...]]:
+    with database.transaction() as connection:
+        return connection.execute(KEPT.format(columns).encode()).fetchall()
+
+
+def test_what_is_kept_of_an_evaluation_are_its_figures(database: Database, encoder: RegisteredEncoder) -> None:
+    found = answer(ask(database, encoder, "demographics"), [4, -1], replicates=2)
+    with database.transaction() as connection:
+        assert kept.keep(connection, found) == 4
+    rows = kept_rows(database, "model, k, is_evaluated, replicates, test_labels, verdict is null")
+    labels = len(found.targets[0].test.labels)
+    assert rows == [
+        (encoder.name, 4, True, 2, labels, True),
+        (encoder.name, -1, True, 1, labels, True),
+        ("demographics only", 4, False, 2, labels, False),
+        ("demographics only", -1, False, 1, labels, False),
+    ]
+    few, whole, *_ = kept_rows(database, "auroc, brier")
+    first, second, every = ((run.metrics.auroc.score, run.metrics.brier.score) for run in found.own)
+    assert few == pytest.approx(((first[0] + second[0]) / 2, (first[1] + second[1]) / 2))
+    assert whole == pytest.approx(every)
+    tests = {test.k: test for _, test in found.tests}
+    differences = kept_rows(database, "difference, difference_lower, difference_upper, p_holm, verdict")[2:]
+    assert differences == [(t.delta, t.lower, t.upper, t.p_holm, t.outcome) for t in (tests[4], tests[-1])]
+
+
+def test_an_interval_is_the_mean_of_its_samples_and_null_where_one_has_none(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    found = answer(ask(database, encoder), [4], replicates=2)
+    estimates = [Estimate(0.6, 0.1, 0.5, 0.7, 0.6), Estimate(0.8, 0.1, float("nan"), 0.9, 0.8)]
+    runs = [
+        replace(run, metrics=replace(run.metrics, auroc=estimate))
+        for run, estimate in zip(found.own, estimates, strict=True)
+    ]
+    (row,) = kept.rows_of(replace(found, runs={encoder.name: runs}))
+    assert (row["auroc"], row["auroc_lower"], row["auroc_upper"]) == (pytest.approx(0.7), None, pytest.approx(0.8))
+
+
+def test_an_evaluation_is_kept_beside_those_of_before(database: Database, encoder: RegisteredEncoder) -> None:
+    found = answer(ask(database, encoder), [-1], replicates=1)
+    for _ in range(2):
+        with database.transaction() as connection:
+            kept.keep(connection, found)
+    assert len({at for (at,) in kept_rows(database, "evaluated_at")}) == 2
+
+
+def test_who_may_not_keep_an_evaluation_hears_it_before_the_work(analyst: Database) -> None:
+    with ehrdb.connect(analyst.url) as db, pytest.raises(NotAllowed, match="may not keep evaluations"):
+        db.evaluate("no_such_task", keep=True)

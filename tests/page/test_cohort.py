@@ -99,6 +99,39 @@ def test_models_are_listed_and_one_without_labels_says_so(alice: TestClient) -> 
     assert alice.get("/models/luck").status_code == 404
 
 
+EVALUATED = (
+    "insert into ehrdb.evaluation (task, model, k, auroc, evaluated_at, is_evaluated, replicates, test_labels, auprc,"
+    " brier) values ('sepsis', %s, %s, %s, %s, false, 1, 500, .5, .25)"
+)
+
+
+def test_the_newest_evaluation_that_was_kept_is_shown_first_where_most_was_learned(hospital: Database) -> None:
+    alice = as_user(hospital, ALICE)
+    assert "No evaluation was kept" in alice.get("/models").text
+    with hospital.transaction() as connection:
+        for row in (("mini", -1, 0.8), ("counts", -1, 0.83), ("mini", 8, 0.71)):
+            connection.execute(EVALUATED, [*row, "2026-02-01"])
+        connection.execute(EVALUATED, ["mini", -1, 0.9, "2026-01-01"])
+    pages = alice.get("/models").text, alice.get("/models/sepsis").text
+    shown = [re.findall(r'<td class="number">(0\.[789]\d0)', page) for page in pages]
+    assert shown == [["0.830", "0.800"], ["0.830", "0.800", "0.710"]]
+
+
+def test_months_that_can_be_judged_are_shown_of_the_serving_head(hospital: Database) -> None:
+    alice = as_user(hospital, ALICE)
+    assert "ehrdb monitor sepsis" in alice.get("/models/sepsis").text
+    with hospital.transaction() as connection:
+        connection.execute(
+            "insert into ehrdb.head_month (head_id, month, labels, patients, predicted, observed, verdict)"
+            " select h.head_id, m.* from ehrdb.head h,"
+            " (values (date '2020-01-01', 30, 20, .25, .5, 'predicts too little'),"
+            "         ('2020-02-01', 5, 5, null, null, 'too few')) m"
+        )
+    page = alice.get("/models/sepsis").text
+    assert "predicts too little" in page
+    assert "2020-02" not in page
+
+
 def test_outcomes_need_a_past_moment_and_a_known_outcome(alice: TestClient) -> None:
     sent = {"token": token(alice.get("/find").text), "outcome": "sepsis"}
     assert alice.post("/patients/1/outcomes", data=sent).status_code == 400

@@ -1,0 +1,51 @@
+"""Evaluations that the database keeps (ehr.evaluation), for the page and for whoever asks in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from ehrdb.database import Connection
+from ehrdb.errors import NotAllowed
+from ehrdb.evaluation.evaluation import Evaluation
+from ehrdb.queries import Queries
+
+_queries = Queries("ehrdb.evaluation", "kept.sql")
+
+
+def require_keeping(connection: Connection) -> None:
+    """Raises NotAllowed for a role that may keep nothing: said before the work, not after it."""
+    if connection.execute(_queries.may_keep).fetchone() != (True,):
+        raise NotAllowed("this role may not keep evaluations", hint="Ask as a member of the owner, or keep nothing.")
+
+
+def keep(connection: Connection, found: Evaluation) -> int:
+    """Store what an evaluation found beside those of before; returns how many rows. In the caller's transaction."""
+    evaluated_at = datetime.now(UTC)
+    rows = [row | {"evaluated_at": evaluated_at} for row in rows_of(found)]
+    connection.cursor().executemany(_queries.keep, rows)
+    return len(rows)
+
+
+def rows_of(found: Evaluation) -> Iterator[dict[str, Any]]:
+    """A row for each model, task and k: means over replicates, and the paired test; what does not exist is None."""
+    scores = found.scores().drop("best_c")
+    means = scores.group_by("model", "task", "k", maintain_order=True).agg(
+        pl.exclude("replicate").mean().fill_nan(None), pl.len().alias("replicates")
+    )
+    tests = {(name, test.task, test.k): test for name, test in found.tests}
+    labels = {target.task: len(target.test.labels) for target in found.targets}
+    for row in means.iter_rows(named=True):
+        test = tests.get((row["model"], row["task"], row["k"]))
+        yield row | {
+            "is_evaluated": row["model"] == next(iter(found.runs)),
+            "test_labels": labels[row["task"]],
+            "difference": test and test.delta,
+            "difference_lower": test and test.lower,
+            "difference_upper": test and test.upper,
+            "p_holm": test and test.p_holm,
+            "verdict": test and test.outcome,
+        }
