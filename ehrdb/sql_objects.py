@@ -44,15 +44,16 @@ def bring_in_line(connection: Connection, paths: list[Path], schema: Identifier,
     kept = _kept(connection)
     statements = {path: as_applied(path, schema.as_bytes()) for path in paths}
     gone = {name: kept.pop(name) for name in kept.keys() - {path.name for path in paths}}
+    retired = _ours(gone)
     for path in _due(statements, kept, _versions(connection).keys(), force=force):
         old = kept.pop(path.name, Kept("", frozenset())).objects
-        made = _apply(connection, path, statements[path], old, _ours(kept)) - _ours(kept)
+        made = _apply(connection, path, statements[path], old, _ours(kept) | retired) - _ours(kept)
         kept[path.name] = Kept(_digest(statements[path]), made)
-        _drop(connection, old - made, _ours(kept))
+        _drop(connection, old - made, _ours(kept) | retired)
         values = {"name": path.name, "sha256": kept[path.name].sha256, "objects": sorted(made)}
         connection.execute(_queries.keep_file, values)
-    for name, file in gone.items():
-        _drop(connection, file.objects - _ours(kept), _ours(kept))
+    _drop(connection, retired - _ours(kept), _ours(kept))
+    for name in gone:
         connection.execute(_queries.drop_file, {"name": name})
 
 

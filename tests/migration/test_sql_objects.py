@@ -110,6 +110,18 @@ def test_an_object_whose_file_is_gone_goes(database: Database, next_version: Nex
     assert signatures(database, "outlying_patients") == []
 
 
+def test_objects_whose_files_are_gone_may_need_each_other(database: Database, next_version: NextVersion) -> None:
+    first = next_version.path("outlying_patients.sql").with_name("a_first.sql")
+    first.write_text("create or replace view ehr.a_first as select 1 as one;", encoding="utf-8")
+    first.with_name("a_second.sql").write_text("create or replace view ehr.a_second as select * from ehr.a_first;")
+    upgrade(database)
+    for name in ("a_first.sql", "a_second.sql"):
+        next_version.path(name).unlink()
+    upgrade(database)
+    found = execute(database, "select to_regclass('ehr.a_first'), to_regclass('ehr.a_second')")
+    assert found == [(None, None)]
+
+
 def test_an_object_whose_file_is_gone_stays_while_a_user_needs_it(
     database: Database, next_version: NextVersion
 ) -> None:
