@@ -490,7 +490,7 @@ ABOUT_NOBODY = {
     ),
     "encoders, tasks, versions": "prompt encoder encoder_part encoder_file task head head_count schema_state migration",
     "counts of everybody, as docs/security.md says": "load_report concept_frequency concept_onset concept_onset_change"
-    " figure refresh_run verification",
+    " figure refresh_run verification head_month evaluation",
 }
 
 
