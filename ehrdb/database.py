@@ -142,6 +142,8 @@ class Database:
                 f"no connection to {self.place}: {str(error).splitlines()[0]}",
                 hint="Is the server running and EHRDB_DATABASE_URL right? `ehrdb doctor` tests it.",
             ) from None
+        # What others wrote meanwhile is seen by the next statement, whatever the server's default says.
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         try:
             _require_utf8(connection)
         except DatabaseError:

@@ -58,8 +58,8 @@ with measured as (
 select d.*, (a.normal_low - u.shift) / u.factor as usual_low, (a.normal_high - u.shift) / u.factor as usual_high
   from drawn d
   left join ehrdb.concept c on c.code = d.code
-  left join lateral (select m.rules, m.position from ehrdb.measured_as m where m.code_id = c.code_id and m.rules = 'graded') m
-    on true
+  left join lateral (select m.rules, m.position from ehrdb.measured_as m where m.code_id = c.code_id and m.rules = 'graded'
+                      offset 0) m on true
   left join ehrdb.aggregated_unit u on u.rules = m.rules and u.position = m.position and u.unit = coalesce(lower(d.unit), '')
   left join ehrdb.aggregated_concept a on a.rules = u.rules and a.position = u.position
  order by d.times desc, d.code;
@@ -173,8 +173,9 @@ select h.task, left(r.name, 120) as name, r.effect
     select r.name, r.effect from ehr.risk_reasons(h.task, %(patient_id)s, %(as_of)s) r where r.kind = 'line' limit 5) r
  where exists (select from ehrdb.risk_reason k where k.head_id = h.head_id and k.patient_id = %(patient_id)s);
 
--- name: risk_history
--- how probabilities developed: after every visit and wherever else the record is embedded, the newest moments, oldest first
+-- name: risks
+-- probabilities at the moment, and how they developed: after every visit and wherever else the record is embedded, the
+-- newest moments of those, oldest first
 with visited as (
     select v.as_of from unnest(ehrdb.visit_moments(%(patient_id)s)) v (as_of)
 ), known as (
@@ -185,18 +186,21 @@ with visited as (
 ), newest as (
     select k.as_of from known k where k.as_of <= %(as_of)s order by k.as_of desc limit %(limit)s
 ), asked as (
-    select array_agg(n.as_of order by n.as_of) as moments from newest n
+    select array_agg(m.as_of) as moments
+      from (select n.as_of from newest n union select %(as_of)s::timestamp) m (as_of)
 )
-select p.task, p.as_of, p.probability, h.base_rate,
-       p.reason = 'not embedded as of then' and p.as_of in (select v.as_of from visited v) as is_missing,
+select p.task, nullif(p.as_of, 'infinity') as as_of, p.probability, p.lower, p.upper, p.base_rate, p.known_until, p.is_stale,
+       p.as_of = %(as_of)s as is_asked, n.as_of is not null as is_history,
+       n.as_of is not null and p.reason = 'not embedded as of then'
+       and p.as_of in (select v.as_of from visited v) as is_missing,
        exists (select from ehr.label l
                 where l.task = h.task and l.patient_id = p.patient_id and l.prediction_time = p.as_of) as is_trained
   from asked a
  cross join lateral ehr.predict_at(
        %(tasks)s::text[], array_fill(%(patient_id)s::bigint, array[cardinality(a.moments)]), a.moments) p
   join ehrdb.head h using (head_id)
- where a.moments is not null
- order by p.as_of;
+  left join newest n on n.as_of = p.as_of
+ order by p.task, as_of;
 
 -- name: test_predictions
 -- what the serving head says of test patients' labels, as of each prediction time; of a fixed sample where there are many

@@ -172,36 +172,36 @@ def _risks(db: Client, patient_id: int, as_of: datetime | None) -> Rows:
     known = {row["task"]: row for row in heads(db)}
     if not known:
         raise NotFound("nothing has been learned yet", hint="A data engineer runs: ehrdb train guo_los")
-    rows: Rows = [row for row in db.predict(list(known), [patient_id], as_of) if row["reason"] is None]
-    if not rows:
+    by_task = _probabilities(db, list(known), patient_id, as_of)
+    now = {task: row for task, rows in by_task.items() for row in rows if row["is_asked"]}
+    if all(row["probability"] is None for row in now.values()):
         db.probability(next(iter(known)), patient_id, as_of)  # says why there is none
     moving = _moving_lines(db, patient_id, as_of)
-    histories = _histories(db, list(known), patient_id, as_of)
     return [
         {
             **row,
             "head": known.get(task),
             "test": tested(known.get(task)),
             "lines": moving[task],
-            "history": _course(histories[task]),
+            "history": _history(by_task[task]),
         }
-        for row in rows
-        for task in [row["task"]]
+        for task, row in now.items()
+        if row["probability"] is not None
     ]
 
 
-def _histories(db: Client, tasks: list[str], patient_id: int, as_of: datetime | None) -> dict[str, Rows]:
-    """By task how its probability developed, oldest moment first."""
+def _probabilities(db: Client, tasks: list[str], patient_id: int, as_of: datetime | None) -> dict[str, Rows]:
+    """By task, as of the moment and how it came to that, oldest first."""
     values = {"tasks": tasks, "patient_id": patient_id, "as_of": as_of or "infinity", "limit": MOST_MOMENTS}
     found: dict[str, Rows] = defaultdict(list)
-    for row in rows_of(db, _queries.risk_history, values):
+    for row in rows_of(db, _queries.risks, values):
         found[row["task"]].append(row)
     return found
 
 
-def _course(rows: Rows) -> dict[str, Any] | None:
-    """A history drawn, and after how many visits the record is not embedded; None where nothing is to be drawn."""
-    known = [row for row in rows if row["probability"] is not None]
+def _history(rows: Rows) -> dict[str, Any] | None:
+    """What is drawn, and after how many visits the record is not embedded; None where nothing is to be drawn."""
+    known = [row for row in rows if row["is_history"] and row["probability"] is not None]
     missing = sum(1 for row in rows if row["is_missing"])
     if not known:
         return None

@@ -13,6 +13,8 @@ declare
 begin
     request_id := ehrdb.ask_worker(query, encoder);
     commit;
+    -- Under repeatable read nobody would ever see the answer.
+    set transaction isolation level read committed;
     deadline := pg_catalog.clock_timestamp() operator(pg_catalog.+) patience;
     loop
         select t.embedding, t.error into embedding, error from ehrdb.take_answer(request_id) t;

@@ -361,3 +361,13 @@ def test_an_omop_cohort_is_asked_about_in_one_call(asked: Database) -> None:
         (p, datetime(2020, 1, 4 + p, 23, 59)) for p in (1, 2, 3)
     ]
     assert all(row["probability"] is not None for row in found)
+
+
+def test_vectors_as_of_a_moment_are_looked_up_by_patient_not_among_all(asked: Database) -> None:
+    question = (
+        "explain (costs off) select * from ehrdb.vectors_at(1, 1, array[1]::bigint[], array['2020-01-05']::timestamp[])"
+    )
+    with asked.transaction() as connection:
+        plan = "\n".join(line for (line,) in connection.execute(question.encode()))
+    assert "(n.patient_id = a.patient_id)" not in plan  # among what was made distinct of all
+    assert "patient_id = a.patient_id" in plan

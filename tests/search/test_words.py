@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
+import ehrdb
 from ehrdb.database import Database
 from ehrdb.embedding import refresh
 from ehrdb.encoder import Encoder
@@ -155,6 +157,21 @@ def test_a_transaction_that_can_be_told_nothing_new_says_so(filled: Database, ho
             connection.execute(NEAREST, ["heart"])
     assert caught.value.sqlstate == "EH010"
     assert "read committed" in str(caught.value.diag.message_hint)
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_where_transactions_look_at_one_moment_by_default_search_text_answers_and_ehrdb_asks_as_ever(
+    filled: Database, level: str
+) -> None:
+    options = "-c default_transaction_isolation=" + level.replace(" ", "\\ ")
+    url = make_conninfo(filled.url, options=options)
+    with answered(filled), psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute("call ehr.search_text('heart', 3, patience => '5 s')").fetchone()
+        assert row is not None
+        assert len(row[0]) == 3
+        with ehrdb.connect(url, frames="rows") as db:
+            assert len(db.search("heart", 3)) == 3
+            assert len(db.nearest("heart", 3, by_worker=True)) == 3
 
 
 def test_a_reader_neither_hears_others_nor_speaks_for_the_worker(
