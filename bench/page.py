@@ -64,7 +64,7 @@ def fill(database: Database, patients: int, dimension: int) -> None:
     build(database, clustered(patients, dimension))
     with database.transaction() as connection:
         connection.execute("select setseed(0.5)")
-        for statements in (made_up.vocabulary, queries.people, queries.events, queries.head):
+        for statements in (made_up.vocabulary, queries.people, queries.events, queries.head, queries.seen):
             for statement in filter(bytes.strip, statements.split(b";")):
                 connection.execute(statement)
         connection.execute("select ehrdb.recount_concepts()")

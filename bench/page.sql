@@ -20,6 +20,10 @@ select patient_id, time,
                   from ehrdb.patient, generate_series(1, 40)) drawn) numbered
  order by patient_id, ordinal;
 
+-- name: seen
+-- a refresh has looked at everybody since
+delete from ehrdb.changed_patient;
+
 -- name: head
 -- as training stores it
 insert into ehrdb.head (task, target, encoder_id, prompt_id, weights, intercept, provenance)

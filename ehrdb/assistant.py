@@ -106,7 +106,8 @@ class Tools:
     def find_patients(self, description: str, k: int = 10) -> Rows:
         """Patients by a description in words, by their concepts' words and by meaning together; best first.
 
-        A running `ehrdb worker` reads the description.
+        A running `ehrdb worker` reads the description. rank_by_words is null for all where no concept of these records
+        holds any of its words: in another language than theirs, or misspelt, it finds no better than chance.
         """
         rows = self.db.search(description, _at_most(k))
         return self._shown("find_patients", [_without(row, "found") for row in rows])

@@ -15,6 +15,7 @@ from datetime import date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import finalize
 
 import numpy as np
 import numpy.typing as npt
@@ -187,13 +188,15 @@ class Client:
 
     def __init__(self, database: Database, settings: Settings, library: Library, opened: ExitStack) -> None:
         self.database = database
-        self._settings, self._library, self._opened = settings, library, opened
+        self._settings, self._library = settings, library
+        # Who forgets to close is closed at the end, while the interpreter is still whole.
+        self._closing = finalize(self, opened.close)
         # A model takes seconds to load: once for each encoder.
         self._load = each_model_once(partial(load_encoder, settings))
 
     def close(self) -> None:
         """Give the connections back."""
-        self._opened.close()
+        self._closing()
 
     def __enter__(self) -> Client:
         return self

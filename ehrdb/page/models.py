@@ -12,7 +12,7 @@ from ehrdb.page.views import Rows, Section, rows_of, section, tested
 from ehrdb.queries import Queries
 
 BANDS = 10
-MOST_LABELS = 10_000
+MOST_LABELS = 5_000
 MOST_MONTHS = 24
 _queries = Queries("ehrdb.page")
 

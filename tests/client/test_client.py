@@ -19,9 +19,10 @@ import ehrdb
 from ehrdb import tables
 from ehrdb.client import Client
 from ehrdb.config import Settings
-from ehrdb.database import Database
+from ehrdb.database import Database, open_database
 from ehrdb.embedding import refresh
 from ehrdb.errors import ArgumentError, ConfigError, EhrdbError, NotAllowed, NotFound, WorkerUnavailable
+from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
 from tests.conftest import created_role, run
 from tests.records import Record, add_encoder, add_head, day, write, write_patients
@@ -55,6 +56,22 @@ def db(filled: Database) -> Iterator[Client]:
 def test_importing_takes_no_library_with_it() -> None:
     code = "import sys, ehrdb; print({'numpy', 'polars', 'psycopg', 'pydantic'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_who_forgets_to_close_hears_nothing_of_it_at_the_end(tmp_path: Path) -> None:
+    """On an embedded server, whose package cannot be closed any more once the interpreter is half gone."""
+    settings = Settings(home=tmp_path, database_url=None)
+    with open_database(settings, create=True) as database:
+        upgrade(database)
+    code = (
+        "import ehrdb; db = ehrdb.connect()\n"
+        "def ask(): return db.sql('select 1')[0, 0]\n"  # a notebook's cells are full of cycles
+        "print(ask())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "EHRDB_DATABASE_URL"}
+    environment["EHRDB_HOME"] = str(tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert (done.stdout, done.stderr) == ("1\n", "")
 
 
 def test_tables_are_polars_frames_or_pandas_frames_or_rows(filled: Database) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from ehrdb.database import Database
 from ehrdb.page.charts import WIDTH, bars, love
-from ehrdb.page.cohort import Wanted, wanted
+from ehrdb.page.cohort import Wanted, projected, wanted
 from ehrdb.page.models import by_year, calibration, subgroups
 from ehrdb.page.outcomes import shares
 from ehrdb.page.views import Rows
@@ -89,6 +90,20 @@ def test_the_window_of_the_map_stays_on_it() -> None:
     assert (near.x, near.y, near.zoom, near.show) == (0.75, 0.25, 1, "map")
     assert wanted({"x": "0.75", "zoom": "1", "move": "right"}).x == 0.75
     assert wanted({"move": "out"}) == Wanted(show="map")
+
+
+def test_a_map_shows_the_two_directions_of_most_variance() -> None:
+    random = np.random.default_rng(1)
+    spread = np.array([9, 5, *[3] * 20, *[1] * 42])
+    turn, _ = np.linalg.qr(random.standard_normal((64, 64)))
+    vectors = ((random.standard_normal((300, 64)) * spread) @ turn).astype(np.float32)
+    centred = vectors - vectors.mean(axis=0)
+    _, directions = np.linalg.eigh(centred.T @ centred)
+    found = projected(vectors)
+    for place, direction in zip(found.T, directions[:, :-3:-1].T, strict=True):
+        assert abs(np.corrcoef(place, centred @ direction)[0, 1]) > 0.999
+    assert (found.min(), found.max()) == (0, 1)
+    assert (projected(vectors) == found).all()
 
 
 def test_models_are_listed_and_one_without_labels_says_so(alice: TestClient) -> None:

@@ -162,6 +162,13 @@ def test_a_description_finds_patients_by_words_and_meaning_among_those_with_a_co
     assert [len(patients) for (patients,) in noted] == [1, 10]
 
 
+def test_a_description_whose_words_no_concept_holds_is_said_to_mean_little(hospital: Database) -> None:
+    alice = as_user(hospital, ALICE)
+    with answered(hospital):
+        pages = [post(alice, "/find", kind="words", asked=words) for words in ("Herzschwäche", "text of snomed")]
+    assert ["another language" in page for page in pages] == [True, False]
+
+
 def test_concepts_are_found_by_their_words_and_lead_to_patients(alice: TestClient) -> None:
     assert "SNOMED/10" in post(alice, "/find", kind="concept", asked="TEXT snomed/10")
     assert 'href="/patients/1"' in post(alice, "/find", kind="code", asked="SNOMED/10")
