@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from ehrdb.evaluation.question import Question
 
 
+class Drawn(StrEnum):
+    """What intervals draw."""
+
+    PATIENTS = "patients"
+    ROWS = "rows"
+
+
 class Baseline(StrEnum):
     """What an encoder must beat."""
 
@@ -81,6 +88,8 @@ def evaluate(
     probabilities: Probabilities = None,
     report: ReportFile = None,
     keep: Keep = False,
+    bootstrap: Annotated[Drawn, typer.Option(help="What the intervals draw.")] = Drawn.PATIENTS,
+    max_iter: Annotated[int, typer.Option(help="Most iterations of a head's final fit.", min=1)] = 100,
     workers: Workers = 1,
     json: Json = False,
 ) -> None:
@@ -120,7 +129,7 @@ def evaluate(
     if question.intervals:
         _answer_timed(question, json, shots if k else [], [probabilities, report], keep)
     else:
-        how: dict[str, Any] = {"replicates": replicates, "workers": workers}
+        how: dict[str, Any] = {"replicates": replicates, "workers": workers, "draw": bootstrap, "max_iter": max_iter}
         found = _answer(question, shots, report, probabilities, json, **how)
         if keep:
             _keep(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from psycopg.rows import dict_row
 from rich.table import Table
 
 from ehrdb.cli.common import Json, current_database, err, out, print_json
-from ehrdb.database import require_whole
+from ehrdb.database import Connection, require_whole
 from ehrdb.errors import ConfigError, InputError
 from ehrdb.prediction import (
     Declares,
@@ -23,6 +24,7 @@ from ehrdb.prediction import (
     read_aces,
     read_task,
     remove_task,
+    uk_biobank_tasks,
 )
 from ehrdb.queries import Queries
 
@@ -45,6 +47,10 @@ def add(
         int | None, typer.Option(help="With --target: the outcome cohort; time at risk: days 1 to 365.", min=0)
     ] = None,
     task: Annotated[str | None, typer.Option(help="With --aces or --target: the task's name.")] = None,
+    uk_biobank: Annotated[
+        int | None,
+        typer.Option(help="Instead: the paper's 25 tasks of the UK Biobank, asked at entry into this cohort.", min=0),
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a task of this name, its labels and heads.")
     ] = False,
@@ -57,49 +63,65 @@ def add(
 
     Example: `ehrdb task add --target 101 --outcome 102 --task stroke_1y`
 
+    Example: `ehrdb task add --uk-biobank 101`
+
     A file: `{task: icu_mortality, description: Dies in hospital, prediction_time: {event: icu, offset_hours: 24},
     outcome: {event: death, until: discharge}}`
     """
-    declaration = _declaration(file, aces, predicates, target, outcome, task)
+    declarations = _declarations(file, aces, predicates, target, outcome, task, uk_biobank)
     with current_database() as database, database.transaction() as connection:
         require_whole(connection)
-        missing = add_task(connection, declaration, replace=replace)
-        named = declaration.codes() + declaration.patterns()
-        if missing and len(missing) == len(named):
-            raise InputError(
-                f"the records here have none of its codes ({', '.join(missing[:5])})",
-                file=file or aces,
-                hint="Codes are VOCABULARY/code: select code from ehr.concept where description ilike '%sepsis%';",
-            )
+        missing = [code for each in declarations for code in _added(connection, each, file or aces, replace)]
     for code in missing:
         err.print(f"warning: the records here have no code {code}")
-    err.print(f"task {declaration.task} added: run `ehrdb label {declaration.task}`")
+    for each in declarations:
+        err.print(f"task {each.task} added: run `ehrdb label {each.task}`")
 
 
-def _declaration(
+def _added(connection: Connection, declaration: Declares, file: Path | None, replace: bool) -> list[str]:
+    """Add one; returns which of its codes nobody has. Raises InputError where nobody has any."""
+    missing = add_task(connection, declaration, replace=replace)
+    named = declaration.codes() + declaration.patterns()
+    if missing and len(missing) == len(named):
+        raise InputError(
+            f"the records here have none of its codes ({', '.join(missing[:5])})",
+            file=file,
+            hint="Codes are VOCABULARY/code: select code from ehr.concept where description ilike '%sepsis%';",
+        )
+    return missing
+
+
+def _declarations(
     file: Path | None,
     aces: Path | None,
     predicates: Path | None,
     target: int | None,
     outcome: int | None,
     task: str | None,
-) -> Declares:
-    """What one of the three ways declares."""
-    if sum(way is not None for way in (file, aces, target)) != 1:
+    uk_biobank: int | None,
+) -> Sequence[Declares]:
+    """What one of the four ways declares."""
+    if sum(way is not None for way in (file, aces, target, uk_biobank)) != 1:
         raise ConfigError(
-            "name a file, --aces and a file, or --target and --outcome",
+            "name a file, --aces and a file, --target and --outcome, or --uk-biobank and a cohort",
             hint="For example: ehrdb task add icu_mortality.yaml",
         )
-    if (predicates and not aces) or (task and file) or ((target is None) != (outcome is None)):
+    if (
+        (predicates and not aces)
+        or (task and not (aces or target is not None))
+        or ((target is None) != (outcome is None))
+    ):
         raise ConfigError(
             "--predicates goes with --aces, --outcome with --target, --task with either", hint="See docs/tasks.md."
         )
     if aces:
-        return read_aces(aces, predicates, task=task)
+        return [read_aces(aces, predicates, task=task)]
     if target is not None and outcome is not None:
-        return between_cohorts(target, outcome, task or f"cohort_{outcome}_after_{target}")
+        return [between_cohorts(target, outcome, task or f"cohort_{outcome}_after_{target}")]
+    if uk_biobank is not None:
+        return uk_biobank_tasks(uk_biobank)
     assert file is not None
-    return read_task(file)
+    return [read_task(file)]
 
 
 @app.command("list")

@@ -15,7 +15,11 @@ GROUPS = {
     "lab_": "Anticipating lab test results",
     "new_": "Assignment of new diagnoses",
     "chex": "Anticipating chest X-ray findings",
+    "ukb_death": "Mortality",
+    "ukb_hospitalization": "Hospitalization",
+    "ukb_": "Onset of diseases",
 }
+"""What a group is called, by how the names of its tasks begin; the first that fits counts."""
 OTHER = "other"
 MACRO = "macro"
 
@@ -31,8 +35,8 @@ class Mean:
 
 
 def group_of(task: str) -> str:
-    """A task's group: the paper's by the first four letters of its name, else `other`."""
-    return task[:4] if task[:4] in GROUPS else OTHER
+    """A task's group, one of the paper's by how its name begins, else `other`."""
+    return next((group for group in GROUPS if task.startswith(group)), OTHER)
 
 
 def in_group_means(task: str, k: int) -> bool:

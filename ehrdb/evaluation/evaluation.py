@@ -17,7 +17,7 @@ from ehrdb.evaluation.aggregate import Mean, few_shot_means, group_means
 from ehrdb.evaluation.paired import PairedTest, compare, holm
 from ehrdb.evaluation.question import Question
 from ehrdb.evaluation.run import Run, check_classes, evaluate
-from ehrdb.prediction.heads import Trainer
+from ehrdb.prediction.heads import MAX_ITER, Trainer
 from ehrdb.prediction.sampling import ALL
 from ehrdb.prediction.targets import Target
 
@@ -115,13 +115,16 @@ def answer(
     *,
     replicates: int = 5,
     workers: int = 1,
+    draw: str = "patients",
+    max_iter: int = MAX_ITER,
     memory: Memory | None = None,
     tell: Tell = lambda model, done, total: None,
 ) -> Evaluation:
     """Train and measure every model of the question, and test the first against each other.
 
-    What `memory` remembers of a target and k is not done again. Raises ConfigError for tasks that ask when
-    (`timed.answer_timed`).
+    draw: what intervals draw, patients or rows. max_iter: of the final fit of a logistic regression. The paper's on
+    EHRSHOT are these; in the UK Biobank they are rows and 1000. What `memory` remembers of a target and k is not done
+    again. Raises ConfigError for tasks that ask when (`timed.answer_timed`).
     """
     if question.intervals:
         raise ConfigError(
@@ -129,7 +132,9 @@ def answer(
             hint="Use `ehrdb evaluate` or db.evaluate_survival.",
         )
     remembered = (memory or Memory(None)).cache(_runs_of, ignore=["workers"])
-    runs_of = partial(remembered, workers=workers)
+    runs_of = partial(remembered, workers=workers, draw=draw)
+    if max_iter != MAX_ITER:
+        question = question.with_iterations(max_iter)
     runs = {name: _run(question, name, shots, replicates, runs_of, tell) for name in question.targets}
     samples = f"{replicates} for each k of {list(shots)}"
     targets = next(iter(question.targets.values()))
@@ -168,8 +173,8 @@ def _run(
     return done
 
 
-def _runs_of(target: Target, k: int, replicates: int, trainer: Trainer, *, workers: int) -> list[Run]:
-    return list(evaluate([target], [k], replicates=replicates, workers=workers, trainer=trainer))
+def _runs_of(target: Target, k: int, replicates: int, trainer: Trainer, *, workers: int, draw: str) -> list[Run]:
+    return list(evaluate([target], [k], replicates=replicates, workers=workers, trainer=trainer, draw=draw))
 
 
 def _means(runs: Sequence[Run]) -> dict[tuple[str, int], Mean]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from hashlib import file_digest
@@ -41,6 +41,12 @@ class Question:
     patients: pl.DataFrame | None
     provenance: dict[str, str]
     intervals: dict[str, list[int]] = field(default_factory=dict)
+
+    def with_iterations(self, most: int) -> Question:
+        """The same, with another bound of the final fit of logistic regressions."""
+        longer: Trainer = partial(train_head, max_iter=most)
+        trainers = {name: longer if each is train_head else each for name, each in self.trainers.items()}
+        return replace(self, trainers=trainers)
 
 
 def prepare(

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from ehrdb.errors import TrainingError
 from ehrdb.evaluation import metrics
 from ehrdb.evaluation.metrics import Metrics
-from ehrdb.prediction.bootstrap import REPLICATES, Drawing, Floats, draw_patients
+from ehrdb.prediction.bootstrap import DRAWINGS, REPLICATES, Drawing, Floats
 from ehrdb.prediction.heads import Features, Trainer, train_head
 from ehrdb.prediction.sampling import ALL, sample_shots
 from ehrdb.prediction.targets import SPLITS, Target
@@ -37,17 +37,19 @@ def evaluate(
     trainer: Trainer = train_head,
     workers: int = 1,
     bootstrap: int = REPLICATES,
+    draw: str = "patients",
 ) -> Iterator[Run]:
     """Run the protocol; yields runs in the order of targets, shots and replicates (one replicate for ALL).
 
-    The numbers do not depend on `workers`. Raises TrainingError for a target that lacks a class in a split.
+    draw: what the bootstrap draws (`DRAWINGS`). The numbers do not depend on `workers`. Raises TrainingError for a
+    target that lacks a class in a split.
     """
     for target in targets:
         check_classes(target)
     with Parallel(n_jobs=workers, return_as="generator") as parallel:
         for target in targets:
             test = target.features[target.test.row]
-            drawing = draw_patients(target.test.patient_id, bootstrap)
+            drawing = DRAWINGS[draw](target.test.patient_id, bootstrap)
             yield from parallel(
                 delayed(_run)(target, test, drawing, k, replicate, trainer)
                 for k in shots

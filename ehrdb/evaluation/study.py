@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import Distribution
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from joblib import Memory
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,6 +14,7 @@ from ehrdb.declared import read_declared
 from ehrdb.errors import ConfigError
 from ehrdb.evaluation.evaluation import Evaluation, Tell, answer
 from ehrdb.evaluation.question import Question, from_files
+from ehrdb.prediction.heads import MAX_ITER
 from ehrdb.prediction.sampling import ALL, SHOTS
 from ehrdb.private import make_private, write_private
 
@@ -27,7 +28,7 @@ class Study(BaseModel):
     """What is compared: encoders and tasks of the database, or files of vectors and labels.
 
     The first of `encoders` (of `embeddings`) is the one that is tested against all others. k: examples per class, -1
-    for every row. Files are relative to the study's.
+    for every row. bootstrap and max_iter as in `evaluation.answer`. Files are relative to the study's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +43,8 @@ class Study(BaseModel):
     with_counts: bool = False
     k: list[Shot] = Field([*SHOTS, ALL], min_length=1)
     replicates: int = Field(5, ge=1)
+    bootstrap: Literal["patients", "rows"] = "patients"
+    max_iter: int = Field(MAX_ITER, ge=1)
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> Self:
@@ -100,7 +103,8 @@ def run_study(
     for each in (folder, finished):
         each.mkdir(mode=0o700, exist_ok=True)
     memory = Memory(finished / _versions(), verbose=0)
-    found = answer(question, study.k, replicates=study.replicates, workers=workers, memory=memory, tell=tell)
+    how: dict[str, Any] = {"replicates": study.replicates, "draw": study.bootstrap, "max_iter": study.max_iter}
+    found = answer(question, study.k, workers=workers, memory=memory, tell=tell, **how)
     make_private(finished)
     write_private(folder / "scores.csv", found.scores().write_csv)
     write_private(folder / "means.csv", found.means().write_csv)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,9 +31,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Patients of a test set and how often each was drawn.
+    """Patients (or rows) of a test set and how often each was drawn.
 
-    patient: (rows,) index of every row's patient among the sorted distinct patients.
+    patient: (rows,) index of every row's patient among the sorted distinct patients; each its own where rows are drawn.
     counts: (patients, 1 + replicates); column 0 takes every patient once, so it is the test set itself.
     """
 
@@ -49,6 +50,20 @@ def draw_patients(patient_ids: Integers, replicates: int = REPLICATES) -> Drawin
         drawn = np.random.RandomState(seed).randint(0, size, size)
         counts[:, 1 + seed] = np.bincount(drawn, minlength=size)
     return Drawing(patient, counts)
+
+
+def draw_rows(patient_ids: Integers, replicates: int = REPLICATES) -> Drawing:
+    """Draw rows instead, as the paper does in the UK Biobank: one generator, seeded with 42, for all replicates."""
+    size = len(patient_ids)
+    generator = np.random.default_rng(42)
+    counts = np.ones((size, 1 + replicates))
+    for replicate in range(replicates):
+        counts[:, 1 + replicate] = np.bincount(generator.choice(size, size), minlength=size)
+    return Drawing(np.arange(size), counts)
+
+
+DRAWINGS: dict[str, Callable[[Integers, int], Drawing]] = {"patients": draw_patients, "rows": draw_rows}
+"""What a bootstrap may draw."""
 
 
 def estimate(values: Floats) -> Estimate:

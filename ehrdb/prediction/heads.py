@@ -30,6 +30,9 @@ Floats = NDArray[np.float64]
 C_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e2, 1e3, 1e4, 1e5, 1e6)
 """The paper's grid; there is no 10 in it."""
 
+MAX_ITER = 100
+"""Of the final fit: the paper keeps C alone of what it searched with, and so scikit-learn's own bound."""
+
 
 auroc = get_scorer("roc_auc")
 """Ranks by the decision function where a model has one: probabilities that saturate would tie."""
@@ -100,8 +103,12 @@ class LinearHead:
         return FoldedHead(weights, float(self.model.intercept_[0]))
 
 
-def train_head(x_train: Features, y_train: Labels, x_val: Features, y_val: Labels) -> LinearHead:
+def train_head(
+    x_train: Features, y_train: Labels, x_val: Features, y_val: Labels, max_iter: int = MAX_ITER
+) -> LinearHead:
     """Train the paper's linear head; raises TrainingError when a split has one class only.
+
+    max_iter: of the final fit.
 
     Shapes: `x_*` (rows, dimensions), `y_*` (rows,) of 0 and 1. The arithmetic follows the dtype of `x_train`:
     float16 is scaled in float16 and fitted in float64, float32 is fitted in float32.
@@ -115,8 +122,7 @@ def train_head(x_train: Features, y_train: Labels, x_val: Features, y_val: Label
         return float(auroc(model, x_val, y_val))
 
     params = choose(({"C": c} for c in C_GRID), validation_auroc, y_train, y_val)
-    # The paper's final fit keeps only C, so it stops at scikit-learn's default of 100 iterations.
-    return LinearHead(scaler, _fit(LogisticRegression(**params), x_train, y_train), params)
+    return LinearHead(scaler, _fit(LogisticRegression(max_iter=max_iter, **params), x_train, y_train), params)
 
 
 def choose(

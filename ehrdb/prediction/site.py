@@ -11,7 +11,7 @@ from ehrdb.database import Connection
 from ehrdb.declared import read_declared
 from ehrdb.errors import ConfigError
 from ehrdb.prediction import aces, cohort_task
-from ehrdb.prediction.cohort_task import CohortDeclaration
+from ehrdb.prediction.cohort_task import CohortDeclaration, CohortId
 from ehrdb.prediction.tasks import Declares, Task, benchmark_tasks, put_task
 from ehrdb.queries import Queries
 
@@ -36,20 +36,37 @@ class Value(_Part):
 
 
 class Selector(_Part):
-    """Events: one of the moments that every source has, or codes (`ICD10CM/E11*` is all that start so)."""
+    """Events: one of the moments that every source has, entries of an OMOP cohort, or codes (`ICD10CM/E11*`: all so).
 
+    except: codes that a * does not stand for. descendants: of codes, or `mapped`: what a map (`ehrdb load map`) says
+    to be one of them. spelling: any finds codes whatever a source begins them with, and without dots.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True, serialize_by_alias=True)
     event: Literal["admission", "discharge", "icu", "death"] | None = None
+    cohort: CohortId | None = None
     codes: list[Text] | None = Field(default=None, min_length=1)
-    descendants: bool = True
+    except_: list[Text] | None = Field(default=None, min_length=1, alias="except")
+    descendants: bool | Literal["mapped"] = True
+    spelling: Literal["any"] | None = None
     value: Value | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Selector:
-        if (self.event is None) == (self.codes is None):
-            raise ValueError("name either an event or codes")
-        if self.event and self.value:
-            raise ValueError("value goes with codes")
+        if [self.event, self.cohort, self.codes].count(None) != 2:
+            raise ValueError("name either an event, a cohort or codes")
+        if not self.codes and (self.value or self.except_ or self.spelling):
+            raise ValueError("value, except and spelling go with codes")
         return self
+
+
+def _codes(selectors: list[Selector]) -> list[str]:
+    """Those in any spelling are looked for by the label's rule alone."""
+    return [code for selector in selectors if not selector.spelling for code in selector.codes or []]
+
+
+def _cohorts(selectors: list[Selector]) -> list[int]:
+    return [selector.cohort for selector in selectors if selector.cohort is not None]
 
 
 class PredictionTime(Selector):
@@ -91,12 +108,18 @@ class Declaration(_Part, Declares):
     outcome: Outcome
     exclude: list[Exclusion] = []
     min_age: int | None = Field(default=None, ge=0)
+    sex: Literal["female", "male"] | None = None
+    full_demographics: bool = False
+    observed_around: bool = False
     censoring: Literal["follow_up", "negative"] = "follow_up"
 
     def codes(self) -> list[str]:
-        """Every code that the declaration names."""
-        selectors = [self.prediction_time, self.outcome, *self.exclude]
-        return [code for selector in selectors for code in selector.codes or []]
+        """Every code that the declaration names, as the records would have it."""
+        return _codes([self.prediction_time, self.outcome, *self.exclude])
+
+    def cohorts(self) -> list[int]:
+        """The cohorts whose entries are asked about."""
+        return _cohorts([self.prediction_time, self.outcome])
 
     def as_task(self) -> Task:
         """The task that SQL labels."""
@@ -128,9 +151,12 @@ class SurvivalDeclaration(_Part, Declares):
         return self
 
     def codes(self) -> list[str]:
-        """Every code that the declaration names."""
-        selectors = [self.prediction_time, self.outcome, *self.exclude]
-        return [code for selector in selectors for code in selector.codes or []]
+        """Every code that the declaration names, as the records would have it."""
+        return _codes([self.prediction_time, self.outcome, *self.exclude])
+
+    def cohorts(self) -> list[int]:
+        """The cohorts whose entries are asked about."""
+        return _cohorts([self.prediction_time, self.outcome])
 
     def as_task(self) -> Task:
         """The task that SQL labels."""

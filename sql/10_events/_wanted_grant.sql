@@ -17,7 +17,7 @@ with prefix (prefix) as (
     -- What texts are made of.
     ('worker', 'select', 'event unit concept concept_text concept_category format visit_section excluded_vocabulary', null),
     ('worker', 'select', 'aggregated_concept aggregated_code aggregated_unit aggregated_name measured_as concept_parent clinical_concept stands_for', null),
-    ('worker', 'select', 'patient', 'patient_id'),
+    ('worker', 'select', 'patient', 'patient_id birth_time sex race ethnicity'),
     -- Which moments and questions count; never what a label says.
     ('worker', 'select', 'label', 'patient_id prediction_time'),
     ('worker', 'select', 'head', 'head_id target encoder_id prompt_id'),

@@ -27,6 +27,10 @@ begin
              where f.kind = 'graded'
             union all
             select made.place, coalesce(made.text, '')
+              from ehrdb.admission_timelines($1, moments, f.rules, $4) made
+             where f.kind = 'admission'
+            union all
+            select made.place, coalesce(made.text, '')
               from ehrdb.markdown_timelines($1, moments, f.rules, f.has_slips, $4) made
              where f.kind = 'markdown') t;
 end

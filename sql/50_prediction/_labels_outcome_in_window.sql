@@ -34,6 +34,13 @@ begin atomic
          where b.finish > b.start and b.t >= k.first and (p.death_time is null or b.t < p.death_time)
            and (rule -> 'min_age' is null
                 or p.birth_time + make_interval(years => (rule ->> 'min_age')::integer) <= b.t)
+           and (rule ->> 'sex' is null or lower(left(p.sex, 1)) = left(rule ->> 'sex', 1))
+           and ((rule ->> 'full_demographics')::boolean is not true
+                or (p.birth_time, p.sex, coalesce(p.race, p.ethnicity)) is not null)
+           and ((rule ->> 'observed_around')::boolean is not true
+                or k.last > b.t and exists (select from ehrdb.event e
+                                             where e.patient_id = b.patient_id and e.time <= b.t and isfinite(e.time)
+                                               and e.time is distinct from p.birth_time))
            and not exists (select from excluding x
                             where x.patient_id = b.patient_id and x.time <= b.t
                               and (x.look_back is null or x.time >= b.t - x.look_back))
@@ -47,5 +54,5 @@ end;
 
 comment on function ehrdb.labels_outcome_in_window(jsonb) is
 'A site''s own task: at each prediction time, does the outcome begin in the window after it? Left out: moments
-without a record, after death, excluded, below the minimum age, and, unless censoring says negative, negatives
+without a record, after death, excluded, below the minimum age, not of the sex or observed as asked, and, unless censoring says negative, negatives
 whose record ends before the window does.';

@@ -15,6 +15,10 @@ begin atomic
       from ehrdb.patient p
      where selector ->> 'event' = 'death' and p.death_time is not null
     union all
+    select c.subject_id, c.cohort_start_date::timestamp
+      from (select (selector ->> 'cohort')::integer as id where selector ->> 'cohort' is not null) asked
+     cross join lateral ehrdb.cohort_row(asked.id) c
+    union all
     select e.patient_id, e.time
       from ehrdb.event latest  -- who has such a code; then all of theirs
       join ehrdb.event e on e.patient_id = latest.patient_id and e.code_id = latest.code_id
@@ -34,5 +38,5 @@ begin atomic
 end;
 
 comment on function ehrdb.selected_event(jsonb) is
-'Moments of what a site''s task names: an admission, a discharge, the start of intensive care, death, or events
-with one of its codes whose value fits.';
+'Moments of what a site''s task names: an admission, a discharge, the start of intensive care, death, the start of rows of
+an OMOP cohort, or events with one of its codes whose value fits.';

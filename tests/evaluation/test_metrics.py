@@ -11,7 +11,7 @@ from sklearn.utils import resample
 
 from ehrdb.evaluation import draw_patients, measure
 from ehrdb.evaluation.metrics import Ranking, _brier
-from ehrdb.prediction.bootstrap import Drawing, Floats, Integers
+from ehrdb.prediction.bootstrap import Drawing, Floats, Integers, draw_rows
 
 
 @st.composite
@@ -64,3 +64,14 @@ def test_interval_does_not_exist_when_a_replicate_draws_one_class() -> None:
     assert result.auroc.score == 1
     assert np.isnan(result.auroc.lower)
     assert not np.isnan(result.brier.lower)
+
+
+def test_rows_are_drawn_by_one_generator_of_seed_42() -> None:
+    patients, labels = np.array([1, 1, 2, 2, 3, 3]), np.array([0, 1, 0, 1, 1, 0])
+    probability = np.array([0.2, 0.3, 0.4, 0.9, 0.1, 0.6])
+    generator = np.random.default_rng(42)
+    drawn = [generator.choice(6, 6) for _ in range(20)]
+    expected = [np.mean((probability[rows] - labels[rows]) ** 2) for rows in drawn]
+    found = measure(labels, probability, draw_rows(patients, 20)).brier
+    assert found.lower == pytest.approx(np.percentile(expected, 2.5))
+    assert found.std == pytest.approx(np.std(expected, ddof=1))

@@ -253,7 +253,7 @@ def plain_labels(events: list[tuple[int, int, str]], window: int, censoring: str
     ("changes", "message"),
     [
         ({"outcome": {"codes": ["A/1"]}}, "outcome: Value error, name either days or until"),
-        ({"outcome": {"days": 3}}, "outcome: Value error, name either an event or codes"),
+        ({"outcome": {"days": 3}}, "outcome: Value error, name either an event, a cohort or codes"),
         ({"outcome": {"codes": ["A/1"], "days": "soon"}}, "outcome.days: Input should be a valid integer"),
         ({"horizon": 3}, "horizon: Extra inputs are not permitted"),
         ({"task": "Sepsis!"}, "task: String should match pattern"),
