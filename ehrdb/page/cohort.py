@@ -13,7 +13,7 @@ from ehrdb.database import register_vectors
 from ehrdb.errors import ConfigError, NotFound
 from ehrdb.failure import translated
 from ehrdb.page.charts import love
-from ehrdb.page.views import Rows, rows_of, section
+from ehrdb.page.views import Rows, require_code, rows_of, section
 from ehrdb.queries import Queries
 
 MOST_MEMBERS, MOST_CASES, MOST_CANDIDATES = 2000, 100, 500
@@ -81,8 +81,7 @@ def tasks(db: Client) -> list[str]:
 
 def cohort(db: Client, asked: Wanted) -> dict[str, Any]:
     """The members, and what is shown of them."""
-    if asked.code and not rows_of(db, _queries.is_code, {"code": asked.code})[0]["is_code"]:
-        raise NotFound("there is no such code", hint="Look it up under Find, by its words.")
+    require_code(db, asked.code)
     members = rows_of(db, _queries.cohort_members, asked.values | {"limit": MOST_MEMBERS + 1})
     ids = [row["patient_id"] for row in members[:MOST_MEMBERS]]
     db.note("page: cohort", None)

@@ -2,8 +2,9 @@
 -- who this is, as of a moment; no row: unknown, or not theirs to see
 select p.patient_id, p.sex, p.birth_time,
        case when p.death_time <= %(as_of)s then p.death_time end as death_time,
-       extract(year from age(least(%(as_of)s, p.death_time, e.last), p.birth_time))::integer as age, e.events, e.first,
-       e.last
+       case when p.birth_time <= %(as_of)s
+            then extract(year from age(least(%(as_of)s, p.death_time, e.last), p.birth_time))::integer end as age,
+       e.events, e.first, e.last
   from ehr.patient p
  cross join lateral (select count(*) as events, min(e.time) as first, max(e.time) as last
                        from ehr.event e

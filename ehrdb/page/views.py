@@ -105,7 +105,11 @@ def compare(db: Client, patient_a: int, patient_b: int, as_of: datetime | None) 
 
 
 def by_words(db: Client, words: str, code: str) -> Rows:
-    """Patients by a description; where a code is named, among those who have it or one below it."""
+    """Patients by a description; where a code is named, among those who have it or one below it.
+
+    Raises NotFound for no code.
+    """
+    require_code(db, code)
     rows: Rows = db.search(words, 20, holders(db, code) if code else None)
     db.note("page: found by words", [row["patient_id"] for row in rows])
     return rows
@@ -127,6 +131,12 @@ def bearers(db: Client, asked: str, code: str) -> dict[str, Any]:
 def holders(db: Client, code: str) -> list[int]:
     """Everybody who has a code or one below it, lowest ids first."""
     return [row["patient_id"] for row in rows_of(db, _queries.bearers, {"code": code})]
+
+
+def require_code(db: Client, code: str) -> None:
+    """Raises NotFound where a code is named that there is not."""
+    if code and not rows_of(db, _queries.is_code, {"code": code})[0]["is_code"]:
+        raise NotFound("there is no such code", hint="Look it up under Find, by its words.")
 
 
 def heads(db: Client) -> Rows:

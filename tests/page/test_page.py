@@ -142,6 +142,40 @@ def test_an_error_has_its_status_and_its_words(alice: TestClient, path: str, sta
     assert words in answer.text
 
 
+def test_before_birth_nobody_has_an_age(hospital: Database) -> None:
+    with hospital.transaction() as connection:
+        connection.execute("update ehrdb.patient set birth_time = '1960-01-16' where patient_id = 1")
+    alice = as_user(hospital, ALICE)
+    assert "60 years" in alice.get("/patients/1").text
+    assert "years" not in alice.get("/patients/1?as_of=1900-01-01").text.partition("</h1>")[2].partition("</p>")[0]
+
+
+def test_a_code_that_there_is_not_is_said_before_a_description_is_read(alice: TestClient) -> None:
+    sent = {"token": token(alice.get("/find").text), "kind": "words", "asked": "heart", "code": "SNOMED/no-such"}
+    answer = alice.post("/find", data=sent)
+    assert (answer.status_code, "no such code" in answer.text) == (404, True)
+
+
+def test_a_refresh_under_way_leaves_every_page_to_read(hospital: Database, alice: TestClient) -> None:
+    with hospital.transaction() as connection:
+        write(connection, [Record(1, day(26), "SITE/new")])
+    with psycopg.connect(hospital.url) as refreshing:  # a portion that is being written
+        refreshing.execute("delete from ehrdb.changed_patient where patient_id = 1")
+        refreshing.execute("delete from ehrdb.patient_embedding where patient_id = 2")
+        pages = [alice.get(path) for path in ("/", "/patients/1", "/patients/2", "/models", "/cohort")]
+        refreshing.rollback()
+    assert [page.status_code for page in pages] == [200] * 5
+    assert "changed since" in pages[1].text
+
+
+def test_ten_megabytes_of_text_make_no_page_long(hospital: Database) -> None:
+    with hospital.transaction() as connection:
+        write(connection, [Record(p, day(24), "SITE/letter", text=f"{p}" + "y" * 10_000_000) for p in (1, 2)])
+    alice = as_user(hospital, ALICE)
+    pages = [alice.get(path) for path in ("/patients/1", "/patients/2", "/patients/1/and/2")]
+    assert [(page.status_code, len(page.content) < 100_000) for page in pages] == [(200, True)] * 3
+
+
 def test_a_worker_that_is_down_is_said(alice: TestClient) -> None:
     sent = {"token": token(alice.get("/find").text), "kind": "words", "asked": "heart failure"}
     answer = alice.post("/find", data=sent)
