@@ -18,6 +18,7 @@ from ehrdb.database import Database, closing_pool
 from tests.cli.conftest import command
 from tests.conftest import wait_for
 from tests.house.test_moments import MOMENT, QUESTIONS, record
+from tests.page.test_page import as_user, token
 from tests.records import Record, write
 from tests.servers.matrix import EMBEDDED
 from tests.servers.test_ordinary_owner import client
@@ -138,6 +139,13 @@ def test_a_standby_answers_as_its_primary_and_says_what_it_cannot(record: Databa
     every = {name.strip("()") for (name,) in functions}
     asked = {name for name in every if f"{name}(" in questions}
     assert every - asked == WITHOUT_RECORD
+
+    ((role,),) = answer(standby, "select session_user")
+    browser = as_user(standby, role.strip("()"))
+    assert browser.get("/patients/1").status_code == 200
+    sent = {"token": token(browser.get("/find").text), "kind": "words", "asked": "late"}
+    found = browser.post("/find", data=sent)
+    assert (found.status_code, "this server is a standby" in found.text, "primary" in found.text) == (400, True, True)
 
     with record.transaction() as connection:
         write(connection, [Record(1, MOMENT.replace(year=2021), "SNOMED/later")])
