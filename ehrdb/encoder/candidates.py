@@ -137,5 +137,5 @@ def _feeds(tokens: list[int]) -> Feeds:
         "attention_mask": zeros + 1,
         "token_type_ids": zeros,
         "position_ids": np.arange(ids.size)[None],
-        "segment_ids": zeros,
+        "visible": np.ones((1, 1, ids.size), dtype=np.bool_),
     }

@@ -28,20 +28,22 @@ def write_decoder(source: ModelSource, folder: Path, shares_prefix: bool) -> Non
 
     `shares_prefix`: texts that begin alike stand in one row, each seeing the common beginning and itself.
     """
-    is_plain = source.is_causal and not shares_prefix
-    AttentionInterface.register("ehrdb", _causal_attention if is_plain else _masked_attention)
+    AttentionInterface.register("ehrdb", _attention(source.is_causal, shares_prefix))
     model = AutoModel.from_pretrained(source.folder, attn_implementation="ehrdb", dtype=torch.float32).eval()
     states = _SharedPrefix(model) if shares_prefix else _HiddenStates(model, source.is_causal)
-    names = ["input_ids", "position_ids", "segment_ids"] if shares_prefix else ["input_ids", "attention_mask"]
-    dynamic = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
+    names = ["input_ids", "position_ids", "visible"] if shares_prefix else ["input_ids", "attention_mask"]
+    batch, tokens, own = (torch.export.Dim(name) for name in ("batch", "tokens", "own"))
+    given = {name: (torch.ones((2, 8), dtype=torch.int64), {0: batch, 1: tokens}) for name in names}
+    if shares_prefix:
+        given["visible"] = torch.ones((2, 3, 8), dtype=torch.bool), {0: batch, 1: own, 2: tokens}
     program = torch.onnx.export(
         states,
-        tuple(torch.ones((2, 8), dtype=torch.int64) for _ in names),
+        tuple(example for example, _ in given.values()),
         dynamo=True,
         opset_version=OPSET,
         input_names=names,
         output_names=["last_hidden_state"],
-        dynamic_shapes=dict.fromkeys(names, dynamic),
+        dynamic_shapes={name: shape for name, (_, shape) in given.items()},
         verbose=False,
     )
     assert program is not None
@@ -79,23 +81,26 @@ class _HiddenStates(torch.nn.Module):  # type: ignore[misc]  # torch is untyped 
 
 
 class _SharedPrefix(torch.nn.Module):  # type: ignore[misc]
-    """Segment 0 is the common beginning; a token sees what stands before it there and in its own segment."""
+    """A common beginning, whose tokens see what stands before them, and behind it own tokens, which see `visible`."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self._model = model
 
-    def forward(self, input_ids: torch.Tensor, position_ids: torch.Tensor, segment_ids: torch.Tensor) -> torch.Tensor:
-        order = torch.arange(input_ids.shape[1])
-        own, other = segment_ids[:, :, None], segment_ids[:, None, :]
-        mask = (order[None, :, None] >= order[None, None, :]) & ((other == 0) | (other == own))
-        return _states(self._model, input_ids, position_ids, mask)
+    def forward(self, input_ids: torch.Tensor, position_ids: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+        return _states(self._model, input_ids, position_ids, visible)
 
 
 def _states(model: Any, input_ids: torch.Tensor, position_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     outputs = model(input_ids=input_ids, position_ids=position_ids, use_cache=False, mask=mask, positions=position_ids)
     states: torch.Tensor = outputs.last_hidden_state
     return states
+
+
+def _attention(is_causal: bool, shares_prefix: bool) -> Attention:
+    if shares_prefix:
+        return _shared_attention
+    return _causal_attention if is_causal else _masked_attention
 
 
 def _causal_attention(
@@ -110,12 +115,24 @@ def _causal_attention(
     sliding_window: int | None = None,
     **others: object,
 ) -> tuple[torch.Tensor, None]:
-    """ONNX Runtime's GroupQueryAttention over (batch, heads, tokens, size)."""
+    """Each token sees what stands before it; `mask` (batch, tokens) says how many tokens a row has."""
+    lengths = mask.sum(1).to(torch.int32) - 1
+    return _grouped_attention(query, key, value, lengths, scaling, sliding_window), None
+
+
+def _grouped_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    lengths: torch.Tensor,
+    scaling: float,
+    sliding_window: int | None,
+) -> torch.Tensor:
+    """ONNX Runtime's GroupQueryAttention over (batch, heads, tokens, size); `lengths` less one (batch)."""
     batch, heads, tokens, size = query.shape
     shared = (batch, key.shape[1], tokens, size)
-    lengths = mask.sum(1).to(torch.int32) - 1
     total = torch.scalar_tensor(tokens, dtype=torch.int32)
-    joined = [states.transpose(1, 2).reshape(batch, tokens, -1) for states in (query, key, value)]
+    joined = [states.transpose(1, 2).reshape(batch, tokens, states.shape[1] * size) for states in (query, key, value)]
     attended, *_unused = torch.onnx.ops.symbolic_multi_out(
         "com.microsoft::GroupQueryAttention",
         (*joined, None, None, lengths, total),
@@ -129,7 +146,41 @@ def _causal_attention(
         shapes=((batch, tokens, heads * size), shared, shared),
         version=1,
     )
-    return attended.view(batch, tokens, heads, size), None
+    grouped: torch.Tensor = attended.view(batch, tokens, heads, size)
+    return grouped
+
+
+def _shared_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    *,
+    scaling: float,
+    mask: torch.Tensor,
+    positions: torch.Tensor,
+    sliding_window: int | None = None,
+    **others: object,
+) -> tuple[torch.Tensor, None]:
+    """The common beginning needs no mask; the own tokens behind it see what `mask` (batch, own, tokens) lets them."""
+    start = query.shape[2] - mask.shape[1]
+    lengths = torch.scalar_tensor(start - 1, dtype=torch.int32).expand(query.shape[0])
+    beginning = _grouped_attention(
+        query[:, :, :start], key[:, :, :start], value[:, :, :start], lengths, scaling, sliding_window
+    )
+    own, _ = _masked_attention(
+        module,
+        query[:, :, start:],
+        key,
+        value,
+        None,
+        scaling=scaling,
+        mask=mask,
+        positions=positions,
+        sliding_window=sliding_window,
+    )
+    return torch.cat([beginning, own], dim=1), None
 
 
 def _masked_attention(
@@ -145,8 +196,9 @@ def _masked_attention(
     sliding_window: int | None = None,
     **others: object,
 ) -> tuple[torch.Tensor, None]:
-    """ONNX's Attention, each token seeing what `mask` (batch, tokens, tokens) and the layer's window let it."""
+    """ONNX's Attention; each of the last tokens sees what `mask` (batch, last, tokens) and the window let it."""
     if sliding_window:
-        mask = mask & ((positions[:, :, None] - positions[:, None, :]).abs() < sliding_window)
+        last = positions[:, positions.shape[1] - mask.shape[1] :]
+        mask = mask & ((last[:, :, None] - positions[:, None, :]).abs() < sliding_window)
     attended = torch.onnx.ops.attention(query, key, value, attn_mask=mask[:, None], scale=scaling)[0]
     return attended.transpose(1, 2), None

@@ -9,6 +9,7 @@ from ehrdb.encoder.manifest import Manifest, Pooling
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 def pooling_weights(lengths: Integers, skipped: Integers, tokens: int, pooling: Pooling) -> Floats:

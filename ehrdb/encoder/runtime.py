@@ -254,6 +254,9 @@ def _session_forward(session: onnxruntime.InferenceSession) -> Forward:
 
 
 def _shared_forward(session: onnxruntime.InferenceSession) -> ForwardShared:
+    if "visible" not in {node.name for node in session.get_inputs()}:
+        raise ModelIncomplete("the graph was made by an older ehrdb, which masked all of a text", hint=AGAIN)
+
     def forward(group: Group) -> Floats:
         (vectors,) = session.run(None, group.feeds())
         return np.asarray(vectors[0], dtype=np.float32)

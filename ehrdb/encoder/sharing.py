@@ -2,7 +2,7 @@
 
 With the instruction behind the timeline, all tasks of a timeline are such texts. In a causal model a token's
 state depends on nothing behind it, so what would be cached keys and values is computed in place: one row holds
-the beginning and all ends, and a mask keeps the ends from seeing each other.
+the beginning and all ends, and a small mask, of the ends alone, keeps them from seeing each other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import takewhile
 
 import numpy as np
 
-from ehrdb.encoder.pooling import Floats, Integers
+from ehrdb.encoder.pooling import Flags, Floats, Integers
 from ehrdb.encoder.tokenization import Chunk
 
 OWN_TOKENS = 1024  # of all ends in one row at most; memory grows with the square of a row's tokens
@@ -28,17 +28,24 @@ class Group:
     beginning: list[int]
     ends: list[list[int]]
 
-    def feeds(self) -> dict[str, Integers | Floats]:
+    def feeds(self) -> dict[str, Integers | Floats | Flags]:
         """What the graph takes; a text's vector is the state of its last token."""
-        start, sizes = len(self.beginning), [len(end) for end in self.ends]
-        segments = np.repeat(np.arange(len(self.ends) + 1), [start, *sizes])
-        positions = np.concatenate([np.arange(start), *(start + np.arange(size) for size in sizes)])
+        beginning = self.beginning or [0]  # the graph wants one: nobody sees it
+        start, sizes = len(beginning), [len(end) for end in self.ends]
+        positions = np.concatenate([np.arange(start), *(len(self.beginning) + np.arange(size) for size in sizes)])
         last = start + np.cumsum(sizes) - 1
-        pooling = np.zeros((1, len(sizes), len(segments)), dtype=np.float32)
+        pooling = np.zeros((1, len(sizes), len(positions)), dtype=np.float32)
         pooling[0, np.arange(len(sizes)), last] = 1
-        ids = np.array(sum(self.ends, self.beginning), dtype=np.int64)
-        row = {"input_ids": ids, "position_ids": positions, "segment_ids": segments}
-        return {"pooling": pooling} | {name: values[None] for name, values in row.items()}
+        row = {"input_ids": np.array(sum(self.ends, beginning), dtype=np.int64), "position_ids": positions}
+        return {name: values[None] for name, values in row.items()} | {"pooling": pooling, "visible": self._visible()}
+
+    def _visible(self) -> Flags:
+        """(1, own tokens, tokens): all of the beginning, and what stands before a token in its own end."""
+        ends = np.repeat(np.arange(len(self.ends)), [len(end) for end in self.ends])
+        order = np.arange(len(ends))
+        own = (ends[:, None] == ends) & (order[:, None] >= order)
+        common = np.full((len(ends), max(1, len(self.beginning))), bool(self.beginning))
+        return np.concatenate([common, own], axis=1)[None]
 
 
 def groups(chunks: Sequence[Chunk]) -> Iterator[Group]:

@@ -20,9 +20,17 @@ from ehrdb.encoder.manifest import GRAPH, load_manifest
 from ehrdb.encoder.pooling import Floats
 from ehrdb.encoder.prompts import prompt_for, split_prompt
 from ehrdb.encoder.runtime import BatchingEncoder, open_batching
-from ehrdb.encoder.sharing import groups
+from ehrdb.encoder.sharing import Group, groups
 from ehrdb.errors import EmptyText, ModelNotSupported
-from tests.encoder.models import tiny_gte_qwen2, tiny_llama, tiny_llm2vec, tiny_mistral, tiny_qwen3, without_end_token
+from tests.encoder.models import (
+    tiny_gemma3,
+    tiny_gte_qwen2,
+    tiny_llama,
+    tiny_llm2vec,
+    tiny_mistral,
+    tiny_qwen3,
+    without_end_token,
+)
 
 pytestmark = pytest.mark.export
 PROMPT = prompt_for("new_lupus", "list_recent")
@@ -129,8 +137,9 @@ def test_the_end_of_a_long_text_is_cut_and_prompt_and_end_token_stay(exports: Ex
     np.testing.assert_allclose(encoded.vectors[0], encoded.vectors[1], atol=1e-6)
 
 
-def test_the_instruction_last_equals_a_pass_of_its_own_for_every_task(exports: Exports) -> None:
-    model, encoder = exports(tiny_qwen3, prompt_position="last")
+@pytest.mark.parametrize("make", [tiny_qwen3, tiny_gemma3])
+def test_the_instruction_last_equals_a_pass_of_its_own_for_every_task(make: Make, exports: Exports) -> None:
+    model, encoder = exports(make, prompt_position="last", pooling="last_token")
     tasks = [prompt_for(task, "list_recent") + text for text in TEXTS for task in ("new_lupus", "guo_los", None)]
 
     behind = [text + "\n" + prompt.removesuffix("\nQuery:\n") for prompt, text in map(split_prompt, tasks)]
@@ -152,7 +161,7 @@ def test_the_instruction_last_survives_where_a_long_text_is_cut(exports: Exports
 
 
 def test_all_tasks_of_a_timeline_share_one_row_however_long_it_is(exports: Exports) -> None:
-    _, encoder = exports(tiny_qwen3, prompt_position="last")
+    _, encoder = exports(tiny_qwen3, prompt_position="last", pooling="last_token")
     asked = [prompt_for(task, "list_recent") + "Asthma\n" * 200 for task in ("new_lupus", "new_celiac", "lab_anemia")]
 
     chunks = [text.chunks[0] for text in encoder._tokenizer(asked)]
@@ -161,6 +170,14 @@ def test_all_tasks_of_a_timeline_share_one_row_however_long_it_is(exports: Expor
     assert group.rows == [0, 1, 2]
     assert len(group.beginning) > chunks[0].shared  # the instruction's beginning is common, too
     assert max(map(len, group.ends)) < 80
+
+
+def test_a_text_without_a_beginning_in_common_is_read_alone(exports: Exports) -> None:
+    _, encoder = exports(tiny_qwen3, prompt_position="last", pooling="last_token")
+    forward = encoder._forward_shared
+    assert forward
+
+    np.testing.assert_allclose(forward(Group([0], [], [[5, 6]])), forward(Group([0], [5], [[6]])), atol=1e-6)
 
 
 def test_a_bidirectional_model_cannot_read_the_instruction_last(tmp_path: Path) -> None:
