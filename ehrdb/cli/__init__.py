@@ -36,6 +36,7 @@ COMMANDS = {
     "task": ("task:app", "Tasks: the benchmark's 15 and your own."),
     "label": ("label:label", "Label tasks in SQL: who, when, with what outcome."),
     "train": ("train:train", "Label tasks, embed every patient as of each prediction time, and train heads."),
+    "finetune": ("finetune:app", "Fine-tuned models, and decoders that are asked: probabilities like a head's."),
     "evaluate": ("evaluate:evaluate", "Evaluate an encoder by the paper's protocol."),
     "study": ("study:study", "Evaluate encoders x tasks x k x samples from one file."),
     "timeline": ("timeline:timeline", "Show a patient's record as text, as an encoder reads it."),

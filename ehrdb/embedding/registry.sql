@@ -11,11 +11,11 @@ with added as (
 select ehrdb.create_partitions(encoder_id, dimension) from added;
 
 -- name: register_import
--- an encoder whose vectors come in files, and its partitions
+-- an encoder whose vectors come from outside, and its partitions; the first one serves where it may
 with added as (
     insert into ehrdb.encoder (name, kind, digest, dimension, prompt_id, manifest, is_serving)
     values (%(name)s, 'import', %(digest)s, %(dimension)s, %(prompt_id)s, %(manifest)s,
-            not exists (select from ehrdb.encoder))
+            %(may_serve)s and not exists (select from ehrdb.encoder))
     returning encoder_id, dimension
 )
 select ehrdb.create_partitions(encoder_id, dimension) from added;

@@ -105,6 +105,7 @@ def _register(connection: Connection, name: str, dimension: int, file: Path) -> 
         "dimension": dimension,
         "prompt_id": registry.prompt_id(connection, ""),
         "manifest": json.dumps({"source": file.name, "prompt_template": False}),
+        "may_serve": True,
     }
     connection.execute(_queries.register_import, values)
     return registry.find(connection, name)

@@ -30,17 +30,21 @@ _TASK_SENTENCES = {
     "new_acutemi": "has the patient an acute myocardial infarction",
     "chexpert": "what are the chest x-ray findings of the patient",
 }
+_FINDING = "chexpert_"
 NEUTRAL_SENTENCE = "what are the key clinical features of the patient to predict future medical events"
 
 
 def prompt_for(task: str | None, text_format: str, question: str | None = None) -> str:
     """What stands directly in front of the text: the task's sentence, else `question`, else the neutral one."""
-    sentence = _TASK_SENTENCES.get(task or "") or question or NEUTRAL_SENTENCE
-    instruction = (
+    return f"{START}{instruction_for(task, text_format, question)}{END}"
+
+
+def instruction_for(task: str | None, text_format: str, question: str | None = None) -> str:
+    """The instruction alone, without the template's marks."""
+    return (
         f"Given a patient's electronic healthcare record (EHR) {_form(text_format)}, "
-        f"retrieve relevant passages that answer the query: {sentence}"
+        f"retrieve relevant passages that answer the query: {_sentence(task or '') or question or NEUTRAL_SENTENCE}"
     )
-    return f"{START}{instruction}{END}"
 
 
 def split_prompt(text: str) -> tuple[str, str]:
@@ -54,6 +58,13 @@ def split_prompt(text: str) -> tuple[str, str]:
 def prompt_behind(prompt: str) -> str:
     """The same instruction for the place behind a text."""
     return f"\n{prompt.removesuffix(END)}" if prompt else ""
+
+
+def _sentence(task: str) -> str | None:
+    """A task's, or a single finding's of a chest X-ray."""
+    if task.startswith(_FINDING):
+        return f"will the chest x-ray of this patient show {task.removeprefix(_FINDING).replace('_', ' ')}"
+    return _TASK_SENTENCES.get(task)
 
 
 def _form(text_format: str) -> str:

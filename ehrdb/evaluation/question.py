@@ -22,6 +22,7 @@ from ehrdb.errors import ConfigError
 from ehrdb.evaluation.baselines import demographic_targets, train_trees
 from ehrdb.prediction import find_task
 from ehrdb.prediction.files import match, read_embeddings, read_labels, read_patients
+from ehrdb.prediction.given import given_encoders, train_given
 from ehrdb.prediction.heads import Trainer, train_head
 from ehrdb.prediction.stored import SOURCE, stored_embeddings, stored_labels, stored_patients
 from ehrdb.prediction.stored_counts import combined_targets, count_targets
@@ -98,6 +99,7 @@ def from_database(
     if with_counts:
         targets[f"{encoders[0].name} with counts"] = combined_targets(connection, own)[0]
     trainers: dict[str, Trainer] = dict.fromkeys(targets, train_head)
+    trainers |= _given(connection, targets)
     if "counts" in baselines:
         counts = count_targets(connection, own)
         targets |= {"counts, LightGBM": counts, "counts, logistic regression": counts}
@@ -107,6 +109,15 @@ def from_database(
     digests = {f"encoder {encoder.name}": f"digest {encoder.digest}" for encoder in encoders}
     provenance = {**_provenance([]), **digests, "tasks": ", ".join(tasks)}
     return Question(targets, trainers, patients, provenance, intervals)
+
+
+def _given(connection: Connection, targets: dict[str, list[Target]]) -> dict[str, Trainer]:
+    """Models that gave probabilities are taken as they are. Raises ConfigError for a task that one knows nothing of."""
+    given = {name: target for name, target in given_encoders(connection).items() if name in targets}
+    for name, target in given.items():
+        if {each.task for each in targets[name]} != {target}:
+            raise ConfigError(f"{name} gave probabilities of {target} alone", hint=f"ehrdb evaluate {target}")
+    return dict.fromkeys(given, train_given)
 
 
 def _intervals(connection: Connection, tasks: Sequence[str]) -> dict[str, list[int]]:

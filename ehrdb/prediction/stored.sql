@@ -18,3 +18,14 @@ select n.patient_id, date_trunc('minute', n.as_of), %(task)s::text, e.embedding
 -- name: patients
 -- what subgroups and the demographics baseline need
 select patient_id, birth_time, sex, race from ehr.patient;
+
+-- name: texts
+-- of patients, each as of a moment, in the order of the lists
+select t.text from ehr.timelines(%(patient_ids)s, %(as_ofs)s::timestamp[], %(format)s) t order by t."position";
+
+-- name: given_encoders
+-- models outside that gave probabilities, each with the target that they are of
+select e.name, h.target
+  from ehrdb.encoder e
+  left join ehrdb.head h using (encoder_id)
+ where e.manifest ->> 'gives' = 'probabilities';

@@ -23,7 +23,7 @@ from ehrdb.prediction import Task, find_task, label
 from ehrdb.prediction.calibration import Method
 from ehrdb.prediction.enough import Supply, require_enough
 from ehrdb.prediction.files import match
-from ehrdb.prediction.heads import Features, FoldedHead, Labels, train_head
+from ehrdb.prediction.heads import Floats, FoldedHead, Labels, train_head
 from ehrdb.prediction.keep import Made, keep_heads
 from ehrdb.prediction.sampling import ALL, sample_shots
 from ehrdb.prediction.stored import SOURCE, stored_embeddings, stored_labels
@@ -196,7 +196,7 @@ def _fit(
         dict(supply.positives),
         chosen[0],
         method is not None,
-        _mean([_scores(head, test, target.test.labels) for head in heads]),
+        _mean([scores(head.probability(test), target.test.labels) for head in heads]),
         k,
         replicates,
         bool(supply.short),
@@ -226,11 +226,10 @@ def _mean(scores: list[dict[str, float | None]]) -> dict[str, float | None]:
     }
 
 
-def _scores(head: FoldedHead, vectors: Features, labels: Labels) -> dict[str, float | None]:
+def scores(probabilities: Floats, labels: Labels) -> dict[str, float | None]:
     """AUROC, AUPRC and Brier score; null where the test patients have labels of one class only."""
     if len(set(labels.tolist())) < 2:
         return {"auroc": None, "auprc": None, "brier": None}
-    probabilities = head.probability(vectors)
     return {
         "auroc": float(roc_auc_score(labels, probabilities)),
         "auprc": float(average_precision_score(labels, probabilities)),
