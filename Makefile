@@ -19,8 +19,9 @@ install: .venv/installed ## Create .venv with everything: the worker, the export
 demo: install ## The whole story on synthetic patients, in an embedded database under .ehrdb
 	EHRDB_HOME=$(or $(EHRDB_HOME),$(CURDIR)/.ehrdb) $(BIN)/ehrdb demo
 
+# The tests start commands: each would compile ehrdb anew where Python was told to keep nothing.
 test: install ## Run all tests, on all cores
-	$(BIN)/pytest -n auto --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist worksteal
 
 mutants: install ## Put known faults in one at a time: the tests must notice each
 	$(BIN)/python -m tests.mutants.run
