@@ -23,7 +23,7 @@ from ehrdb.testing import FakeEncoder
 from tests.conftest import created_role, run
 from tests.records import Record, add_encoder, add_head, day, write, write_patients
 
-ROLE = "ehrdb_test_assistant"
+ROLE = f"ehrdb_assistant_{os.getpid()}"
 SECRET = "SITE/secret-finding"
 
 

@@ -2,7 +2,7 @@
 
 The faults stand in mutants.yaml. Each is put into a copy of the tree, where the tests that should notice it run; one
 that they let pass is a survivor. Exit status 0: all noticed; 1: survivors; 2: the list, or the tree without a fault, is
-not as it should be.
+not as it should be, or a fault's tests could not run (the others are tried all the same).
 """
 
 from __future__ import annotations
@@ -92,13 +92,13 @@ def main(
     except Fault as fault:
         print(fault, file=sys.stderr)
         raise typer.Exit(2) from None
-    survivors = [mutant for mutant, is_noticed in zip(mutants, verdicts, strict=True) if not is_noticed]
-    print(f"{len(mutants)} faults, {len(survivors)} survivors")
-    raise typer.Exit(1 if survivors else 0)
+    survivors, untried = verdicts.count(False), verdicts.count(None)
+    print(f"{len(mutants)} faults, {survivors} survivors, {untried} whose tests could not run")
+    raise typer.Exit(2 if untried else 1 if survivors else 0)
 
 
-def _try_all(untouched: Path, mutants: Sequence[Mutant], jobs: int) -> list[bool]:
-    """Whether the tests notice each of them."""
+def _try_all(untouched: Path, mutants: Sequence[Mutant], jobs: int) -> list[bool | None]:
+    """Whether the tests notice each of them; None where they could not run."""
     _copy(CHECKOUT, untouched)
     _require_green(untouched, mutants, jobs)
     with ThreadPoolExecutor(jobs) as pool:
@@ -113,7 +113,7 @@ def _require_green(tree: Path, mutants: Sequence[Mutant], jobs: int) -> None:
         raise Fault(f"the tests do not pass without a fault (exit status {status}):\n{output}")
 
 
-def _try(untouched: Path, number: int, mutant: Mutant) -> bool:
+def _try(untouched: Path, number: int, mutant: Mutant) -> bool | None:
     """Whether the tests notice this fault; says so as soon as it is known."""
     tree = untouched.with_name(f"{number:03}")
     _copy(untouched, tree)
@@ -121,7 +121,8 @@ def _try(untouched: Path, number: int, mutant: Mutant) -> bool:
     status, output = _pytest(tree, mutant.tests)
     shutil.rmtree(tree)
     if status not in (PASSED, FAILED) or (status == FAILED and not re.search(r"\b[1-9]\d* failed", output)):
-        raise Fault(f"{mutant.fault}: the tests could not run (exit status {status}):\n{output}")
+        print(f"NOT RUN   {mutant.file}: {mutant.fault} (exit status {status}):\n{output}", flush=True)
+        return None
     print(f"{'noticed ' if status == FAILED else 'SURVIVED'}  {mutant.file}: {mutant.fault}", flush=True)
     return status == FAILED
 
