@@ -9,7 +9,6 @@ declare
 begin
     perform ehrdb.is_count(k, 'k'), ehrdb.is_cohort(cohort), ehrdb.is_moment(as_of);
     if as_of <> 'infinity' then
-        perform ehrdb.require_snapshot(for_encoder_id, cohort, as_of, excluded);
         return query select * from ehrdb.nearest_past(for_encoder_id, query, k, cohort, as_of, excluded);
         return;
     end if;

@@ -26,7 +26,7 @@ begin
          where (candidates is null or p.patient_id in (select c from unnest(candidates) c))
            and p.patient_id not in (select c from unnest(cases) c));
     if as_of <> 'infinity' then
-        perform ehrdb.require_snapshot(for_encoder_id, cases || reachable, as_of, null);
+        perform ehrdb.require_snapshot(for_encoder_id, cases || reachable, as_of);
     end if;
     return query
     select cases[m.case_place], reachable[m.control_place], m.similarity

@@ -245,6 +245,19 @@ def test_a_late_record_is_embedded_again_at_the_snapshot(searchable: Database) -
     assert row == (1,)
 
 
+def test_a_past_search_waits_for_a_late_record_to_be_embedded_at_the_snapshot(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        encoder = registry.find(connection, None)
+    refresh(searchable, encoder, FakeEncoder, snapshot=Snapshot(day(24)))
+    with searchable.transaction() as connection:
+        write(connection, [Record(2, day(3), "SNOMED/404")])
+    with searchable.transaction() as connection, pytest.raises(psycopg.Error, match="as of then: 2\n"):
+        neighbours(connection, "1, 29, null, '2020-01-24 08:00'")
+    refresh(searchable, encoder, FakeEncoder)
+    with searchable.transaction() as connection:
+        assert len(neighbours(connection, "1, 29, null, '2020-01-24 08:00'")) == 29
+
+
 def test_a_past_search_that_would_miss_patients_names_the_snapshot_to_make(searchable: Database) -> None:
     with searchable.transaction() as connection:
         write(connection, [Record(31, day(2), "SNOMED/1"), Record(31, day(28), "SNOMED/2")])
