@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ehrdb.client import Client
 from ehrdb.database import register_vectors
@@ -177,10 +178,11 @@ def projected(vectors: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any,
     centred = vectors - vectors.mean(axis=0)
     # By iteration, from one start: all eigenvectors take seconds, and minutes of thousands of dimensions.
     basis = np.random.default_rng(0).standard_normal((centred.shape[1], min(8, centred.shape[1]))).astype(np.float32)
-    for _ in range(ROUNDS):
-        basis, _ = np.linalg.qr(centred.T @ (centred @ basis))
-    turned = (centred @ basis).astype(np.float64)
-    _, directions = np.linalg.eigh(turned.T @ turned)
+    with threadpool_limits(1):  # products so small that threads only wait for each other
+        for _ in range(ROUNDS):
+            basis, _ = np.linalg.qr(centred.T @ (centred @ basis))
+        turned = (centred @ basis).astype(np.float64)
+        _, directions = np.linalg.eigh(turned.T @ turned)
     places = turned @ directions[:, :-3:-1]
     # An eigenvector may point either way: the same way on every machine.
     places *= np.where(places[np.abs(places).argmax(axis=0), [0, 1]] < 0, -1, 1)

@@ -250,12 +250,14 @@ select exists (select from ehr.concept c where c.code = %(code)s) as is_code;
 
 -- name: cohort_members
 -- who is meant, in a fixed order that is nobody's: those with a code or its descendants, of a sex, born in these years
+with bearer as materialized (  -- once, not by each parallel worker
+    select distinct e.patient_id from ehrdb.event e
+     where e.code_id in (select * from ehrdb.expanded_codes(array[%(code)s])) and e.valid_to = 'infinity'
+)
 select p.patient_id
   from ehrdb.patient p
  where (%(ids)s::bigint[] is null or p.patient_id in (select unnest(%(ids)s::bigint[])))
-   and (%(code)s::text is null or p.patient_id in (
-           select e.patient_id from ehrdb.event e
-            where e.code_id in (select * from ehrdb.expanded_codes(array[%(code)s])) and e.valid_to = 'infinity'))
+   and (%(code)s::text is null or p.patient_id in (select b.patient_id from bearer b))
    and (%(sex)s::text is null or upper(left(p.sex, 1)) = %(sex)s)
    and (%(born_from)s::integer is null or extract(year from p.birth_time) >= %(born_from)s)
    and (%(born_to)s::integer is null or extract(year from p.birth_time) <= %(born_to)s)
@@ -266,8 +268,7 @@ select p.patient_id
 -- embedded patients outside the cohort, a fixed sample
 select p.patient_id
   from ehrdb.patient_embedding p
-  join ehr.encoder n on n.is_serving
- where p.encoder_id = ehrdb.encoder_id(n.name) and p.patient_id not in (select unnest(%(ids)s::bigint[]))
+ where p.encoder_id = ehrdb.encoder_id(null) and p.patient_id not in (select unnest(%(ids)s::bigint[]))
  order by hashint8(p.patient_id), p.patient_id
  limit %(limit)s;
 
