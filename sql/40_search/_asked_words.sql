@@ -1,5 +1,5 @@
 create or replace function ehrdb.asked_words(words text) returns table (word text, query tsquery)
-language plpgsql immutable parallel safe
+language plpgsql immutable parallel safe rows 10
 set search_path = pg_catalog, pg_temp
 as $$
 begin

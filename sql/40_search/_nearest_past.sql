@@ -20,7 +20,8 @@ begin
           from (select * from member m where m.reason is null order by m.distance, m.patient_id limit k) c
     )
     select array(select m.patient_id from member m where m.reason is not null order by m.patient_id),
-           array(select row(r.rank, r.patient_id, 1 - r.distance, r.as_of, r.is_stale)::ehrdb.neighbour from ranked r order by r.rank)
+           array(select row(r.rank, r.patient_id, 1 - r.distance, r.as_of, r.is_stale)::ehrdb.neighbour
+                   from ranked r order by r.rank)
       into without, closest;
     perform ehrdb.refuse_missing(without, as_of);
     return query select * from unnest(closest);

@@ -8,13 +8,16 @@ as $$
         select w.word, w.query from ehrdb.asked_words($1) w where ehrdb.is_count($2, 'k') and ehrdb.is_cohort($3)
     ), named as (
         -- The expressions are those of the indexes concept_by_word and concept_text_by_word.
-        select a.word, c.code_id
+        select a.word, n.code_id
           from asked a
-          join ehrdb.concept c on to_tsvector('pg_catalog.simple', translate(left(c.description, 10000), '/_', '  ')) @@ a.query
-        union
-        select a.word, t.code_id
-          from asked a
-          join ehrdb.concept_text t on to_tsvector('pg_catalog.simple', translate(left(t.text, 10000), '/_', '  ')) @@ a.query
+         cross join lateral (
+            select c.code_id
+              from ehrdb.concept c
+             where to_tsvector('pg_catalog.simple', translate(left(c.description, 10000), '/_', '  ')) @@ a.query
+            union
+            select t.code_id
+              from ehrdb.concept_text t
+             where to_tsvector('pg_catalog.simple', translate(left(t.text, 10000), '/_', '  ')) @@ a.query) n
     ), telling as (
         -- What everybody has several times over tells nobody from another, and is most of what there would be to read.
         select n.word from named n left join ehrdb.concept_frequency f using (code_id)

@@ -258,6 +258,29 @@ def test_a_past_search_waits_for_a_late_record_to_be_embedded_at_the_snapshot(se
         assert len(neighbours(connection, "1, 29, null, '2020-01-24 08:00'")) == 29
 
 
+def test_a_past_search_compares_each_patient_once_however_often_they_are_embedded(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        encoder = registry.find(connection, None)
+    for moment in (day(24), day(25)):
+        refresh(searchable, encoder, FakeEncoder, snapshot=Snapshot(moment))
+    with searchable.transaction() as connection:
+        found = connection.execute(
+            "select patient_id, known_until from ehr.nearest_patients(1, 40, as_of => '2020-01-26')"
+        ).fetchall()
+    assert sorted(found) == [(p, day(25)) for p in range(2, 31)]
+
+
+def test_a_past_search_is_not_answered_from_an_older_text(searchable: Database) -> None:
+    with searchable.transaction() as connection:
+        encoder = registry.find(connection, None)
+    refresh(searchable, encoder, FakeEncoder, snapshot=Snapshot(day(24)))
+    with searchable.transaction() as connection:
+        write(connection, [Record(2, day(25), "SNOMED/404"), Record(2, day(27), "SNOMED/405")])
+    refresh(searchable, encoder, FakeEncoder)
+    with searchable.transaction() as connection, pytest.raises(psycopg.Error, match="as of then: 2\n"):
+        neighbours(connection, "1, 29, null, '2020-01-26'")
+
+
 def test_a_past_search_that_would_miss_patients_names_the_snapshot_to_make(searchable: Database) -> None:
     with searchable.transaction() as connection:
         write(connection, [Record(31, day(2), "SNOMED/1"), Record(31, day(28), "SNOMED/2")])
