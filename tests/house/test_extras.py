@@ -44,6 +44,7 @@ NEEDS_AN_EXTRA = {
     "ehrdb.frames": "polars",
     "ehrdb.parquet": "polars",
     "ehrdb.page.app": "jinja2",
+    "ehrdb.page.cohort": "threadpoolctl",
     "ehrdb.page.doors": "starlette",
     "ehrdb.prediction.calibration": "scipy",
     "ehrdb.prediction.counts": "polars",
