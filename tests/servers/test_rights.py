@@ -422,7 +422,8 @@ def test_a_worker_embeds_and_reads_neither_names_nor_labels(server_url: str, fil
         assert (done.embedded, done.failed) == (2, 0)
         assert vectors(filled) == 13
         for forbidden in (
-            "select birth_time from ehrdb.patient",
+            "select death_time from ehrdb.patient",
+            "select split from ehrdb.patient",
             "select sex from ehr.patient",
             "select value from ehrdb.label",
             "select * from ehrdb.patient_prediction",

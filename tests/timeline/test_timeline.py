@@ -249,7 +249,7 @@ def test_what_is_not_there_is_named_with_a_hint(record: Connection, statement: s
 
 def test_every_listed_format_can_be_asked_for(record: Connection) -> None:
     names = [name for (name,) in record.execute("select name from ehr.format")]
-    assert len(names) == 7 + 2 * 6 * 5
+    assert len(names) == 8 + 2 * 6 * 5
     for name in names:
         timeline(record, 1, None, name)
 
