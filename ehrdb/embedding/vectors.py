@@ -49,7 +49,7 @@ def import_vectors(database: Database, file: Path, name: str) -> ImportResult:
         require_whole(connection)
         encoder = _register(connection, name, dimension, file)
         hold_patients(connection)
-        _copy(connection, frame, vectors)
+        copy_vectors(connection, frame, vectors)
         unknown = connection.execute(_queries.unknown_patient).fetchone()
         if unknown and unknown[2]:
             row, patient, count = unknown
@@ -111,7 +111,8 @@ def _register(connection: Connection, name: str, dimension: int, file: Path) -> 
     return registry.find(connection, name)
 
 
-def _copy(connection: Connection, frame: pl.DataFrame, vectors: Vectors) -> None:
+def copy_vectors(connection: Connection, frame: pl.DataFrame, vectors: Vectors) -> None:
+    """Put vectors (rows, dimensions) of patients at moments where ehrdb.import_vectors finds them."""
     register_vectors(connection)
     connection.execute(_queries.imported_table)
     half: Floats = np.asarray(vectors, dtype=np.float32)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pgvector import HalfVector
 
-from ehrdb.database import Connection, Database, hold_patients, register_vectors, require_whole
+from ehrdb.database import Connection, Database, hold_patients, require_whole
 from ehrdb.embedding import registry
 from ehrdb.embedding.registry import RegisteredEncoder
+from ehrdb.embedding.vectors import copy_vectors
 from ehrdb.errors import EncoderError
 from ehrdb.prediction.heads import Features, FoldedHead, Labels
 from ehrdb.prediction.keep import Made, keep_heads
@@ -84,7 +84,8 @@ def keep_given(
         require_whole(connection)
         encoder = _registered(connection, name, target, digest, learned["model"])
         hold_patients(connection)
-        _copy(connection, rows, vectors_of(probability))
+        once = rows.with_row_index("place").unique(["patient_id", "prediction_time"], keep="first", maintain_order=True)
+        copy_vectors(connection, once, vectors_of(probability)[once["place"].to_numpy()])
         connection.execute(_registry.import_vectors, {"encoder_id": encoder.encoder_id})
         made = Made(target, HEAD, float(rows["value"].mean() or 0), {**learned, "test": test})  # type: ignore[arg-type]
         keep_heads(connection, encoder, task, encoder.prompt_id, [made])
@@ -111,13 +112,3 @@ def _registered(connection: Connection, name: str, target: str, digest: str, mod
     }
     connection.execute(_registry.register_import, values)
     return registry.find(connection, name)
-
-
-def _copy(connection: Connection, rows: pl.DataFrame, vectors: NDArray[np.float16]) -> None:
-    register_vectors(connection)
-    connection.execute(_registry.imported_table)
-    once = rows.with_row_index("place").unique(["patient_id", "prediction_time"], keep="first", maintain_order=True)
-    with connection.cursor() as cursor, cursor.copy(_registry.copy_imported) as copy:
-        copy.set_types(["int8", "timestamp", "halfvec", "int8"])
-        for place, patient, time in once.select("place", "patient_id", "prediction_time").iter_rows():
-            copy.write_row((patient, time, HalfVector(vectors[place].astype(np.float32)), place + 1))

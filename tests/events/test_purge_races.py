@@ -70,14 +70,14 @@ def test_nor_while_vectors_are_imported_or_put_together(
     file = tmp_path / "vectors.parquet"
     rows = {"patient_id": [1, 2], "prediction_time": [day(3)] * 2, "embedding": [[1.0, 0.0], [0.0, 1.0]]}
     pl.DataFrame(rows).write_parquet(file)
-    copy = vectors._copy
+    copy = vectors.copy_vectors
 
     def interrupted(*arguments: object) -> None:
         with pytest.raises(psycopg.Error, match="would outlive the purge"):
             purge(impatient, [1])
         copy(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(vectors, "_copy", interrupted)
+    monkeypatch.setattr(vectors, "copy_vectors", interrupted)
     vectors.import_vectors(impatient, file, "imported")
     with impatient.transaction() as connection:
         encoder = registry.concatenate(connection, "both", "fake", "imported")

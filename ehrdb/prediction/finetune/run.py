@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -158,9 +159,15 @@ def _decoder_tokens(
     shown = data.train if asked.examples else []
     pool = [Example(patients[row], texts[row], data.labels[row] == 1) for row in shown]
 
+    trained_on = {each.patient_id for each in pool}
+
+    @cache
+    def examples_without(patient: int | None) -> list[Example]:
+        return choose_examples([each for each in pool if each.patient_id != patient], asked.examples)
+
     def tokens(patient: int, text: str) -> list[int]:
-        others = [each for each in pool if each.patient_id != patient]
-        return prompt_tokens(tokenizer, instruction, text, choose_examples(others, asked.examples), asked.most_tokens)
+        examples = examples_without(patient if patient in trained_on else None)
+        return prompt_tokens(tokenizer, instruction, text, examples, asked.most_tokens)
 
     return [tokens(patient, text) for patient, text in zip(patients, texts, strict=True)]
 
