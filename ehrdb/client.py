@@ -520,15 +520,18 @@ class Client:
         with_counts: bool = False,
         k: Sequence[int] | None = None,
         replicates: int = 5,
+        bootstrap: Literal["patients", "rows"] = "patients",
+        max_iter: int = 100,
         workers: int = 1,
         keep: bool = False,
     ) -> Evaluation:
         """Is the encoder worth it on these records? The paper's protocol (docs/evaluation.md).
 
         Labels and vectors are made where they are missing. with_counts: the encoder once more, its vectors beside code
-        counts in one head (`ehrdb train --with counts`). k: examples per class, -1 for every row. The answer has
-        `scores()`, `paired_tests()`, `probabilities()` (polars) and `report()` (HTML). keep: the figures stay in
-        ehr.evaluation, where the page shows them. Needs the extra `train`.
+        counts in one head (`ehrdb train --with counts`). k: examples per class, -1 for every row. bootstrap: what the
+        intervals draw. max_iter: of a head's final fit. The answer has `scores()`, `paired_tests()`, `probabilities()`
+        (polars) and `report()` (HTML). keep: the figures stay in ehr.evaluation, where the page shows them. Needs the
+        extra `train`.
         """
         with translated():
             from ehrdb.evaluation import kept
@@ -544,7 +547,8 @@ class Client:
             names = [tasks] if isinstance(tasks, str) else list(tasks)
             encoders = [self._named(encoder), *compare]
             question = prepare(self.database, self._load, names, encoders, set(baselines), with_counts=with_counts)
-            found = answer(question, shots, replicates=replicates, workers=workers)
+            how: dict[str, Any] = {"draw": bootstrap, "max_iter": max_iter}
+            found = answer(question, shots, replicates=replicates, workers=workers, **how)
             if keep:
                 with self.database.transaction() as connection:
                     kept.keep(connection, found)

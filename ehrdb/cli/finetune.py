@@ -19,7 +19,7 @@ app = typer.Typer(
 Model = Annotated[Path, typer.Argument(help="Folder of a model of transformers, or a .gguf file.")]
 TaskName = Annotated[str, typer.Argument(help="A task, or one finding: chexpert_edema.")]
 Name = Annotated[str, typer.Option(help="What the probabilities are called: an encoder's name that is free.")]
-Format = Annotated[str, typer.Option(help="Text format (ehr.format).")]
+Format = Annotated[str, typer.Option("--format", help="Text format (ehr.format).")]
 Shots = Annotated[int, typer.Option("--k", help="Tune on so many examples per class; -1 for every row.", min=-1)]
 Replicate = Annotated[int, typer.Option(help="Which sample of k, from 0.", min=0)]
 Tokens = Annotated[int, typer.Option(help="Tokens that are read; the end is cut.", min=64)]

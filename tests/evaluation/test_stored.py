@@ -162,3 +162,14 @@ def test_an_evaluation_is_kept_beside_those_of_before(database: Database, encode
 def test_who_may_not_keep_an_evaluation_hears_it_before_the_work(analyst: Database) -> None:
     with ehrdb.connect(analyst.url) as db, pytest.raises(NotAllowed, match="may not keep evaluations"):
         db.evaluate("no_such_task", keep=True)
+
+
+def test_a_client_says_what_intervals_draw_and_how_long_the_last_fit_goes_on(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    expected = answer(ask(database, encoder), [-1], draw="rows", max_iter=1).scores()
+    with ehrdb.connect(database.url) as db:
+        found = db.evaluate("guo_los", encoder.name, k=[-1], bootstrap="rows", max_iter=1)
+        usual = db.evaluate("guo_los", encoder.name, k=[-1])
+    assert found.scores().equals(expected)
+    assert not usual.scores().equals(expected)
