@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections import defaultdict, deque
@@ -25,7 +26,9 @@ from ehrdb.encoder.tokenization import Chunk, TextTokenizer, TokenizedText
 from ehrdb.errors import EmptyText, ModelIncomplete, NonFiniteVector, ProviderUnavailable
 
 logger = logging.getLogger(__name__)
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CPU, CUDA, OPENVINO = "CPUExecutionProvider", "CUDAExecutionProvider", "OpenVINOExecutionProvider"
+ON_PROCESSOR = (CPU, OPENVINO)
+"""These compute on the cores of this machine: one chunk for each at a time."""
 BATCH_CHARACTERS = {CPU: 32_768, CUDA: 262_144}
 """Of texts that are handed over together, for each run that goes on at a time: a CPU's some 8,000 tokens, a GPU's
 some 65,000."""
@@ -78,7 +81,7 @@ class BatchingEncoder:
         self._run_tokens = run_tokens
         self._parallel = parallel
         self._batch_characters = BATCH_CHARACTERS.get(provider, BATCH_CHARACTERS[CPU]) * parallel
-        self._is_exact = provider == CPU
+        self._is_exact = provider in ON_PROCESSOR
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """All vectors in the order of `texts`."""
@@ -162,10 +165,11 @@ def open_batching(
     """
     _warn_elsewhere(manifest)
     tokenizer = TextTokenizer(directory, manifest)
-    session = _open_session(directory / GRAPH, manifest, providers)
+    cores = threads or len(os.sched_getaffinity(0))
+    session = _open_session(directory / GRAPH, manifest, providers, cores)
     if providers[0] != CPU:
         _require_on(session, providers[0])
-    parallel = (threads or len(os.sched_getaffinity(0))) if providers[0] == CPU else 1
+    parallel = cores if providers[0] in ON_PROCESSOR else 1
     shared = _shared_forward(session) if manifest.prompt_position == "last" else None
     run_tokens = _run_tokens(manifest, providers[0])
     return BatchingEncoder(manifest, tokenizer, _session_forward(session), run_tokens, parallel, shared, providers[0])
@@ -183,12 +187,14 @@ def _warn_elsewhere(manifest: Manifest) -> None:
         )
 
 
-def _open_session(graph: Path, manifest: Manifest, providers: Sequence[str]) -> onnxruntime.InferenceSession:
+def _open_session(
+    graph: Path, manifest: Manifest, providers: Sequence[str], cores: int
+) -> onnxruntime.InferenceSession:
     missing = [name for name in providers if name not in onnxruntime.get_available_providers()]
     if missing or not providers:
         raise ProviderUnavailable(
             f"ONNX Runtime here has no {', '.join(missing) or 'provider to run on'}",
-            hint="Install the gpu extra (onnxruntime-gpu), or set EHRDB_PROVIDERS=CPUExecutionProvider.",
+            hint="Install the extra that brings it, gpu or openvino, or set EHRDB_PROVIDERS=CPUExecutionProvider.",
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -202,12 +208,26 @@ def _open_session(graph: Path, manifest: Manifest, providers: Sequence[str]) -> 
     if providers[0] == CUDA:
         opened = _for_cuda(graph, manifest, options)
     try:
-        session = onnxruntime.InferenceSession(opened, options, providers=list(providers))
+        session = onnxruntime.InferenceSession(
+            opened, options, providers=[(name, _provider_options(name, cores)) for name in providers]
+        )
     except Exception as error:  # the runtime raises many kinds, without a common base
         raise ModelIncomplete(f"{graph} cannot be loaded ({type(error).__name__})", hint=AGAIN) from None
     if session.get_providers()[0] != providers[0]:
         raise ProviderUnavailable(f"ONNX Runtime could not start {providers[0]}", hint="Is its driver installed?")
     return session
+
+
+def _provider_options(provider: str, cores: int) -> dict[str, str]:
+    """OpenVINO by itself rounds to bfloat16 where the processor can, and gives one text all cores."""
+    if provider != OPENVINO:
+        return {}
+    return {
+        "device_type": "CPU",
+        "num_of_threads": str(cores),
+        "num_streams": str(cores),
+        "load_config": json.dumps({"CPU": {"INFERENCE_PRECISION_HINT": "f32"}}),
+    }
 
 
 def _for_cuda(graph: Path, manifest: Manifest, options: onnxruntime.SessionOptions) -> Path | bytes:

@@ -8,13 +8,14 @@ from statistics import median
 
 from ehrdb.encoder import Encoder
 from ehrdb.encoder.manifest import Precision
-from ehrdb.encoder.runtime import CPU, CUDA
+from ehrdb.encoder.runtime import CPU, CUDA, OPENVINO
 
 CANDIDATES: dict[str, tuple[Precision, ...]] = {
     CPU: ("fp32", "int8", "int7"),
     CUDA: ("fp32", "bf16", "fp16"),
+    OPENVINO: ("fp32",),
 }
-"""What is tried on each execution provider, the most exact first."""
+"""What is tried on each execution provider, the most exact first. OpenVINO has none of the integers' operators."""
 DECODERS_ON_CUDA: tuple[Precision, ...] = ("bf16", "fp16")
 """ONNX Runtime has no CUDA kernel for decoders' attention at full precision."""
 WORTH = 1.05
@@ -27,7 +28,13 @@ TIMED_TEXTS, TIMED_CHARACTERS = 4, 4000
 def candidates_on(provider: str, is_decoder: bool, known: Iterable[Precision] = ()) -> list[Precision]:
     """What is tried on this provider, and of what is at hand what it can run."""
     tried = dict.fromkeys((*CANDIDATES[provider], *known))
-    return [each for each in tried if provider != CUDA or not is_decoder or each in DECODERS_ON_CUDA]
+    return [each for each in tried if _can_run(provider, is_decoder, each)]
+
+
+def _can_run(provider: str, is_decoder: bool, precision: Precision) -> bool:
+    if provider == OPENVINO:
+        return precision in CANDIDATES[OPENVINO]
+    return provider != CUDA or not is_decoder or precision in DECODERS_ON_CUDA
 
 
 def tokens_per_second(
