@@ -11,9 +11,6 @@ from pathlib import Path
 
 import psycopg
 import sqlalchemy.exc
-from alembic import command, op
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from psycopg.errors import Diagnostic
 from psycopg.sql import Identifier
 from psycopg.types.json import Jsonb
@@ -187,6 +184,8 @@ def project_path(name: str) -> Path:
 
 def run_beside(python_file: str) -> None:
     """Run the .sql file beside a migration, through psycopg so that `:` and `%` mean nothing."""
+    from alembic import op
+
     connection = driver_connection(op.get_bind())
     connection.execute(as_applied(Path(python_file).with_suffix(".sql"), extension_schema(connection).as_bytes()))
 
@@ -224,17 +223,17 @@ def _number(version: str) -> tuple[int, ...]:
 
 @cache
 def _revisions() -> list[str]:
-    """All migrations that this program knows, the newest first."""
-    return [script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()]
+    """All migrations that this program knows, the newest first: each file's name begins with its own."""
+    files = (project_path("migrations") / "versions").glob("*.py")
+    return sorted((path.stem.partition("_")[0] for path in files), reverse=True)
 
 
 def _migrate(connection: SqlalchemyConnection) -> None:
-    config = _alembic_config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    # Every command looks at this module, and only an upgrade needs Alembic.
+    from alembic import command
+    from alembic.config import Config
 
-
-def _alembic_config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(project_path("migrations")).replace("%", "%%"))
-    return config
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
