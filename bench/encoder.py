@@ -9,7 +9,8 @@ count. Texts are cut beforehand to fit into one pass of all of them: a loader th
 would look five times faster. `--file`: a JSON list of texts. Peers stand in bench/encoder_peers.py. `--bare` adds the
 same graph without the runtime around it: session calls on ready-made batches. In each round a bare product of two
 matrices is timed too, as fp32 and as int8: what of it a contender reaches, counting the products with weights alone,
-is the last column (on a CPU). `--provider cuda` runs everything on the GPU (needs onnxruntime-gpu and a CUDA build of
+is the last column (on a CPU). `--busy`, for a machine that others use, counts the processor's seconds, each thread's
+as one of the machine's. `--provider cuda` runs everything on the GPU (needs onnxruntime-gpu and a CUDA build of
 torch).
 """
 
@@ -83,7 +84,8 @@ def _run_all(arguments: argparse.Namespace, folder: Path) -> None:
     peaks = {kind: _contender(f"a bare product, {kind}", _product, arguments, kind) for kind in kinds}
     for _ in range(arguments.rounds):
         for contender in (*contenders, *peaks.values()):
-            contender.seconds.append(contender.pool.apply(_round))
+            seconds = contender.pool.apply(_round, (time.process_time if arguments.busy else time.perf_counter,))
+            contender.seconds.append(seconds / (arguments.threads if arguments.busy else 1))
     operations = _operations(directories["fp32" if "fp32" in directories else arguments.precision[0]] / GRAPH)
     best = {kind: PEAK_OPERATIONS * arguments.threads / median(peak.seconds) for kind, peak in peaks.items()}
     for kind, peak in peaks.items():
@@ -118,10 +120,10 @@ def _contender(label: str, start: Callable[..., Floats], *arguments: object) -> 
     return Contender(label, pool, pool.apply(start, arguments), [])
 
 
-def _round() -> float:
-    started = time.perf_counter()
+def _round(clock: Callable[[], float]) -> float:
+    started = clock()
     _embed()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def _peak_mb() -> float:
@@ -299,6 +301,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--file", type=Path)
     parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--busy", action="store_true", help="others use this machine: count the processor's seconds")
     parser.add_argument("--provider", default="cpu", choices=("cpu", "cuda"))
     arguments = parser.parse_args()
     arguments.precision = arguments.precision or ["fp32", "int8"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,10 @@ from ehrdb.errors import NotAllowed
 from ehrdb.patience import patiently
 from ehrdb.queries import Queries
 
+logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.2
 MAX_HALFVEC_DIMENSION = 4000  # of an HNSW index in pgvector
+_GRAPH_BYTES = 720  # that pgvector 0.8 takes for a vector while it builds, beside the vector
 _queries = Queries("ehrdb.embedding")
 
 # {vector} is the schema of the extension: behind a pooler a session has no search_path of its own.
@@ -40,7 +43,7 @@ def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: boo
         if not is_pooled(connection):
             connection.execute(_queries.unhurried_session)
         row = connection.execute(_queries.index_state, {"encoder_id": encoder.encoder_id}).fetchone()
-        is_wanted, is_there, is_valid, has_grown, owner, is_ours = row or (*[False] * 4, "", True)
+        is_wanted, is_there, is_valid, has_grown, owner, is_ours, patients = row or (*[False] * 4, "", True, 0)
         if not is_ours:
             if is_wanted and (rebuild or not is_valid):
                 raise NotAllowed(
@@ -54,6 +57,7 @@ def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: boo
             connection.execute(sql.SQL("drop index concurrently {}").format(_index(encoder)))
         builds = is_wanted and (rebuild or not is_valid)
         if builds:
+            _warn_of_memory(connection, encoder, patients)
             _build(connection, encoder)
         return builds
 
@@ -70,6 +74,20 @@ def _alone(database: Database) -> Iterator[None]:
         while cursor.execute(_queries.try_lock_index).fetchone() != (True,):
             time.sleep(_LOOK_SECONDS)
         yield
+
+
+def _warn_of_memory(connection: Connection, encoder: RegisteredEncoder, patients: int) -> None:
+    """What does not fit into maintenance_work_mem takes pgvector many times longer."""
+    dimension = _indexed_dimension(connection, encoder)
+    of_a_vector = 2 * dimension if dimension <= MAX_HALFVEC_DIMENSION else dimension // 8
+    needed = patients * (of_a_vector + _GRAPH_BYTES)
+    allowed, role = connection.execute(_queries.building_memory).fetchone() or (needed, "")
+    if needed > allowed:
+        logger.warning(
+            "the index of %s takes %d MB while it is built, and maintenance_work_mem is %d MB: it will take many times "
+            "longer so. Where the server has the memory: alter role %s set maintenance_work_mem = '%dMB';",
+            *(encoder.name, needed / 2**20, allowed / 2**20, sql.Identifier(role).as_string(), needed // 2**20 + 1),
+        )
 
 
 def _build(connection: Connection, encoder: RegisteredEncoder) -> None:

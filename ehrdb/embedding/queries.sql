@@ -164,15 +164,19 @@ select true from ehrdb.turn where what = 'index' for update skip locked;
 
 -- name: index_state
 -- whether search would use an index, whether there is one, whether it is whole; whether its table is to be analyzed;
--- whose it is, and whether that is us
+-- whose it is, and whether that is us; how many vectors it would hold
 select served.patients > ehrdb.exact_search_bound(), i.indexrelid is not null, coalesce(i.indisvalid, false),
        abs(served.patients - c.reltuples) > 0.1 * served.patients,
-       pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'usage')
+       pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'usage'), served.patients::bigint
   from (select coalesce(sum(f.embedded), 0) as patients
           from ehrdb.figure f where f.encoder_id = %(encoder_id)s) served
   join pg_class c on c.oid = to_regclass('ehrdb.patient_embedding_' || %(encoder_id)s)
   left join pg_index i
     on i.indexrelid = to_regclass('ehrdb.patient_embedding_' || %(encoder_id)s || '_hnsw');
+
+-- name: building_memory
+-- bytes that building an index may take in this session, and its role
+select pg_size_bytes(current_setting('maintenance_work_mem')), current_user;
 
 -- name: indexed_dimension
 -- how many leading dimensions the index holds
