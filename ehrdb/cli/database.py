@@ -1,4 +1,4 @@
-"""`ehrdb upgrade | status | doctor | psql`."""
+"""`ehrdb upgrade | status | doctor | psql | sql`."""
 
 from __future__ import annotations
 

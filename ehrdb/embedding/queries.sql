@@ -46,7 +46,7 @@ select (select coalesce(sum(f.queued), 0)::bigint from ehrdb.figure f where f.en
          where encoder_id = %(encoder_id)s and (worker is not null or attempts > 0)) job;
 
 -- name: claim
--- lease the longest waiting contents, all questions about a timeline together, passing over what others hold
+-- lease the contents with the longest texts, all questions about a timeline together, passing over what others hold
 with next as (
     select encoder_id, content_sha256
       from ehrdb.embedding_job

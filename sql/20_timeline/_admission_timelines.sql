@@ -32,13 +32,13 @@ begin
         select s.place, string_agg(s.text, E'\n' order by s.time desc, s.ordinal) as text from seen s group by s.place
     )
     select p.place,
-           concat_ws(E'\n', l.text,
+           case when l.text is not null then concat_ws(E'\n', l.text,
                case lower(left(d.sex, 1)) when 'm' then 'MALE' when 'f' then 'FEMALE' end,
                initcap(substring(lower(coalesce(d.race, d.ethnicity)) from '^(asian|black|white)')),
-               case when d.birth_time <= p.as_of then 'Birth' end)
+               case when d.birth_time <= p.as_of then 'Birth' end) end
       from point p
-      join listed l on l.place = p.place
-      join ehrdb.patient d on d.patient_id = p.patient_id;
+      left join listed l on l.place = p.place
+      left join ehrdb.patient d on d.patient_id = p.patient_id;
 end
 $$;
 

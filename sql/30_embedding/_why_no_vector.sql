@@ -3,8 +3,8 @@ language sql stable parallel safe
 set search_path = pg_catalog, pg_temp
 begin atomic
     select coalesce(ehrdb.why_no_record(for_patient_id, moment), case
-        -- A format that keeps some categories alone is read; of the others, any event with words is a line.
-        when n.format ~ '_(no|only)_'
+        -- A format that leaves categories out is read; of the others, any event with words is a line.
+        when (n.format ~ '_(no|only)_' or n.format in (select f.name from ehrdb.format f where f.kind = 'admission'))
             and (select t.text = '' from ehr.timelines(array[for_patient_id], array[moment], n.format) t)
             or not exists (select from ehrdb.event e
                              join ehrdb.concept_text c using (code_id)

@@ -22,7 +22,7 @@ end
 $$;
 
 comment on function ehr.embedding(bigint, timestamp, text) is
-'The embedding of the patient''s record as of a moment; without one, the newest.
+'The embedding of the patient''s record as of a moment; where none is given, the newest.
 A past moment is answered from a vector of the text as of then alone: no event lies between. Under the encoder''s neutral
 prompt; a unit vector where the encoder normalizes. EH001: unknown patient; EH003: unknown encoder; EH004: not embedded as
 of then, with the command that does it.

@@ -65,7 +65,7 @@ select e.name as encoder, e.is_serving, e.digest,
      order by r.run_id desc limit 1) run on true;
 
 comment on view ehr.embedding_status is
-'Per encoder: patients known, embedded (coverage: their share), stale (text changed since;
+'Per encoder: patients known, embedded (coverage: their share), stale (a changed text waits to be embedded;
 imported vectors: the record goes on), missing; contents pending, leased by a worker, retrying and dead with reasons;
 vectors made of truncated texts; patients changed since anybody looked (unchecked). Under row-level security all of it is of the
 patients whom the reader sees. per_minute: contents embedded in
@@ -79,7 +79,7 @@ comment on column ehr.embedding_status.is_serving is 'Whether questions that nam
 comment on column ehr.embedding_status.digest is 'What identifies the encoder''s files and settings.';
 comment on column ehr.embedding_status.patients is 'Patients known.';
 comment on column ehr.embedding_status.embedded is 'Patients with a vector.';
-comment on column ehr.embedding_status.stale is 'Patients whose record has changed since their vector.';
+comment on column ehr.embedding_status.stale is 'Patients whose text is known to differ from that of their vector; those not yet looked at: unchecked.';
 comment on column ehr.embedding_status.missing is 'Patients without a vector.';
 comment on column ehr.embedding_status.pending is 'Contents that wait to be embedded.';
 comment on column ehr.embedding_status.retrying is 'Contents that failed and will be tried again.';

@@ -29,5 +29,5 @@ end
 $$;
 
 comment on function ehrdb.nearest_past(integer, public.halfvec, integer, bigint[], timestamp, bigint) is
-'The same among the vectors of records as of a past moment: nobody''s later record is looked at. EH004 where members of the
+'The k members of the cohort (null: all patients) most similar to a vector, by their records as of a past moment: nobody''s later record is looked at. EH004 where members of the
 cohort cannot be compared as of then.';

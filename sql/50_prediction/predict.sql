@@ -27,7 +27,8 @@ $$;
 
 comment on function ehr.predict(text, bigint, timestamp, text) is
 'Probability of the task''s outcome for one patient, from the record as of a moment.
-A past moment is answered from a vector of the text as of then alone; without one, the newest vector answers
-(ehr.predict_cohort says of when it is, whether it is stale, its bounds, and how common the outcome is). EH001: unknown patient; EH004: not embedded as of then, with the
-command that does it; EH005: unknown task; EH006: no head trained for this encoder.
+A past moment is answered from a vector of the text as of then alone; where no moment is given, from the newest vector
+(ehr.predict_cohort says of when it is, whether it is stale, its bounds, and how common the outcome is). EH001: unknown
+patient; EH004: not embedded as of then, with the command that does it; EH005: unknown task; EH006: no head trained for
+this encoder.
 Example: select ehr.predict(''guo_readmission'', 1);';

@@ -280,6 +280,23 @@ def test_a_second_encoder_backfills_beside_the_serving_one(database: Database, e
     assert ask(database, "select name from ehr.encoder where is_serving") == "fake"
 
 
+@pytest.mark.parametrize("format_name", ["list_recent", "list_recent_only_labs", "list_admission"])
+def test_who_has_nothing_to_embed_in_an_encoders_format_is_not_waited_for(
+    database: Database, encoder: RegisteredEncoder, format_name: str
+) -> None:
+    """What every patient here has is told as demographics: only the plain list shows it."""
+    with database.transaction() as connection:
+        connection.execute(
+            "insert into ehrdb.concept_category (rules, code_id, category)"
+            " select r.rules, c.code_id, 'demographics'"
+            "   from (select distinct rules from ehrdb.format) r cross join ehrdb.concept c"
+            "     on conflict (rules, code_id) do update set category = excluded.category"
+        )
+        connection.execute("update ehrdb.encoder set format = %s", [format_name])
+        reason = connection.execute("select ehrdb.why_no_vector(%s, 1, 'infinity')", [encoder.encoder_id]).fetchone()
+    assert reason == ("not embedded as of then" if format_name == "list_recent" else "nothing to embed by then",)
+
+
 def indexes(database: Database) -> object:
     return ask(database, "select count(*) from pg_indexes where strpos(indexdef, 'hnsw') > 0")
 

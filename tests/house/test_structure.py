@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "ehrdb"
 STAGES = ("events", "timeline", "embedding", "search", "prediction")
-# A module imports from its own floor's row and the rows above it, never from below.
+# A module imports from the rows above its own, never from a neighbour or from below.
 FLOORS = (
     {"errors", "private", "queries"},
     {"config", "declared", "extras"},

@@ -223,8 +223,15 @@ def test_json_yaml_and_xml_are_made_from_markdown(record: Connection) -> None:
 
 
 def test_a_patient_without_visible_events_has_an_empty_text(record: Connection) -> None:
-    for format_name in ("list_recent", "list_first_time", "markdown"):
-        assert text_of(record, format_name, datetime(1900, 1, 1)) == ""
+    """In any format, and in the place that was asked for; somebody unknown has one as well."""
+    for (format_name,) in record.execute("select name from ehr.format").fetchall():
+        texts = record.execute(
+            "select array_agg(text = '' order by position)"
+            "  from ehr.timelines(array[1, 1, 2], array['1900-01-01', '2100-01-01', '2100-01-01']::timestamp[], %s)",
+            [format_name],
+        ).fetchone()
+        assert texts is not None
+        assert (texts[0][0], texts[0][2]) == (True, True), format_name
 
 
 @pytest.mark.parametrize(
