@@ -40,6 +40,7 @@ from ehrdb.timeline import timeline as read_timeline
 
 if TYPE_CHECKING:
     from ehrdb.evaluation.evaluation import Evaluation
+    from ehrdb.evaluation.question import Question
     from ehrdb.prediction.reasons import Explanation
 
 __all__ = ["Client", "Embeddings", "Map", "Matching", "OmopCohort", "Risk", "Status", "Unexplained", "connect"]
@@ -481,7 +482,7 @@ class Client:
         Columns: task, month, labels, patients, predicted, observed, population_stability, unknown_codes, verdict,
         head_id; figures of ten patients or fewer are null.
         """
-        names = [tasks] if isinstance(tasks, str) else tasks and list(tasks)
+        names = tasks and _names(tasks)
         with self._asked("monitor") as connection:
             values = {"tasks": names, "encoder": self._named(encoder)}
             return tables.fetch(connection, self._library, _queries.monitor, values)
@@ -534,25 +535,15 @@ class Client:
         extra `train`.
         """
         with translated():
-            from ehrdb.evaluation import kept
             from ehrdb.evaluation.evaluation import answer, checked_shots
-            from ehrdb.evaluation.question import prepare
             from ehrdb.prediction.sampling import ALL, SHOTS
 
             shots = checked_shots(k or [*SHOTS, ALL])
-            self.note("evaluate")
-            if keep:
-                with self.database.transaction() as connection:
-                    kept.require_keeping(connection)
-            names = [tasks] if isinstance(tasks, str) else list(tasks)
-            encoders = [self._named(encoder), *compare]
-            question = prepare(self.database, self._load, names, encoders, set(baselines), with_counts=with_counts)
+            asked = self.question(
+                tasks, encoder, compare=compare, baselines=baselines, with_counts=with_counts, keep=keep
+            )
             how: dict[str, Any] = {"draw": bootstrap, "max_iter": max_iter}
-            found = answer(question, shots, replicates=replicates, workers=workers, **how)
-            if keep:
-                with self.database.transaction() as connection:
-                    kept.keep(connection, found)
-            return found
+            return answer(asked, shots, replicates=replicates, workers=workers, **how)
 
     def evaluate_survival(
         self,
@@ -570,15 +561,43 @@ class Client:
         with translated():
             import polars as pl
 
-            from ehrdb.evaluation.question import prepare
             from ehrdb.evaluation.timed import answer_timed, as_rows
 
-            self.note("evaluate")
-            names = [tasks] if isinstance(tasks, str) else list(tasks)
-            question = prepare(self.database, self._load, names, [self._named(encoder), *compare], set(baselines))
+            question = self.question(tasks, encoder, compare=compare, baselines=baselines)
             if not question.intervals:
-                raise ConfigError(f"{', '.join(names)} asks whether, not when", hint="Use db.evaluate.")
+                raise ConfigError(f"{', '.join(_names(tasks))} asks whether, not when", hint="Use db.evaluate.")
             return pl.DataFrame(as_rows(answer_timed(question)))
+
+    def question(
+        self,
+        tasks: str | Sequence[str],
+        encoder: str | None = None,
+        *,
+        compare: Sequence[str] = (),
+        baselines: Sequence[str] = (),
+        with_counts: bool = False,
+        keep: bool = False,
+        tell: Callable[[str, int, int], None] = lambda what, done, total: None,
+    ) -> Question:
+        """What `evaluate` answers, embedded where that is missing: for who trains and measures heads otherwise.
+
+        tell: called with what is being embedded, how much of it is done, and of how much.
+        """
+        with translated():
+            from ehrdb.evaluation.question import prepare
+
+            self.note("evaluate")
+            names = [self._named(name) for name in (encoder, *compare)]
+            return prepare(
+                self.database,
+                self._load,
+                _names(tasks),
+                names,
+                set(baselines),
+                with_counts=with_counts,
+                keep=keep,
+                tell=tell,
+            )
 
     def match(
         self,
@@ -785,6 +804,10 @@ def _moment(as_of: Moment) -> datetime | None:
             raise ConfigError("as_of has a time zone; records have local times", hint="as_of.replace(tzinfo=None)")
         return as_of
     return None if as_of is None else datetime.combine(as_of, time())
+
+
+def _names(tasks: str | Sequence[str]) -> list[str]:
+    return [tasks] if isinstance(tasks, str) else list(tasks)
 
 
 def _lists(dates: index_dates.IndexDates | None, prefix: str = "") -> dict[str, Any]:

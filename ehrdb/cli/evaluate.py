@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +13,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ehrdb.cli.common import Beside, EncoderName, Json, current_client, err, out, print_json, require_folder, settings
+from ehrdb.cli.common import Beside, EncoderName, Json, current_client, err, out, print_json, require_folder
 from ehrdb.cli.refresh import progress_bar
-from ehrdb.embedding.load import each_model_once, load_encoder
 from ehrdb.errors import ConfigError
 from ehrdb.private import write_private
 
@@ -113,10 +111,11 @@ def evaluate(
     require_folder(probabilities, report)
     if report:
         import ehrdb.evaluation.report  # noqa: F401  # a missing extra is said before the work, not after it
-    if keep:
-        _require_keeping(embeddings or labels)
+    if keep and (embeddings or labels):
+        raise ConfigError("figures from files are not the database's", hint="Leave out --keep, or name tasks.")
     if tasks and not (embeddings or labels or patients):
-        question = from_database(tasks, [encoder, *(others or [])], baselines or [], with_counts=bool(beside))
+        compared: dict[str, Any] = {"compare": others or [], "baselines": baselines or [], "with_counts": bool(beside)}
+        question = from_database(tasks, encoder, keep=keep, **compared)
     elif embeddings and labels and not (tasks or encoder or baselines or beside):
         question = from_files(embeddings, labels, [Path(other) for other in others or []], patients)
     else:
@@ -127,17 +126,15 @@ def evaluate(
     for warning in warnings(question):
         err.print(warning)
     if question.intervals:
-        _answer_timed(question, json, shots if k else [], [probabilities, report], keep)
+        _answer_timed(question, json, shots if k else [], [probabilities, report])
     else:
         how: dict[str, Any] = {"replicates": replicates, "workers": workers, "draw": bootstrap, "max_iter": max_iter}
-        found = _answer(question, shots, report, probabilities, json, **how)
-        if keep:
-            _keep(found)
+        _answer(question, shots, report, probabilities, json, **how)
 
 
 def _answer(
     question: Question, shots: list[int], report: Path | None, probabilities: Path | None, json: bool, **how: Any
-) -> Evaluation:
+) -> None:
     """Few-shot heads of each model, and what is asked for of them."""
     from ehrdb.evaluation.evaluation import answer
 
@@ -152,31 +149,15 @@ def _answer(
         print_json(found.as_json())
     else:
         show(found)
-    return found
+    if question.kept_in:
+        err.print("the figures are kept in ehr.evaluation")
 
 
-def _require_keeping(files: Path | None) -> None:
-    """What cannot be kept is said before the work."""
-    from ehrdb.evaluation.kept import require_keeping
-
-    if files:
-        raise ConfigError("figures from files are not the database's", hint="Leave out --keep, or name tasks.")
-    with current_client() as db, db.database.transaction() as connection:
-        require_keeping(connection)
-
-
-def _keep(found: Evaluation) -> None:
-    from ehrdb.evaluation.kept import keep
-
-    with current_client() as db, db.database.transaction() as connection:
-        err.print(f"{keep(connection, found)} rows are kept in ehr.evaluation")
-
-
-def _answer_timed(question: Question, json: bool, shots: list[int], files: list[Path | None], keep: bool) -> None:
+def _answer_timed(question: Question, json: bool, shots: list[int], files: list[Path | None]) -> None:
     """Tasks that ask when: C index and integrated Brier score of each model."""
     from ehrdb.evaluation.timed import answer_timed
 
-    if any(files) or keep or set(shots) - {-1}:
+    if any(files) or question.kept_in or set(shots) - {-1}:
         raise ConfigError(
             f"{', '.join(question.intervals)} asks when: there are scores alone, of heads on every row",
             hint="Leave out --k, --report, --probabilities and --keep.",
@@ -194,17 +175,10 @@ def _answer_timed(question: Question, json: bool, shots: list[int], files: list[
     out.print(table)
 
 
-def from_database(
-    tasks: Sequence[str], encoders: Sequence[str | None], baselines: Sequence[str], *, with_counts: bool
-) -> Question:
-    """Labels and vectors of the database, made where they are missing; the encoders by name, None the serving one."""
-    from ehrdb.evaluation.question import prepare
-
-    load = each_model_once(partial(load_encoder, settings()))
+def from_database(tasks: Sequence[str], encoder: str | None, **compared: Any) -> Question:
+    """See `Client.question`; what is embedded is shown as it goes on."""
     with current_client() as db, bars() as tell:
-        db.note("evaluate")
-        named = [name or settings().encoder for name in encoders]
-        return prepare(db.database, load, tasks, named, set(baselines), with_counts=with_counts, tell=tell)
+        return db.question(tasks, encoder, tell=tell, **compared)
 
 
 @contextmanager

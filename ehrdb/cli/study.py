@@ -35,7 +35,9 @@ def study(
     if asked.labels:
         question = of_files(asked)
     else:
-        question = from_database(asked.tasks, asked.encoders, asked.baselines, with_counts=asked.with_counts)
+        encoder, *others = asked.encoders
+        compared = {"compare": others, "baselines": asked.baselines, "with_counts": asked.with_counts}
+        question = from_database(asked.tasks, encoder, **compared)
     for warning in warnings(question):
         err.print(warning)
     with bars() as tell:

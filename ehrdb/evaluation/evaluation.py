@@ -14,6 +14,7 @@ from joblib import Memory
 
 from ehrdb.errors import ConfigError
 from ehrdb.evaluation.aggregate import Mean, few_shot_means, group_means
+from ehrdb.evaluation.kept import keep
 from ehrdb.evaluation.paired import PairedTest, compare, holm
 from ehrdb.evaluation.question import Question
 from ehrdb.evaluation.run import Run, check_classes, evaluate
@@ -120,7 +121,7 @@ def answer(
     memory: Memory | None = None,
     tell: Tell = lambda model, done, total: None,
 ) -> Evaluation:
-    """Train and measure every model of the question, and test the first against each other.
+    """Train and measure every model of the question, test the first against each other, and keep what is to be kept.
 
     draw: what intervals draw, patients or rows. max_iter: of the final fit of a logistic regression. The paper's on
     EHRSHOT are these; in the UK Biobank they are rows and 1000. What `memory` remembers of a target and k is not done
@@ -138,7 +139,10 @@ def answer(
     runs = {name: _run(question, name, shots, replicates, runs_of, tell) for name in question.targets}
     samples = f"{replicates} for each k of {list(shots)}"
     targets = next(iter(question.targets.values()))
-    return Evaluation(question, runs, _tests(targets, runs), samples)
+    found = Evaluation(question, runs, _tests(targets, runs), samples)
+    if question.kept_in:
+        keep(question.kept_in, found)
+    return found
 
 
 def warnings(question: Question) -> Iterator[str]:

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ehrdb.database import Connection
+from ehrdb.database import Database
 from ehrdb.errors import NotAllowed
-from ehrdb.evaluation.evaluation import Evaluation
 from ehrdb.queries import Queries
+
+if TYPE_CHECKING:
+    from ehrdb.evaluation.evaluation import Evaluation
 
 _queries = Queries("ehrdb.evaluation", "kept.sql")
 
 
-def require_keeping(connection: Connection) -> None:
+def require_keeping(database: Database) -> None:
     """Raises NotAllowed for a role that may keep nothing: said before the work, not after it."""
-    if connection.execute(_queries.may_keep).fetchone() != (True,):
+    with database.transaction() as connection:
+        may_keep = connection.execute(_queries.may_keep).fetchone() == (True,)
+    if not may_keep:
         raise NotAllowed("this role may not keep evaluations", hint="Ask as a member of the owner, or keep nothing.")
 
 
-def keep(connection: Connection, found: Evaluation) -> int:
-    """Store what an evaluation found beside those of before; returns how many rows. In the caller's transaction."""
+def keep(database: Database, found: Evaluation) -> None:
+    """Store what an evaluation found beside those of before."""
     evaluated_at = datetime.now(UTC)
-    rows = [row | {"evaluated_at": evaluated_at} for row in rows_of(found)]
-    connection.cursor().executemany(_queries.keep, rows)
-    return len(rows)
+    with database.transaction() as connection:
+        connection.cursor().executemany(_queries.keep, [row | {"evaluated_at": evaluated_at} for row in rows_of(found)])
 
 
 def rows_of(found: Evaluation) -> Iterator[dict[str, Any]]:

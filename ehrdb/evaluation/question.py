@@ -20,6 +20,7 @@ from ehrdb.embedding.load import LoadEncoder
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import ConfigError
 from ehrdb.evaluation.baselines import demographic_targets, train_trees
+from ehrdb.evaluation.kept import require_keeping
 from ehrdb.prediction import find_task
 from ehrdb.prediction.files import match, read_embeddings, read_labels, read_patients
 from ehrdb.prediction.given import given_encoders, train_given
@@ -34,7 +35,8 @@ from ehrdb.prediction.training import embed_labels
 class Question:
     """Targets of each model by its name, the evaluated one first, and how each model's heads are trained.
 
-    intervals: of tasks that ask when, their ends in days; empty for those that ask whether.
+    intervals: of tasks that ask when, their ends in days; empty for those that ask whether. kept_in: where the figures
+    of an answer stay (ehr.evaluation); None: nowhere.
     """
 
     targets: dict[str, list[Target]]
@@ -42,6 +44,7 @@ class Question:
     patients: pl.DataFrame | None
     provenance: dict[str, str]
     intervals: dict[str, list[int]] = field(default_factory=dict)
+    kept_in: Database | None = None
 
     def with_iterations(self, most: int) -> Question:
         """The same, with another bound of the final fit of logistic regressions."""
@@ -58,12 +61,16 @@ def prepare(
     baselines: AbstractSet[str],
     *,
     with_counts: bool = False,
+    keep: bool = False,
     tell: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Question:
     """The same for tasks and encoders by name (None: the serving one), labelled and embedded where that is missing.
 
-    `tell` is called with what is being embedded, how much of it is done, and of how much.
+    keep: what is answered stays in the database; raises NotAllowed at once for a role that may keep nothing. `tell` is
+    called with what is being embedded, how much of it is done, and of how much.
     """
+    if keep:
+        require_keeping(database)
     with database.transaction() as connection:
         found = [registry.find(connection, name) for name in encoders]
     prompts: dict[str, dict[str, int]] = {encoder.name: {} for encoder in found}
@@ -71,7 +78,8 @@ def prepare(
         progress = partial(tell, f"embedding {task} with {encoder.name}")
         prompts[encoder.name][task] = embed_labels(database, encoder, load, task, progress=progress)
     with database.transaction() as connection:
-        return from_database(connection, found, prompts, baselines, with_counts=with_counts)
+        question = from_database(connection, found, prompts, baselines, with_counts=with_counts)
+    return replace(question, kept_in=database if keep else None)
 
 
 def from_database(

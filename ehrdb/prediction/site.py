@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -60,15 +60,6 @@ class Selector(_Part):
         return self
 
 
-def _codes(selectors: list[Selector]) -> list[str]:
-    """Those in any spelling are looked for by the label's rule alone."""
-    return [code for selector in selectors if not selector.spelling for code in selector.codes or []]
-
-
-def _cohorts(selectors: list[Selector]) -> list[int]:
-    return [selector.cohort for selector in selectors if selector.cohort is not None]
-
-
 class PredictionTime(Selector):
     """When to predict: at each such event, moved by hours, then at the end of that day if so asked."""
 
@@ -97,71 +88,60 @@ class Exclusion(Selector):
     days: int | None = Field(default=None, gt=0)
 
 
-class Declaration(_Part, Declares):
-    """One task of a site, as its YAML file says it (docs/tasks.md)."""
+class _Asked(_Part, Declares):
+    """What a site's tasks have in common, whether they ask whether or when."""
 
+    shape: ClassVar[str]
     task: Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,62}$")]
-    description: Text
-    group: Text = "site"
-    question: Text | None = None
-    prediction_time: PredictionTime
-    outcome: Outcome
-    exclude: list[Exclusion] = []
-    min_age: int | None = Field(default=None, ge=0)
-    sex: Literal["female", "male"] | None = None
-    full_demographics: bool = False
-    observed_around: bool = False
-    censoring: Literal["follow_up", "negative"] = "follow_up"
-
-    def codes(self) -> list[str]:
-        """Every code that the declaration names, as the records would have it."""
-        return _codes([self.prediction_time, self.outcome, *self.exclude])
-
-    def cohorts(self) -> list[int]:
-        """The cohorts whose entries are asked about."""
-        return _cohorts([self.prediction_time, self.outcome])
-
-    def as_task(self) -> Task:
-        """The task that SQL labels."""
-        rule = self.model_dump(exclude={"task", "group", "description"}, exclude_none=True)
-        return Task(self.task, self.group, self.description, {"shape": SHAPE, **rule})
-
-
-class SurvivalDeclaration(_Part, Declares):
-    """One task of a site that asks when: the hazard of the outcome in each interval after the prediction time.
-
-    `intervals`: their ends in days, ascending.
-    """
-
-    task: Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,62}$")]
-    kind: Literal["survival"]
     description: Text
     group: Text = "site"
     question: Text | None = None
     prediction_time: PredictionTime
     outcome: Selector
-    intervals: list[Annotated[int, Field(gt=0)]] = Field(min_length=1)
     exclude: list[Exclusion] = []
     min_age: int | None = Field(default=None, ge=0)
+
+    def codes(self) -> list[str]:
+        """Every code that is named as the records have it; those in any spelling are looked for by SQL alone."""
+        named = [self.prediction_time, self.outcome, *self.exclude]
+        return [code for selector in named if not selector.spelling for code in selector.codes or []]
+
+    def cohorts(self) -> list[int]:
+        """The cohorts whose entries are asked about."""
+        return [one.cohort for one in (self.prediction_time, self.outcome) if one.cohort is not None]
+
+    def as_task(self) -> Task:
+        """The task that SQL labels."""
+        rule = self.model_dump(exclude={"task", "group", "description"}, exclude_none=True)
+        return Task(self.task, self.group, self.description, {"shape": self.shape, **rule})
+
+
+class Declaration(_Asked):
+    """One task of a site, as its YAML file says it (docs/tasks.md)."""
+
+    shape = SHAPE
+    outcome: Outcome
+    sex: Literal["female", "male"] | None = None
+    full_demographics: bool = False
+    observed_around: bool = False
+    censoring: Literal["follow_up", "negative"] = "follow_up"
+
+
+class SurvivalDeclaration(_Asked):
+    """One task of a site that asks when: the hazard of the outcome in each interval after the prediction time.
+
+    `intervals`: their ends in days, ascending.
+    """
+
+    shape = SURVIVAL
+    kind: Literal["survival"]
+    intervals: list[Annotated[int, Field(gt=0)]] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _ascending(self) -> SurvivalDeclaration:
         if sorted(set(self.intervals)) != self.intervals:
             raise ValueError("intervals: their ends ascend")
         return self
-
-    def codes(self) -> list[str]:
-        """Every code that the declaration names, as the records would have it."""
-        return _codes([self.prediction_time, self.outcome, *self.exclude])
-
-    def cohorts(self) -> list[int]:
-        """The cohorts whose entries are asked about."""
-        return _cohorts([self.prediction_time, self.outcome])
-
-    def as_task(self) -> Task:
-        """The task that SQL labels."""
-        rule = self.model_dump(exclude={"task", "group", "description"}, exclude_none=True)
-        return Task(self.task, self.group, self.description, {"shape": SURVIVAL, **rule})
 
 
 def declared(task: Task) -> dict[str, Any]:
@@ -174,7 +154,7 @@ def declared(task: Task) -> dict[str, Any]:
         return {"kind": "cohort", **CohortDeclaration.model_validate(fields).model_dump(exclude_defaults=True)}
     if task.rule["shape"] == SURVIVAL:
         fields.pop("shape")
-        return SurvivalDeclaration.model_validate(fields).model_dump(exclude_defaults=True)
+        return {"kind": "survival", **SurvivalDeclaration.model_validate(fields).model_dump(exclude_defaults=True)}
     if fields.pop("shape") != SHAPE:
         return {**fields, "shape": task.rule["shape"]}
     return Declaration.model_validate(fields).model_dump(exclude_defaults=True)

@@ -8,8 +8,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 import ehrdb
+from ehrdb.cli import app
 from ehrdb.database import Connection, Database
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import NotAllowed, TrainingError
@@ -112,15 +114,17 @@ def test_an_evaluation_shows_its_scores_and_tests_in_a_notebook(database: Databa
 KEPT = "select {} from ehr.evaluation order by is_evaluated desc, model, k desc"
 
 
+def asked_to_keep(database: Database, encoder: RegisteredEncoder, *baselines: str) -> Question:
+    return replace(ask(database, encoder, *baselines), kept_in=database)
+
+
 def kept_rows(database: Database, columns: str) -> list[tuple[Any, ...]]:
     with database.transaction() as connection:
         return connection.execute(KEPT.format(columns).encode()).fetchall()
 
 
 def test_what_is_kept_of_an_evaluation_are_its_figures(database: Database, encoder: RegisteredEncoder) -> None:
-    found = answer(ask(database, encoder, "demographics"), [4, -1], replicates=2)
-    with database.transaction() as connection:
-        assert kept.keep(connection, found) == 4
+    found = answer(asked_to_keep(database, encoder, "demographics"), [4, -1], replicates=2)
     rows = kept_rows(database, "model, k, is_evaluated, replicates, test_labels, verdict is null")
     labels = len(found.targets[0].test.labels)
     assert rows == [
@@ -152,11 +156,23 @@ def test_an_interval_is_the_mean_of_its_samples_and_null_where_one_has_none(
 
 
 def test_an_evaluation_is_kept_beside_those_of_before(database: Database, encoder: RegisteredEncoder) -> None:
-    found = answer(ask(database, encoder), [-1], replicates=1)
     for _ in range(2):
-        with database.transaction() as connection:
-            kept.keep(connection, found)
+        answer(asked_to_keep(database, encoder), [-1], replicates=1)
     assert len({at for (at,) in kept_rows(database, "evaluated_at")}) == 2
+
+
+@pytest.mark.parametrize(("keep", "rows"), [(True, 1), (False, 0)])
+def test_the_notebook_and_the_command_keep_what_is_to_be_kept(
+    database: Database, encoder: RegisteredEncoder, monkeypatch: pytest.MonkeyPatch, keep: bool, rows: int
+) -> None:
+    monkeypatch.setenv("EHRDB_DATABASE_URL", database.url)
+    monkeypatch.setattr("ehrdb.client.load_encoder", lambda settings, encoder: FakeEncoder())
+    with ehrdb.connect() as db:
+        db.evaluate("guo_los", k=[-1], keep=keep)
+    assert len(kept_rows(database, "model")) == rows
+    done = CliRunner().invoke(app, ["evaluate", "guo_los", "--k", "-1", *(["--keep"] if keep else [])])
+    assert done.exit_code == 0, done.output
+    assert len(kept_rows(database, "model")) == 2 * rows
 
 
 def test_who_may_not_keep_an_evaluation_hears_it_before_the_work(analyst: Database) -> None:

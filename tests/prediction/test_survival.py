@@ -220,7 +220,7 @@ def test_the_command_evaluates_tasks_that_ask_when(
     database: Database, encoder: RegisteredEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EHRDB_DATABASE_URL", database.url)
-    monkeypatch.setattr("ehrdb.cli.evaluate.load_encoder", lambda settings, encoder: FakeEncoder())
+    monkeypatch.setattr("ehrdb.client.load_encoder", lambda settings, encoder: FakeEncoder())
     found = CliRunner().invoke(app, ["evaluate", "sepsis", "--json"])
     assert [run["model"] for run in json.loads(found.stdout)] == ["fake", ALIKE]
     refused = CliRunner().invoke(app, ["evaluate", "sepsis", "--k", "8"])
