@@ -131,6 +131,7 @@ def measure(browser: TestClient, patients: int, cpu: Callable[[], float]) -> Non
         "find those with a code": sends("/find", kind="code", asked="SNOMED/7"),
         "patient": sends("/patients/{patient}"),
         "patient as of 2015": sends("/patients/{patient}?as_of=2015-01-01"),
+        "patient as of a day with vectors": sends("/patients/{patient}?as_of=2020-01-02"),
         "compare": sends("/patients/{patient}/and/1"),
         "what happened after": sends("/patients/{patient}/outcomes", as_of="2020-01-02", outcome="SNOMED/7"),
         "cohort: everybody by risk": sends("/cohort", show="members", task="bench"),

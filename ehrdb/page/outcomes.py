@@ -16,7 +16,7 @@ from ehrdb.queries import Queries
 HORIZONS = (30, 90, 180, 365, 730)
 """In days."""
 SMALLEST_CELL = 11
-NEAREST, OTHERS = 100, 1000
+NEAREST, OTHERS, SAMPLE = 100, 1000, 5000
 _queries = Queries("ehrdb.page")
 
 
@@ -31,18 +31,20 @@ class Share:
 
 
 def outcomes(db: Client, patient_id: int, as_of: datetime | None, outcome: str) -> dict[str, Any]:
-    """Shares with the outcome (a task or a code) among the 100 nearest at a moment, and among a sample of others."""
+    """Shares with the outcome (a task or a code) among the 100 nearest at a moment, and among others; both of a fixed
+    sample where there are many patients."""
     if as_of is None:
         raise ArgumentError("outcomes are counted after a past moment", hint="Choose a day first: As of, Go back.")
-    values = {"patient_id": patient_id, "as_of": as_of, "outcome": outcome, "near": NEAREST, "others": OTHERS}
+    values: dict[str, Any] = {"patient_id": patient_id, "as_of": as_of, "outcome": outcome}
     db.note("page: outcomes of the nearest", [patient_id])
     if not rows_of(db, _queries.is_outcome, values)[0]["is_outcome"]:
         raise NotFound("that is neither a task nor a code", hint="Look a code up under Find.")
-    followed = rows_of(db, _queries.outcome_times, values)
+    followed = rows_of(db, _queries.outcome_times, values | {"near": NEAREST, "others": OTHERS, "sample": SAMPLE})
     found = {name: shares(of_group(followed, name), as_of) for name in ("nearest", "others")}
     highest = max([share.share or 0 for each in found.values() for share in each] + [0.05])
     lines = {name: _line(each, highest) for name, each in found.items()}
-    return {"groups": found, "lines": lines, "highest": highest, "horizons": HORIZONS}
+    sample = SAMPLE if followed and followed[0]["is_sample"] else None
+    return {"groups": found, "lines": lines, "highest": highest, "horizons": HORIZONS, "sample": sample}
 
 
 def of_group(rows: Rows, name: str) -> Rows:

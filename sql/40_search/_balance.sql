@@ -27,21 +27,21 @@ begin atomic
                s.cases / nullif(s.cases - 1, 0) as more_a, s.controls / nullif(s.controls - 1, 0) as more_b
           from (select distinct m.number, m.is_case, e.code_id
                   from member m
-                  join ehrdb.event e on e.patient_id = m.patient_id and e.time <= m.moment
-                  join ehrdb.clinical_concept c using (code_id)) d
+                  join ehrdb.event e on e.patient_id = m.patient_id and e.time <= m.moment) d
          cross join size s
          group by d.code_id, s.cases, s.controls
     ), compared as (
-        select c.*, c.mean_a * (1 - c.mean_a) * c.more_a as variance_a, c.mean_b * (1 - c.mean_b) * c.more_b as variance_b
+        select k.code, k.description, c.*, c.mean_a * (1 - c.mean_a) * c.more_a as variance_a,
+               c.mean_b * (1 - c.mean_b) * c.more_b as variance_b
           from concept c
+          join ehrdb.clinical_concept k using (code_id)  -- each once, not with each event
     ), unbalanced as (
         select row_number() over (order by
                    case when c.mean_a <> c.mean_b
                         then coalesce(abs(c.mean_a - c.mean_b) / nullif(sqrt((c.variance_a + c.variance_b) / 2), 0), 'infinity')
-                        else 0 end desc nulls last, c.mean_a desc nulls last, k.code) as place,
-               coalesce(k.description, k.code) as covariate, c.mean_a, c.mean_b, c.variance_a, c.variance_b
+                        else 0 end desc nulls last, c.mean_a desc nulls last, c.code) as place,
+               coalesce(c.description, c.code) as covariate, c.mean_a, c.mean_b, c.variance_a, c.variance_b
           from compared c
-          join ehrdb.concept k using (code_id)
          order by 1
          limit concepts
     ), valued (place, covariate, is_case, value) as (

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from ehrdb.client import Client
+from ehrdb.config import Settings
 from ehrdb.database import Database
+from ehrdb.page import outcomes
 from ehrdb.page.charts import WIDTH, bars, love
 from ehrdb.page.cohort import Wanted, projected, wanted
 from ehrdb.page.models import by_year, calibration, subgroups
 from ehrdb.page.outcomes import shares
-from ehrdb.page.views import Rows
+from ehrdb.page.views import Rows, rows_of
+from ehrdb.queries import Queries
 from tests.page.conftest import ALICE, BOB
 from tests.page.test_page import as_user, post, token
 
 EVERYBODY = set(range(1, 11))
+queries = Queries("ehrdb.page")
 
 
 @pytest.fixture
@@ -152,6 +158,22 @@ def test_outcomes_need_a_past_moment_and_a_known_outcome(alice: TestClient) -> N
     assert alice.post("/patients/1/outcomes", data=sent).status_code == 400
     past = sent | {"as_of": "2020-01-22", "outcome": "luck"}
     assert alice.post("/patients/1/outcomes", data=past).status_code == 404
+
+
+@pytest.mark.parametrize(("sample", "found", "said"), [(4, 4, True), (9, 9, True), (100, 9, False)])
+def test_the_nearest_whose_outcomes_are_counted_are_of_a_fixed_sample_and_the_page_says_so(
+    hospital: Database, alice: TestClient, monkeypatch: pytest.MonkeyPatch, sample: int, found: int, said: bool
+) -> None:
+    monkeypatch.setattr(outcomes, "SAMPLE", sample)
+    sent = {"token": token(alice.get("/find").text), "as_of": "2020-02-28", "outcome": "sepsis"}
+    page = alice.post("/patients/1/outcomes", data=sent).text
+    assert (f"of a fixed sample of {sample} patients" in page) == said
+    values = {"patient_id": 1, "as_of": datetime(2020, 2, 28), "outcome": "sepsis", "near": 100, "others": 1000}
+    asking = Client(hospital.acting_as(ALICE), Settings(), "rows", ExitStack())
+    rows = rows_of(asking, queries.outcome_times, values | {"sample": sample})
+    near, others = ({row["patient_id"] for row in outcomes.of_group(rows, name)} for name in ("nearest", "others"))
+    assert near == others
+    assert len(near) == found
 
 
 NOW = datetime(2020, 1, 1)
