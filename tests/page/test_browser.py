@@ -1,4 +1,5 @@
-"""The page in a real browser: the journeys, at both widths, by keyboard, and what a machine finds of accessibility.
+"""The page in a real browser: the journeys, at both widths, by keyboard, on paper, and what a machine finds of
+accessibility.
 
 Needs Debian's chromium and Playwright's Python package; axe-core's file is named by EHRDB_TEST_AXE (npm's axe-core,
 axe.min.js).
@@ -7,11 +8,13 @@ axe.min.js).
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,20 +83,36 @@ def signed_in(browser: Browser, address: tuple[str, str], width: int, **how: Any
     return page
 
 
-@pytest.mark.parametrize("width", [400, 1400])
-def test_no_page_is_wider_than_the_window_and_axe_finds_nothing_serious(
-    browser: Browser, address: tuple[str, str], width: int
-) -> None:
-    page = signed_in(browser, address, width, bypass_csp=True)
+def opened(page: Page, address: tuple[str, str]) -> Iterator[str]:
+    """Every kind of page, one after the other."""
     for path in PATHS:
         page.goto(address[0] + path)
-        assert_accessible(page, path)
+        yield path
     for view in ("Members by risk", "Balance", "Map"):
         page.goto(address[0] + "/cohort")
         page.get_by_label("Risk of").select_option("sepsis")
         page.get_by_role("button", name=view, exact=True).click()
         page.get_by_role("heading", name="10 patients").wait_for()
-        assert_accessible(page, view)
+        yield view
+    page.goto(address[0] + "/find")
+    page.get_by_label("A concept's words, or its code").fill("LOINC/718-7")
+    page.get_by_role("button", name="Find concepts").click()
+    page.get_by_role("heading", name="Concepts").wait_for()
+    yield "concepts"
+    page.goto(address[0] + "/patients/1?as_of=2020-02-28")
+    page.get_by_label("A task or a code").fill("sepsis")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_role("heading", name="What happened to patients like 1").wait_for()
+    yield "outcomes"
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_no_page_is_wider_than_the_window_and_axe_finds_nothing_serious(
+    browser: Browser, address: tuple[str, str], width: int
+) -> None:
+    page = signed_in(browser, address, width, bypass_csp=True)
+    for where in opened(page, address):
+        assert_accessible(page, where)
 
 
 def assert_accessible(page: Page, where: str) -> None:
@@ -165,3 +184,83 @@ def test_the_first_stop_of_the_keyboard_skips_to_the_content(browser: Browser, a
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     page.keyboard.press("Enter")
     page.wait_for_function("document.activeElement.id === 'main'")
+
+
+def test_a_screen_reader_finds_headings_in_order_landmarks_and_names_of_tables_and_charts(
+    browser: Browser, address: tuple[str, str]
+) -> None:
+    page = signed_in(browser, address, 1400)
+    for where in opened(page, address):
+        tree = page.locator("body").aria_snapshot()
+        levels = [int(level) for level in re.findall(r"- heading .*\[level=(\d)\]", tree)]
+        assert levels.index(1) == 0, where
+        assert levels.count(1) == 1, where
+        assert all(after <= before + 1 for before, after in pairwise(levels)), (where, levels)
+        for landmark in ("banner", "main", "contentinfo", 'navigation "Pages"'):
+            assert len(re.findall(rf"^ *- {landmark}", tree, re.M)) == 1, (where, landmark)
+        for role in ("table", "img", "region", "textbox", "combobox", "button", "link", "progressbar", "navigation"):
+            assert not re.findall(rf"^ *- {role}:?$", tree, re.M), (where, role)
+        headers = page.locator("th")
+        assert headers.count() == page.locator("th[scope=col], th[scope=row]").count(), where
+        assert page.locator("table").count() == page.locator("table > caption").count(), where
+        assert page.locator("tbody tr:not(:has(> th, > td[colspan]))").count() == 0, where
+
+
+def test_a_printed_page_is_what_was_shown_without_what_leads_elsewhere(
+    browser: Browser, address: tuple[str, str]
+) -> None:
+    page = signed_in(browser, address, 1400, color_scheme="dark")
+    for where in opened(page, address):
+        page.emulate_media(media="print", color_scheme="dark")
+        page.set_viewport_size({"width": 700, "height": 900})  # what A4 holds beside its margins
+        for what in ("nav", "button", ".skip"):
+            assert page.locator(what).and_(page.locator(":visible")).count() == 0, (where, what)
+        assert page.locator("footer").inner_text().startswith("Not a medical device."), where
+        assert page.locator("footer").is_visible(), where
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), where
+        cut = (
+            "[...document.querySelectorAll('.scroll, pre, td, th, li')].filter(e => e.scrollWidth > e.clientWidth + 1)"
+        )
+        assert page.evaluate(f"{cut}.filter(e => getComputedStyle(e).overflowX != 'visible').length") == 0, where
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)", where
+        assert page.pdf(format="A4").startswith(b"%PDF"), where
+        page.emulate_media(media="screen")
+        page.set_viewport_size({"width": 1400, "height": 900})
+
+
+def test_a_journey_needs_the_keyboard_alone(browser: Browser, address: tuple[str, str]) -> None:
+    page = signed_in(browser, address, 400)
+    tab_to(page, "Find")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Find", exact=True).wait_for()
+    tab_to(page, "A patient's id")
+    page.keyboard.type("1")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Patient 1", exact=True).wait_for()
+    tab_to(page, "As of")
+    page.keyboard.type("02282020")
+    page.keyboard.press("Enter")
+    page.get_by_role("status").wait_for()
+    tab_to(page, "A task or a code")
+    page.keyboard.type("sepsis")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="What happened to patients like 1").wait_for()
+    tab_to(page, "Cohort")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Cohort", exact=True).wait_for()
+    tab_to(page, "Only these ids")
+    page.keyboard.type("1 2 3")
+    tab_to(page, "Balance")
+    page.keyboard.press("Enter")
+    page.get_by_role("table", name="Balance").wait_for()
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until what has the focus begins with that name, and is seen to have it."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        focused = "document.activeElement"
+        if page.evaluate(f"({focused}.labels?.[0] ?? {focused}).textContent").strip().startswith(name):
+            assert page.evaluate(f"getComputedStyle({focused}).outlineStyle") == "solid", name
+            return
+    pytest.fail(f"the keyboard does not reach {name}")
