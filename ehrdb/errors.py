@@ -34,14 +34,19 @@ from pathlib import Path
 
 
 class EhrdbError(Exception):
-    """Base of all ehrdb errors: what went wrong, and a hint that says what to do."""
+    """Base of all ehrdb errors: what went wrong, a hint that says what to do, and `code`: the SQLSTATE of what the
+    database refused (EH001 and so on: ehrdb's own), None of what it was not asked."""
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.code = code
+        # Where Python, or a notebook, prints the error itself.
         if hint:
-            self.add_note(f"hint: {hint}")  # where Python, or a notebook, prints the error itself
+            self.add_note(f"hint: {hint}")
+        if code:
+            self.add_note(f"code: {code}")
 
 
 class ConfigError(EhrdbError):

@@ -54,9 +54,10 @@ def translated(*, quoting_syntax: bool = False) -> Iterator[None]:
         if explained is None:
             raise
         if quoting_syntax and isinstance(cause, psycopg.Error) and state.startswith(_SYNTAX) and state != "42501":
-            raise ArgumentError(cause.diag.message_primary or "no SQL", hint=cause.diag.message_hint) from None
+            words = cause.diag
+            raise ArgumentError(words.message_primary or "no SQL", hint=words.message_hint, code=state) from None
         kind = next((kind for start, kind in _CLASSES.items() if state.startswith(start)), DatabaseError)
-        raise kind(explained[0], hint=explained[1]) from None
+        raise kind(explained[0], hint=explained[1], code=state or None) from None
 
 
 def explain(error: BaseException) -> Explained | None:

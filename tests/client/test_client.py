@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime
@@ -184,36 +185,64 @@ def test_who_has_no_label_is_not_painted_as_negative(db: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "error"),
+    ("question", "error", "code"),
     [
-        ("timeline(404)", NotFound),
-        ("timeline(1, format='cuneiform')", ArgumentError),
-        ("probability('sepsis', 31)", NotFound),
-        ("probability('luck', 1)", NotFound),
-        ("labels('luck')", NotFound),
-        ("nearest(1, k=-1)", ArgumentError),
-        ("nearest(1, as_of='yesterday')", ConfigError),
-        ("nearest(' ')", ConfigError),
-        ("nearest('heart failure', by_worker=True)", WorkerUnavailable),
-        ("outcomes(1, 'sepsis', None)", ArgumentError),
-        ("match([])", ConfigError),
-        ("sql('select * from ehr.patients')", ArgumentError),
-        ("sql('select 1 as a, 2 as a')", ConfigError),
-        ("evaluate('sepsis', k=[0])", ConfigError),
+        ("timeline(404)", NotFound, "EH001"),
+        ("timeline(1, format='cuneiform')", ArgumentError, "EH002"),
+        ("probability('sepsis', 31)", NotFound, "EH004"),
+        ("probability('luck', 1)", NotFound, "EH005"),
+        ("labels('luck')", NotFound, None),
+        ("nearest(404)", NotFound, "EH001"),
+        ("nearest(1, cohort=[404])", NotFound, "EH001"),
+        ("nearest(1, encoder='none')", NotFound, "EH003"),
+        ("nearest(1, as_of='2020-01-02')", NotFound, "EH004"),
+        ("nearest(1, as_of='1900-01-01')", NotFound, "EH004"),
+        ("nearest(1, k=-1)", ArgumentError, "EH010"),
+        ("nearest(1, as_of='yesterday')", ConfigError, None),
+        ("nearest(' ')", ConfigError, None),
+        ("nearest('heart failure', by_worker=True)", WorkerUnavailable, "EH008"),
+        ("search('heart failure')", WorkerUnavailable, "EH008"),
+        ("outcomes(1, 'sepsis', None)", ArgumentError, "EH010"),
+        ("outcomes(1, 'luck', '2020-02-28')", NotFound, "EH005"),
+        ("explain(1, 404)", NotFound, "EH001"),
+        ("match([])", ConfigError, None),
+        ("predict('luck')", NotFound, "EH005"),
+        ("sql('select ehr.timeline(404)')", NotFound, "EH001"),
+        ("sql('select * from ehr.nearest_patients(1, 5, null, %s)', ['2020-01-02'])", NotFound, "EH004"),
+        ("sql('select * from ehr.patients')", ArgumentError, "42P01"),
+        ("sql('select 1 as a, 2 as a')", ConfigError, None),
+        ("evaluate('sepsis', k=[0])", ConfigError, None),
     ],
 )
-def test_an_error_says_what_it_is_and_what_to_do(db: Client, question: str, error: type[EhrdbError]) -> None:
+def test_an_error_says_what_it_is_and_what_to_do(
+    db: Client, question: str, error: type[EhrdbError], code: str | None
+) -> None:
     with pytest.raises(error) as caught:
         eval(f"db.{question}", {"db": db})
     assert type(caught.value) is error
-    assert caught.value.hint or error is ArgumentError
-    assert [f"hint: {caught.value.hint}"] == getattr(caught.value, "__notes__", [f"hint: {caught.value.hint}"])
+    assert caught.value.code == code
+    assert caught.value.hint or code == "42P01"
+    shown = "".join(traceback.format_exception(caught.value))  # as a notebook does
+    assert f"hint: {caught.value.hint}" in shown or not caught.value.hint
+    assert f"code: {code}" in shown or not code
 
 
-def test_what_sql_reports_of_rows_is_not_quoted(db: Client) -> None:
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select 'secret'::integer",
+        "select description::integer from (select description || 'secret' as description from ehr.event) e",
+        "select 1 / (length('secret') - 6)",
+        "do $$ begin raise exception 'secret' using hint = 'secret', detail = 'secret'; end $$",
+    ],
+)
+def test_what_sql_reports_of_rows_is_not_quoted(db: Client, statement: str) -> None:
     with pytest.raises(EhrdbError) as caught:
-        db.sql("select 'secret'::integer")
-    assert "secret" not in str(caught.value)
+        db.sql(statement)
+    assert "secret" not in f"{caught.value} {caught.value.hint} {caught.value.__notes__}"
+    assert caught.value.code
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
 
 
 def test_a_role_sees_what_it_may_and_is_named_in_the_audit(filled: Database, server_url: str) -> None:
