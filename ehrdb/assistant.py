@@ -22,7 +22,8 @@ from ehrdb import __version__, tables
 from ehrdb.client import Client
 from ehrdb.config import Settings
 from ehrdb.database import Database
-from ehrdb.errors import ConfigError, EhrdbError
+from ehrdb.errors import ConfigError, EhrdbError, NotFound
+from ehrdb.failure import translated
 from ehrdb.queries import Queries
 
 MOST_ROWS = 50
@@ -115,6 +116,8 @@ class Tools:
     def patients_with_code(self, code: str, k: int = 10) -> Rows:
         """Patients whose record holds a code, such as SNOMED/84114007; lowest ids first."""
         self.db.note("mcp: patients with a code")
+        if not self._rows(_queries.is_code, {"code": code})[0]["is_code"]:
+            raise NotFound("there is no such code", hint="Look it up by its words: search_concepts")
         return self._shown("patients_with_code", self._rows(_queries.with_code, {"code": code, "k": _at_most(k)}))
 
     def nearest(self, patient_id: int, k: int = 10, as_of: str | None = None) -> Rows:
@@ -155,7 +158,7 @@ class Tools:
         return [_plain(row) for row in rows]
 
     def _rows(self, query: bytes, values: dict[str, Any] | None = None) -> Rows:
-        with self.db.database.transaction() as connection:
+        with translated(), self.db.database.transaction() as connection:
             found: Rows = tables.fetch(connection, "rows", query, values)
         return found
 

@@ -112,8 +112,33 @@ def test_what_cannot_be_answered_is_said_with_what_to_do(filled: Database) -> No
         assert str(MOST_ROWS) in await refusal(client, "nearest", patient_id=1, k=1000)
         assert "2020-06-30" in await refusal(client, "nearest", patient_id=1, as_of="yesterday")
         assert "ehr.task" in await refusal(client, "predict", task="luck", patient_ids=[1])
+        assert "search_concepts" in await refusal(client, "patients_with_code", code="SNOMED/no-such")
+        assert "no record by" in await refusal(client, "nearest", patient_id=1, as_of="1900-01-01")
+        assert "neither a task nor a code" in await refusal(
+            client, "outcomes", patient_id=1, outcome="luck", as_of="2020-02-28"
+        )
+        assert "no record by" in await refusal(client, "outcomes", patient_id=1, outcome="sepsis", as_of="2020-01-02")
+        assert str(MOST_ROWS) in await refusal(client, "predict", task="sepsis", patient_ids=[])
 
     asked(filled, questions)
+
+
+def test_a_role_without_rights_and_a_database_without_an_encoder_are_said(database: Database, server_url: str) -> None:
+    async def without_encoder(client: Any) -> None:
+        assert "ehrdb encoder" in await refusal(client, "nearest", patient_id=1)
+        assert "ehrdb" in " ".join((await answer(client, "status"))["faults"])
+
+    async def without_rights(client: Any) -> None:
+        for tool, asking in (("status", {}), ("nearest", {"patient_id": 1}), ("timeline", {"patient_id": 1})):
+            assert "rights" in await refusal(client, tool, **asking)
+
+    with database.transaction() as connection:
+        write_patients(connection, 2)
+    login = conninfo_to_dict(database.url)["user"]
+    for grant, questions in (("in role ehr_analyst", without_encoder), ("", without_rights)):
+        with created_role(server_url, ROLE, grant):
+            run(server_url, f"grant {ROLE} to {login}")
+            asked(database, questions)
 
 
 def test_whose_ids_were_answered_is_in_the_audit(filled: Database) -> None:
