@@ -19,7 +19,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 
 from ehrdb import __version__, tables
-from ehrdb.client import Client
+from ehrdb.client import MEANINGLESS, Client
 from ehrdb.config import Settings
 from ehrdb.database import Database
 from ehrdb.errors import ConfigError, EhrdbError, NotFound
@@ -28,6 +28,7 @@ from ehrdb.queries import Queries
 
 MOST_ROWS = 50
 MOST_CHARACTERS = 8000
+LATER = "Choose a later moment, or leave as_of out."
 INSTRUCTIONS = """Questions to ehrdb, a database of patients' records. Read-only. Not a medical device: nothing here is
 to decide a patient's care; probabilities know only the data that they were learned from. Patients are numbers. as_of is
 an inclusive moment (2020-06-30 or 2020-06-30 23:59); a later event never changes an earlier answer. What a record says
@@ -104,14 +105,15 @@ class Tools:
         rows: Rows = self.db.search_concepts(words, _at_most(max_count))
         return rows
 
-    def find_patients(self, description: str, k: int = 10) -> Rows:
+    def find_patients(self, description: str, k: int = 10) -> dict[str, Any]:
         """Patients by a description in words, by their concepts' words and by meaning together; best first.
 
-        A running `ehrdb worker` reads the description. rank_by_words is null for all where no concept of these records
-        holds any of its words: in another language than theirs, or misspelt, it finds no better than chance.
+        A running `ehrdb worker` reads the description. note: what to know where no concept holds any of its words.
         """
         rows = self.db.search(description, _at_most(k))
-        return self._shown("find_patients", [_without(row, "found") for row in rows])
+        is_known = not rows or any(row["found"] for row in rows)
+        patients = self._shown("find_patients", [_without(row, "found") for row in rows])
+        return {"patients": patients, "note": None if is_known else MEANINGLESS}
 
     def patients_with_code(self, code: str, k: int = 10) -> Rows:
         """Patients whose record holds a code, such as SNOMED/84114007; lowest ids first."""
@@ -127,12 +129,16 @@ class Tools:
     def explain(self, patient_a: int, patient_b: int, as_of: str | None = None) -> dict[str, Any]:
         """Why two patients are alike: how many concepts both have, and only one; which, where texts are allowed."""
         rows = self.db.explain(patient_a, patient_b, as_of)
+        if not rows:
+            raise NotFound("neither has a record by then", hint=LATER)
         counts = Counter(row["relation"] for row in rows)
         return {"counts": dict(counts), "concepts": rows[:MOST_ROWS] if self.has_texts else None}
 
     def timeline(self, patient_id: int, as_of: str | None = None, format: str = "list_recent") -> dict[str, Any]:
         """The record as text, newest first, as far as 8,000 characters; without texts allowed only its size."""
         found = self.db.timeline(patient_id, as_of, format, max_chars=MOST_CHARACTERS)
+        if not (found.text or found.lines_cut):
+            raise NotFound("the record has no line by then", hint=LATER)
         size = {"lines": len(found.text.splitlines()) + found.lines_cut}
         is_cut = found.lines_cut > 0 or len(found.text) > MOST_CHARACTERS
         return size | ({"text": found.text[:MOST_CHARACTERS], "is_cut": is_cut} if self.has_texts else {"text": None})

@@ -8,6 +8,7 @@ answered. Every error is an `EhrdbError` with a hint: `NotFound`, `ArgumentError
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, open_database, register_vectors
 from ehrdb.embedding import RefreshResult, Snapshot, index_dates, refresh_all, registry
 from ehrdb.embedding.load import each_model_once, load_encoder
-from ehrdb.errors import ConfigError, EncoderError, NotFound
+from ehrdb.errors import ConfigError, EhrdbWarning, EncoderError, ModelIncomplete, NotFound
 from ehrdb.failure import translated
 from ehrdb.private import private
 from ehrdb.queries import Queries
@@ -52,6 +53,10 @@ At = Any
 """Index dates, patients each with a moment: a SQL query, a table's name, a CSV or parquet file, an OMOP cohort (the end
 of the day of entry), a frame with patient_id and as_of (or subject_id, cohort_start_date), or pairs."""
 
+MEANINGLESS = (
+    "no concept of these records holds any of these words: in another language than the records', or misspelt, they"
+    " mean little to the encoder too. Write them as the records do; search_concepts looks words up."
+)
 _queries = Queries("ehrdb", "client.sql")
 
 
@@ -241,9 +246,12 @@ class Client:
         """
         window = _window(days)
         with self._asked("timeline", [patient_id]) as connection:
-            return read_timeline(
+            found = read_timeline(
                 connection, patient_id, _moment(as_of), format, time_window=window, max_chars=max_chars
             )
+        if not (found.text or found.lines_cut):
+            self._remark(f"patient {patient_id} has no line of this kind by then; a later as_of may show some")
+        return found
 
     def nearest(
         self,
@@ -280,7 +288,10 @@ class Client:
         """Why two are alike: relation (shared, related, only_a, only_b), code, description, weight, last values."""
         with self._asked("explain", [patient_a, patient_b]) as connection:
             values = {"a": patient_a, "b": patient_b, "as_of": _moment(as_of) or "infinity"}
-            return tables.fetch(connection, self._library, _queries.explain, values)
+            found = tables.fetch(connection, self._library, _queries.explain, values)
+        if not len(found):
+            self._remark("neither has a record by then; a later as_of may show some")
+        return found
 
     def search(
         self,
@@ -298,7 +309,10 @@ class Client:
         """
         with self._asked_of("search", cohort) as (connection, members):
             values = {"query": text, "k": k, "patience": patience}
-            return self._fetch(connection, _queries.search_patients, values, members, encoder)
+            found = self._fetch(connection, _queries.search_patients, values, members, encoder)
+        if len(found) and not any(rank is not None for rank in tables.column(found, "rank_by_words")):
+            self._remark(MEANINGLESS)
+        return found
 
     def search_concepts(self, words: str, max_count: int = 20) -> Frame:
         """Concepts with all of the words, or their beginnings: rank, code, description, vocabulary, patients (visible).
@@ -720,7 +734,11 @@ class Client:
         with self._asked_of("search", cohort) as (connection, members):
             register_vectors(connection)
             registered = registry.find(connection, self._named(encoder))
-            vector = embed_query(connection, registered, self._load(registered), text)
+            try:
+                vector = embed_query(connection, registered, self._load(registered), text)
+            except ModelIncomplete as error:
+                hint = f"{error.hint} Or, where an `ehrdb worker` runs: by_worker=True."
+                raise ModelIncomplete(error.message, hint=hint) from None
             return self._fetch(
                 connection, _queries.nearest_to_vector, {"vector": vector, "k": k}, members, registered.name
             )
@@ -768,6 +786,8 @@ class Client:
         members: list[int] | None,
         encoder: str | None,
     ) -> Frame:
+        if members == []:
+            self._remark("nobody is in the cohort: see whom it selects, by db.sql(...)")
         who = {"cohort": members, "encoder": self._named(encoder)}
         return tables.fetch(connection, self._library, query, {**values, **who})
 
@@ -780,6 +800,11 @@ class Client:
             compared = _lists(other[0] if other else None, "candidate_")
             who = {**_lists(dates), **compared, "encoder": self._named(encoder)}
             return tables.fetch(connection, self._library, query, {**who, **values})
+
+    def _remark(self, message: str) -> None:
+        """What an empty or weak frame does not say itself. Who takes rows is a program, and looks."""
+        if self._library != "rows":
+            warnings.warn(message, EhrdbWarning, stacklevel=3)
 
     def _named(self, encoder: str | None) -> str | None:
         return encoder or self._settings.encoder

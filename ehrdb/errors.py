@@ -89,6 +89,10 @@ class NotFound(DatabaseError):
     """An unknown patient, task, encoder or head was asked for."""
 
 
+class EhrdbWarning(UserWarning):
+    """An answer that is less than it looks: nobody is in the cohort, no concept holds any of the words."""
+
+
 class InputError(EhrdbError):
     """A file or row cannot be loaded; nothing was written. `problem`: the message without its place."""
 

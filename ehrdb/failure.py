@@ -86,6 +86,11 @@ def _of_database(error: psycopg.Error) -> Explained:
             "Name the primary server in EHRDB_DATABASE_URL (this command writes, if only who asked what); "
             "SQL that only reads is answered by a standby, too."
         )
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return "the role that asks has no rights to this", (
+            "To read: an administrator grants ehr_analyst to the role. What writes takes a member of ehrdb's owner. "
+            "`ehrdb doctor` says what is missing."
+        )
     return f"the database reports {type(error).__name__} ({diagnosis.sqlstate or 'no SQLSTATE'})", (
         "The server's log has the details; `ehrdb doctor` says what is missing, rights included."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -107,6 +107,7 @@ def evaluate(
     from ehrdb.evaluation.question import from_files
     from ehrdb.prediction.sampling import ALL, SHOTS
 
+    asking: AbstractContextManager[Question]
     shots = checked_shots(k or [*SHOTS, ALL])
     require_folder(probabilities, report)
     if report:
@@ -115,21 +116,22 @@ def evaluate(
         raise ConfigError("figures from files are not the database's", hint="Leave out --keep, or name tasks.")
     if tasks and not (embeddings or labels or patients):
         compared: dict[str, Any] = {"compare": others or [], "baselines": baselines or [], "with_counts": bool(beside)}
-        question = from_database(tasks, encoder, keep=keep, **compared)
+        asking = from_database(tasks, encoder, keep=keep, **compared)
     elif embeddings and labels and not (tasks or encoder or baselines or beside):
-        question = from_files(embeddings, labels, [Path(other) for other in others or []], patients)
+        asking = nullcontext(from_files(embeddings, labels, [Path(other) for other in others or []], patients))
     else:
         raise ConfigError(
             "name tasks to evaluate the database, or --embeddings and --labels to evaluate files",
             hint="For example: ehrdb evaluate guo_los --baseline counts",
         )
-    for warning in warnings(question):
-        err.print(warning)
-    if question.intervals:
-        _answer_timed(question, json, shots if k else [], [probabilities, report])
-    else:
-        how: dict[str, Any] = {"replicates": replicates, "workers": workers, "draw": bootstrap, "max_iter": max_iter}
-        _answer(question, shots, report, probabilities, json, **how)
+    how: dict[str, Any] = {"replicates": replicates, "workers": workers, "draw": bootstrap, "max_iter": max_iter}
+    with asking as question:
+        for warning in warnings(question):
+            err.print(warning)
+        if question.intervals:
+            _answer_timed(question, json, shots if k else [], [probabilities, report])
+        else:
+            _answer(question, shots, report, probabilities, json, **how)
 
 
 def _answer(
@@ -175,10 +177,13 @@ def _answer_timed(question: Question, json: bool, shots: list[int], files: list[
     out.print(table)
 
 
-def from_database(tasks: Sequence[str], encoder: str | None, **compared: Any) -> Question:
-    """See `Client.question`; what is embedded is shown as it goes on."""
-    with current_client() as db, bars() as tell:
-        return db.question(tasks, encoder, tell=tell, **compared)
+@contextmanager
+def from_database(tasks: Sequence[str], encoder: str | None, **compared: Any) -> Iterator[Question]:
+    """See `Client.question`; what is embedded is shown. The database stays open, as it may keep the answer."""
+    with current_client() as db:
+        with bars() as tell:
+            question = db.question(tasks, encoder, tell=tell, **compared)
+        yield question
 
 
 @contextmanager

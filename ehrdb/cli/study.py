@@ -37,7 +37,8 @@ def study(
     else:
         encoder, *others = asked.encoders
         compared = {"compare": others, "baselines": asked.baselines, "with_counts": asked.with_counts}
-        question = from_database(asked.tasks, encoder, **compared)
+        with from_database(asked.tasks, encoder, **compared) as question:
+            pass  # all that is asked of the database
     for warning in warnings(question):
         err.print(warning)
     with bars() as tell:

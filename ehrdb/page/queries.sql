@@ -301,7 +301,9 @@ select s.patient_id, s.embedding,
 -- name: loads
 -- the last loads, oldest first
 select l.* from (
-    select r.load_id, min(r.loaded_at) as at, max(r.source) as source, sum(r.rows_loaded)::bigint as rows,
+    select r.load_id, min(r.loaded_at) as at, max(r.source) as source, 
+           coalesce(max(r.rows_loaded) filter (where r.source_table = 'all events'),
+                    sum(r.rows_loaded) filter (where r.kind = 'table'), 0)::bigint as rows,
            0 as failed, null::text as error
       from ehr.load_report r group by r.load_id order by r.load_id desc limit 20) l
  order by l.load_id;

@@ -22,6 +22,7 @@ from ehrdb.errors import ConfigError, NotAllowed
 from ehrdb.testing import FakeEncoder
 from tests.conftest import created_role, run
 from tests.records import Record, add_encoder, add_head, day, write, write_patients
+from tests.search.test_words import answered
 
 ROLE = f"ehrdb_assistant_{os.getpid()}"
 SECRET = "SITE/secret-finding"
@@ -113,7 +114,12 @@ def test_what_cannot_be_answered_is_said_with_what_to_do(filled: Database) -> No
         assert "2020-06-30" in await refusal(client, "nearest", patient_id=1, as_of="yesterday")
         assert "ehr.task" in await refusal(client, "predict", task="luck", patient_ids=[1])
         assert "search_concepts" in await refusal(client, "patients_with_code", code="SNOMED/no-such")
-        assert "no record by" in await refusal(client, "nearest", patient_id=1, as_of="1900-01-01")
+        for tool, who in (
+            ("nearest", {"patient_id": 1}),
+            ("timeline", {"patient_id": 1}),
+            ("explain", {"patient_a": 1, "patient_b": 2}),
+        ):
+            assert "later moment" in await refusal(client, tool, **who, as_of="1900-01-01")
         assert "neither a task nor a code" in await refusal(
             client, "outcomes", patient_id=1, outcome="luck", as_of="2020-02-28"
         )
@@ -139,6 +145,17 @@ def test_a_role_without_rights_and_a_database_without_an_encoder_are_said(databa
         with created_role(server_url, ROLE, grant):
             run(server_url, f"grant {ROLE} to {login}")
             asked(database, questions)
+
+
+def test_words_that_no_concept_holds_are_said_to_mean_little(filled: Database) -> None:
+    async def questions(client: Any) -> None:
+        for words, is_known in (("Herzschwäche", False), ("secret finding", True)):
+            found = await answer(client, "find_patients", description=words)
+            assert len(found["patients"]) == 10
+            assert (found["note"] is None) == is_known
+
+    with answered(filled):
+        asked(filled, questions)
 
 
 def test_whose_ids_were_answered_is_in_the_audit(filled: Database) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sqlalchemy import make_url
 
 import ehrdb
 from ehrdb import tables
@@ -22,11 +23,20 @@ from ehrdb.client import Client
 from ehrdb.config import Settings
 from ehrdb.database import Database, open_database
 from ehrdb.embedding import refresh
-from ehrdb.errors import ArgumentError, ConfigError, EhrdbError, NotAllowed, NotFound, WorkerUnavailable
+from ehrdb.errors import (
+    ArgumentError,
+    ConfigError,
+    EhrdbError,
+    EhrdbWarning,
+    NotAllowed,
+    NotFound,
+    WorkerUnavailable,
+)
 from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
 from tests.conftest import created_role, run
 from tests.records import Record, add_encoder, add_head, day, write, write_patients
+from tests.search.test_words import answered
 
 
 @pytest.fixture
@@ -91,7 +101,8 @@ def test_tables_are_polars_frames_or_pandas_frames_or_rows(filled: Database) -> 
 
 
 def test_an_empty_table_has_its_columns_and_their_types(db: Client) -> None:
-    frame = db.nearest(1, cohort=[])
+    with pytest.warns(EhrdbWarning, match="nobody is in the cohort"):
+        frame = db.nearest(1, cohort=[])
     assert frame.schema["patient_id"] == pl.Int64
     assert frame.height == 0
 
@@ -243,6 +254,33 @@ def test_what_sql_reports_of_rows_is_not_quoted(db: Client, statement: str) -> N
     assert caught.value.code
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("timeline(1, '1900-01-01')", "no line of this kind by then"),
+        ("explain(1, 2, '1900-01-01')", "neither has a record by then"),
+        ("predict('sepsis', cohort='select patient_id from ehr.patient where false')", "nobody is in the cohort"),
+        ("search('Herzschwäche')", "another language"),
+    ],
+)
+def test_an_answer_that_is_less_than_it_looks_is_remarked_on(
+    db: Client, filled: Database, question: str, words: str
+) -> None:
+    with answered(filled), pytest.warns(EhrdbWarning, match=words):
+        eval(f"db.{question}", {"db": db})
+    with ehrdb.connect(filled.url, frames="rows") as program, answered(filled):
+        eval(f"db.{question}", {"db": program})  # no warning: an error here
+
+
+def test_a_role_without_rights_is_told_what_to_grant(filled: Database, server_url: str) -> None:
+    with (
+        created_role(server_url, f"ehrdb_norights_{os.getpid()}") as url,
+        pytest.raises(NotAllowed, match="no rights") as caught,
+    ):
+        ehrdb.connect(make_url(url).set(database=make_url(filled.url).database).render_as_string(hide_password=False))
+    assert "grants ehr_analyst to the role" in (caught.value.hint or "")
 
 
 def test_a_role_sees_what_it_may_and_is_named_in_the_audit(filled: Database, server_url: str) -> None:

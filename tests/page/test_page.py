@@ -142,6 +142,21 @@ def test_an_error_has_its_status_and_its_words(alice: TestClient, path: str, sta
     assert words in answer.text
 
 
+def test_home_counts_a_load_s_events_once(hospital: Database, alice: TestClient) -> None:
+    with hospital.transaction() as connection:
+        connection.execute(
+            "insert into ehrdb.load_report (load_id, source, source_table, kind, rows_read, rows_loaded)"
+            " values (1, 'site', 'measurement', 'table', 7, 7), (1, 'site', 'person', 'table', 2, 2),"
+            "        (1, 'site', 'all events', 'table', 7, 7), (1, 'site', 'times', 'figures', 7, 7)"
+        )
+    assert "One; " in alice.get("/").text
+    assert "7 events of site" in alice.get("/").text
+
+
+def test_two_of_whom_nothing_is_known_yet_are_said(alice: TestClient) -> None:
+    assert "Neither has a record by then" in alice.get("/patients/1/and/2?as_of=1900-01-01").text
+
+
 def test_before_birth_nobody_has_an_age(hospital: Database) -> None:
     with hospital.transaction() as connection:
         connection.execute("update ehrdb.patient set birth_time = '1960-01-16' where patient_id = 1")
