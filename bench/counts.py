@@ -20,9 +20,9 @@ import polars as pl
 from lightgbm import LGBMClassifier
 from threadpoolctl import threadpool_limits
 
-from ehrdb.evaluation.baselines import GBM_GRID, train_trees
 from ehrdb.prediction.counts import PAPER_BINS, CountFeatures, count_features
 from ehrdb.prediction.heads import Features, Labels, shuffled
+from ehrdb.prediction.trees import GBM_GRID, train_trees
 
 LABELS_OF_A_PATIENT = 5
 DAYS = 1500

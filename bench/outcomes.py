@@ -48,21 +48,21 @@ def main(
 
 def _evaluated(home: Path, source: Path, task: str, ks: list[int]) -> dict[str, list[dict[str, Any]]]:
     with open_database(Settings(home=home, database_url=None), create=True):
-        _run(home, "upgrade")
-        _run(home, "load", "meds", str(_with_parents(source, home / "source")))
-        _run(home, "load", "labels", str(source / "labels" / f"{task}.parquet"), "--task", task)
+        run(home, "upgrade")
+        run(home, "load", "meds", str(with_parents(source, home / "source")))
+        run(home, "load", "labels", str(source / "labels" / f"{task}.parquet"), "--task", task)
         for name, options in ENCODERS.items():
-            _run(home, "encoder", "export", "--name", _name(name), *options)
+            run(home, "encoder", "export", "--name", _name(name), *options)
         one, *others = ENCODERS
         compared = [part for other in others for part in ("--compare", _name(other))]
         asked = [part for number in ks for part in ("--k", str(number))]
-        baselines = ("--baseline", "counts", "--baseline", "demographics")
-        output = _run(home, "evaluate", task, "--encoder", _name(one), *compared, *baselines, *asked, "--json")
+        baselines = ("--baseline", "counts", "--baseline", "demographics", "--with", "counts")
+        output = run(home, "evaluate", task, "--encoder", _name(one), *compared, *baselines, *asked, "--json")
     answer = json.loads(output)
     return {_name(one): answer["results"], **answer["others"]}
 
 
-def _with_parents(source: Path, copy: Path) -> Path:
+def with_parents(source: Path, copy: Path) -> Path:
     """The data set with its codes' LOINC, where a column of that name has it, as MEDS's parent codes."""
     (copy / "metadata").mkdir(parents=True)
     (copy / "data").symlink_to((source / "data").resolve())
@@ -75,7 +75,7 @@ def _with_parents(source: Path, copy: Path) -> Path:
     return copy
 
 
-def _run(home: Path, *arguments: str) -> str:
+def run(home: Path, *arguments: str) -> str:
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "ehrdb", *arguments],

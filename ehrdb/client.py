@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ehrdb.evaluation.evaluation import Evaluation
     from ehrdb.evaluation.question import Question
     from ehrdb.prediction.reasons import Explanation
+    from ehrdb.prediction.stored_counts import Counting
 
 __all__ = ["Client", "Embeddings", "Map", "Matching", "OmopCohort", "Risk", "Status", "Unexplained", "connect"]
 
@@ -533,6 +534,8 @@ class Client:
         compare: Sequence[str] = (),
         baselines: Sequence[Literal["counts", "demographics"]] = (),
         with_counts: bool = False,
+        heads: Sequence[Literal["forest", "prototypes"]] = (),
+        counting: Counting | None = None,
         k: Sequence[int] | None = None,
         replicates: int = 5,
         bootstrap: Literal["patients", "rows"] = "patients",
@@ -543,19 +546,19 @@ class Client:
         """Is the encoder worth it on these records? The paper's protocol (docs/evaluation.md).
 
         Labels and vectors are made where they are missing. with_counts: the encoder once more, its vectors beside code
-        counts in one head (`ehrdb train --with counts`). k: examples per class, -1 for every row. bootstrap: what the
-        intervals draw. max_iter: of a head's final fit. The answer has `scores()`, `paired_tests()`, `probabilities()`
-        (polars) and `report()` (HTML). keep: the figures stay in ehr.evaluation, where the page shows them. Needs the
-        extra `train`.
+        counts in one head (`ehrdb train --with counts`). heads: the encoder again with other heads.
+        counting: how that baseline counts (`ehrdb.prediction.stored_counts.Counting`). k: examples per class, -1 for
+        every row. bootstrap: what the intervals draw. max_iter: of a head's final fit. The answer has `scores()`,
+        `paired_tests()`, `probabilities()` (polars) and `report()` (HTML). keep: the figures stay in ehr.evaluation,
+        where the page shows them. Needs the extra `train`.
         """
         with translated():
             from ehrdb.evaluation.evaluation import answer, checked_shots
             from ehrdb.prediction.sampling import ALL, SHOTS
 
             shots = checked_shots(k or [*SHOTS, ALL])
-            asked = self.question(
-                tasks, encoder, compare=compare, baselines=baselines, with_counts=with_counts, keep=keep
-            )
+            compared: dict[str, Any] = {"compare": compare, "baselines": baselines, "with_counts": with_counts}
+            asked = self.question(tasks, encoder, heads=heads, counting=counting, keep=keep, **compared)
             how: dict[str, Any] = {"draw": bootstrap, "max_iter": max_iter}
             return answer(asked, shots, replicates=replicates, workers=workers, **how)
 
@@ -590,6 +593,8 @@ class Client:
         compare: Sequence[str] = (),
         baselines: Sequence[str] = (),
         with_counts: bool = False,
+        heads: Sequence[str] = (),
+        counting: Counting | None = None,
         keep: bool = False,
         tell: Callable[[str, int, int], None] = lambda what, done, total: None,
     ) -> Question:
@@ -599,19 +604,13 @@ class Client:
         """
         with translated():
             from ehrdb.evaluation.question import prepare
+            from ehrdb.prediction.stored_counts import PAPER_COUNTING
 
             self.note("evaluate")
             names = [self._named(name) for name in (encoder, *compare)]
-            return prepare(
-                self.database,
-                self._load,
-                _names(tasks),
-                names,
-                set(baselines),
-                with_counts=with_counts,
-                keep=keep,
-                tell=tell,
-            )
+            how: dict[str, Any] = {"with_counts": with_counts, "heads": heads, "keep": keep, "tell": tell}
+            how["counting"] = counting or PAPER_COUNTING
+            return prepare(self.database, self._load, _names(tasks), names, set(baselines), **how)
 
     def match(
         self,

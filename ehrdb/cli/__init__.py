@@ -35,6 +35,7 @@ COMMANDS = {
     "index": ("index:app", "The HNSW index that search uses."),
     "task": ("task:app", "Tasks: the benchmark's 15 and your own."),
     "label": ("label:label", "Label tasks in SQL: who, when, with what outcome."),
+    "describe": ("describe:describe", "Count patients, labels and codes: a study's first tables."),
     "train": ("train:train", "Label tasks, embed every patient as of each prediction time, and train heads."),
     "finetune": ("finetune:app", "Fine-tuned models, and decoders that are asked: probabilities like a head's."),
     "evaluate": ("evaluate:evaluate", "Evaluate an encoder by the paper's protocol."),

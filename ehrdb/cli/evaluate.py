@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from datetime import timedelta
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,13 +18,17 @@ from rich.text import Text
 
 from ehrdb.cli.common import Beside, EncoderName, Json, current_client, err, out, print_json, require_folder
 from ehrdb.cli.refresh import progress_bar
-from ehrdb.errors import ConfigError
+from ehrdb.errors import ConfigError, InputError
 from ehrdb.private import write_private
 
 if TYPE_CHECKING:
     from ehrdb.evaluation import PairedTest, Run
     from ehrdb.evaluation.evaluation import Evaluation
     from ehrdb.evaluation.question import Question
+    from ehrdb.prediction.stored_counts import Counting
+
+MOST_DAYS = 1_000_000
+"""A bin without an end, more or less."""
 
 
 class Drawn(StrEnum):
@@ -38,6 +45,13 @@ class Baseline(StrEnum):
     DEMOGRAPHICS = "demographics"
 
 
+class OtherHead(StrEnum):
+    """What may stand on vectors instead of a logistic regression."""
+
+    FOREST = "forest"
+    PROTOTYPES = "prototypes"
+
+
 Tasks = Annotated[list[str] | None, typer.Argument(help="Tasks of the database to evaluate, as in `ehrdb label`.")]
 Baselines = Annotated[
     list[Baseline] | None,
@@ -46,6 +60,23 @@ Baselines = Annotated[
 WithCounts = Annotated[
     list[Beside] | None,
     typer.Option("--with", help="Compare with one head on the vector and code counts together (`ehrdb train --with`)."),
+]
+OtherHeads = Annotated[
+    list[OtherHead] | None,
+    typer.Option("--head", help="Compare with another head on the same vectors (a forest: on counts, too); repeat it."),
+]
+CountDays = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--count-days", help="Ends of the counts' age bins, in days; repeat it. Default: 30, 180, 365, 99999."
+    ),
+]
+CountCodes = Annotated[
+    Path | None,
+    typer.Option("--count-codes", help="Count the codes in this file alone, one a line: those an encoder knows."),
+]
+CountDemographics = Annotated[
+    bool, typer.Option("--count-demographics", help="Sex and race beside the counts, as in the UK Biobank study.")
 ]
 Embeddings = Annotated[Path | None, typer.Option(help="Parquet: patient_id, prediction_time, embedding, task if any.")]
 LabelFile = Annotated[
@@ -77,6 +108,10 @@ def evaluate(
     encoder: EncoderName = None,
     baselines: Baselines = None,
     beside: WithCounts = None,
+    heads: OtherHeads = None,
+    count_days: CountDays = None,
+    count_codes: CountCodes = None,
+    count_demographics: CountDemographics = False,
     others: Others = None,
     embeddings: Embeddings = None,
     labels: LabelFile = None,
@@ -114,10 +149,12 @@ def evaluate(
         import ehrdb.evaluation.report  # noqa: F401  # a missing extra is said before the work, not after it
     if keep and (embeddings or labels):
         raise ConfigError("figures from files are not the database's", hint="Leave out --keep, or name tasks.")
+    counting = _counting(count_days, count_codes, count_demographics, baselines or [])
     if tasks and not (embeddings or labels or patients):
         compared: dict[str, Any] = {"compare": others or [], "baselines": baselines or [], "with_counts": bool(beside)}
+        compared |= {"heads": heads or [], "counting": counting}
         asking = from_database(tasks, encoder, keep=keep, **compared)
-    elif embeddings and labels and not (tasks or encoder or baselines or beside):
+    elif embeddings and labels and not (tasks or encoder or baselines or beside or heads):
         asking = nullcontext(from_files(embeddings, labels, [Path(other) for other in others or []], patients))
     else:
         raise ConfigError(
@@ -132,6 +169,30 @@ def evaluate(
             _answer_timed(question, json, shots if k else [], [probabilities, report])
         else:
             _answer(question, shots, report, probabilities, json, **how)
+
+
+def _counting(days: list[float] | None, codes: Path | None, demographics: bool, baselines: list[Baseline]) -> Counting:
+    """How the baseline counts."""
+    from ehrdb.prediction.stored_counts import Counting
+
+    if (days or codes or demographics) and Baseline.COUNTS not in baselines:
+        raise ConfigError("how counts are made is said, but they are not asked for", hint="Add --baseline counts.")
+    if days and not all(0 < one < other <= MOST_DAYS for one, other in pairwise([*days, MOST_DAYS])):
+        raise ConfigError(
+            f"--count-days are more than 0, ascending, below {MOST_DAYS}", hint="For example: 30, 365, 9999."
+        )
+    counting = Counting(codes=_read_codes(codes) if codes else None, demographics=demographics)
+    return replace(counting, bins=tuple(timedelta(days=end) for end in days)) if days else counting
+
+
+def _read_codes(file: Path) -> frozenset[str]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"it cannot be read ({type(error).__name__})", file=file, hint="A text file with one code a line."
+        ) from None
+    return frozenset(line.strip() for line in lines if line.strip())
 
 
 def _answer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,8 +36,8 @@ def study(
         question = of_files(asked)
     else:
         encoder, *others = asked.encoders
-        compared = {"compare": others, "baselines": asked.baselines, "with_counts": asked.with_counts}
-        with from_database(asked.tasks, encoder, **compared) as question:
+        compared: dict[str, Any] = {"baselines": asked.baselines, "with_counts": asked.with_counts}
+        with from_database(asked.tasks, encoder, compare=others, heads=asked.heads, **compared) as question:
             pass  # all that is asked of the database
     for warning in warnings(question):
         err.print(warning)

@@ -11,6 +11,7 @@ from hashlib import file_digest
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -19,16 +20,20 @@ from ehrdb.embedding import registry
 from ehrdb.embedding.load import LoadEncoder
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import ConfigError
-from ehrdb.evaluation.baselines import demographic_targets, train_trees
+from ehrdb.evaluation.baselines import demographic_targets, with_demographics
 from ehrdb.evaluation.kept import require_keeping
 from ehrdb.prediction import find_task
 from ehrdb.prediction.files import match, read_embeddings, read_labels, read_patients
 from ehrdb.prediction.given import given_encoders, train_given
-from ehrdb.prediction.heads import Trainer, train_head
+from ehrdb.prediction.heads import Trainer, train_head, train_prototypes
 from ehrdb.prediction.stored import SOURCE, stored_embeddings, stored_labels, stored_patients
-from ehrdb.prediction.stored_counts import combined_targets, count_targets
+from ehrdb.prediction.stored_counts import PAPER_COUNTING, Counting, combined_targets, count_targets
 from ehrdb.prediction.targets import Target
 from ehrdb.prediction.training import embed_labels
+from ehrdb.prediction.trees import train_forest, train_trees
+
+HEADS: dict[str, Trainer] = {"forest": train_forest, "prototypes": train_prototypes}
+"""Other heads than logistic regression, as the reference has them: on the first encoder's vectors."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ def prepare(
     baselines: AbstractSet[str],
     *,
     with_counts: bool = False,
+    heads: Sequence[str] = (),
+    counting: Counting = PAPER_COUNTING,
     keep: bool = False,
     tell: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Question:
@@ -78,7 +85,8 @@ def prepare(
         progress = partial(tell, f"embedding {task} with {encoder.name}")
         prompts[encoder.name][task] = embed_labels(database, encoder, load, task, progress=progress)
     with database.transaction() as connection:
-        question = from_database(connection, found, prompts, baselines, with_counts=with_counts)
+        how: dict[str, Any] = {"with_counts": with_counts, "heads": heads, "counting": counting}
+        question = from_database(connection, found, prompts, baselines, **how)
     return replace(question, kept_in=database if keep else None)
 
 
@@ -89,12 +97,16 @@ def from_database(
     baselines: AbstractSet[str],
     *,
     with_counts: bool = False,
+    heads: Sequence[str] = (),
+    counting: Counting = PAPER_COUNTING,
 ) -> Question:
     """The stored labels and vectors of tasks: one model for each encoder and baseline.
 
     prompts: for each encoder's name, its tasks with the prompt_id that their vectors have. baselines: `counts` (two
     heads on code counts), `demographics` (a head on age, sex and race alone). with_counts: the first encoder once more,
-    its vectors beside counts in one head. Raises ConfigError where some tasks ask when and others whether.
+    its vectors beside counts in one head. heads: the first encoder again with other heads (`HEADS`), counts with a
+    forest too where both are asked for. counting: how that baseline counts. Raises ConfigError where some tasks ask
+    when and others whether.
     """
     tasks = list(prompts[encoders[0].name])
     intervals = _intervals(connection, tasks)
@@ -108,10 +120,17 @@ def from_database(
         targets[f"{encoders[0].name} with counts"] = combined_targets(connection, own)[0]
     trainers: dict[str, Trainer] = dict.fromkeys(targets, train_head)
     trainers |= _given(connection, targets)
+    for head in heads:
+        name = f"{encoders[0].name}, {head}"
+        targets[name], trainers[name] = own, HEADS[head]
     if "counts" in baselines:
-        counts = count_targets(connection, own)
+        counts = count_targets(connection, own, counting)
+        if counting.demographics:
+            counts = with_demographics(counts, patients)
         targets |= {"counts, LightGBM": counts, "counts, logistic regression": counts}
         trainers |= {"counts, LightGBM": train_trees, "counts, logistic regression": train_head}
+        if "forest" in heads:
+            targets["counts, forest"], trainers["counts, forest"] = counts, train_forest
     if "demographics" in baselines:
         _add_demographics(targets, trainers, patients)
     digests = {f"encoder {encoder.name}": f"digest {encoder.digest}" for encoder in encoders}

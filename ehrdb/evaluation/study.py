@@ -41,6 +41,7 @@ class Study(BaseModel):
     patients: Path | None = None
     baselines: list[Literal["counts", "demographics"]] = []
     with_counts: bool = False
+    heads: list[Literal["forest", "prototypes"]] = []
     k: list[Shot] = Field([*SHOTS, ALL], min_length=1)
     replicates: int = Field(5, ge=1)
     bootstrap: Literal["patients", "rows"] = "patients"
@@ -49,7 +50,7 @@ class Study(BaseModel):
     @model_validator(mode="after")
     def _of_one_kind(self) -> Self:
         in_database, in_files = bool(self.encoders and self.tasks), bool(self.embeddings and self.labels)
-        parts_of_database = self.encoders or self.tasks or self.baselines or self.with_counts
+        parts_of_database = self.encoders or self.tasks or self.baselines or self.with_counts or self.heads
         parts_of_files = self.embeddings or self.labels or self.patients
         if in_database == in_files or (parts_of_database and parts_of_files):
             raise ValueError("name encoders and tasks (of the database), or embeddings and labels (files)")

@@ -10,7 +10,7 @@ age bin is a range of it. Ranges are sums of the segments between their ends: ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
@@ -56,13 +56,15 @@ def count_features(
     *,
     bins: Sequence[timedelta] = (),
     values: bool = False,
+    codes: Collection[str] | None = None,
     reference_threads: int | None = None,
 ) -> CountFeatures:
     """Count what was visible at each point. The paper's baseline: `bins=PAPER_BINS, values=True`.
 
     events: patient_id, time, code, numeric_value, text_value. All events of these patients make up the
     vocabulary, whenever they happened. points: patient_id, prediction_time. ancestors: code, ancestor, see
-    `closure`. Deciles are taken over all values of a code; the reference samples 10,000.
+    `closure`. codes: events of others count for nothing (None: all count). Deciles are taken over all values of a code;
+    the reference samples 10,000.
     reference_threads: reproduce the reference's run with so many threads: its merge keeps the text and decile
     columns of the first of 10 x threads groups of patients only. Raises TrainingError for a patient without
     events.
@@ -73,6 +75,8 @@ def count_features(
     events = events.sort("patient_id", "time", maintain_order=True).with_row_index("position")
     points = _with_first_event(points, events)
     events = _named(events, _value_patients(patients, reference_threads) if values else [])
+    if codes is not None:
+        events = events.with_columns(feature=pl.when(pl.col("code").is_in(list(codes))).then("feature"))
     features = _features(events)
     expansion, columns = _expand(features, ancestors)
     counts = _count(events["feature"], features["feature"], *_ranges(events, points, bins)) @ expansion

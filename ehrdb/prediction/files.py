@@ -92,7 +92,12 @@ def match(labels: pl.DataFrame, file: Path, embeddings: Embeddings) -> Iterator[
     refuse(labels.sort("row"), file, "prediction_time", missing, f"no embedding in {embeddings.file}")
     for task in labels.sort("row", maintain_order=True)["task"].unique(maintain_order=True):
         rows = labels.filter(pl.col("task") == task)
-        yield Target(task, embeddings.vectors, *(_split(rows, name) for name in SPLITS))
+        yield Target(task, embeddings.vectors, *splits_of(rows))
+
+
+def splits_of(rows: pl.DataFrame) -> Iterator[Split]:
+    """One target's labels by split; `vector`: the row of its features."""
+    return (_split(rows, name) for name in SPLITS)
 
 
 def _split(rows: pl.DataFrame, name: str) -> Split:

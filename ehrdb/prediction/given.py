@@ -19,10 +19,11 @@ from ehrdb.database import Connection, Database, hold_patients, require_whole
 from ehrdb.embedding import registry
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.embedding.vectors import copy_vectors
-from ehrdb.errors import EncoderError
+from ehrdb.errors import ConfigError, EncoderError, NotFound
 from ehrdb.prediction.heads import Features, FoldedHead, Labels
 from ehrdb.prediction.keep import Made, keep_heads
-from ehrdb.prediction.tasks import Task
+from ehrdb.prediction.stored import stored_labels
+from ehrdb.prediction.tasks import Task, find_task, label
 from ehrdb.prediction.training import scores
 from ehrdb.queries import Queries
 
@@ -61,6 +62,24 @@ def vectors_of(probability: Floats) -> NDArray[np.float16]:
 def given_encoders(connection: Connection) -> dict[str, str]:
     """Names of the encoders that are such models, each with the target that it gave probabilities of."""
     return dict(connection.execute(_queries.given_encoders).fetchall())
+
+
+def labelled(database: Database, target: str) -> tuple[Task, pl.DataFrame]:
+    """A target's task, and its labels, made where they are missing: one row for each patient and moment.
+
+    target: a task, or a finding of a chest X-ray. Raises NotFound, ConfigError for a task that asks when.
+    """
+    task_name = "chexpert" if target.startswith("chexpert_") else target
+    label(database, [task_name])
+    with database.transaction() as connection:
+        require_whole(connection)
+        task = find_task(connection, task_name)
+        if task.kind == "survival":
+            raise ConfigError(f"{target} asks when, not whether", hint="Use `ehrdb train`.")
+        rows = stored_labels(connection, [task_name]).filter(pl.col("task") == target)
+    if rows.is_empty():
+        raise NotFound(f"there is no target {target}", hint="Of chexpert name one finding: chexpert_edema.")
+    return task, rows
 
 
 def keep_given(

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer
@@ -123,6 +124,26 @@ def train_head(
 
     params = choose(({"C": c} for c in C_GRID), validation_auroc, y_train, y_val)
     return LinearHead(scaler, _fit(LogisticRegression(max_iter=max_iter, **params), x_train, y_train), params)
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """The mean vector of each class, (2, dimensions): a row is likelier of the class whose mean is nearer."""
+
+    means: Floats
+    params: dict[str, float] = field(default_factory=dict)
+
+    def probability(self, features: Features) -> Floats:
+        """Softmax of the negative Euclidean distances, of the positive class."""
+        rows = features.toarray() if issparse(features) else np.asarray(features)
+        negative, positive = (np.linalg.norm(rows - mean, axis=1) for mean in self.means)
+        return np.asarray(1 / (1 + np.exp(positive - negative)), dtype=np.float64)
+
+
+def train_prototypes(x_train: Features, y_train: Labels, x_val: Features, y_val: Labels) -> Prototypes:
+    """The reference's prototype head (after Snell et al. 2017): nothing is scaled, and nothing chosen."""
+    means = [np.asarray(x_train[y_train == label].mean(axis=0), dtype=np.float64).ravel() for label in (0, 1)]
+    return Prototypes(np.stack(means))
 
 
 def choose(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,22 @@ FEWEST_PATIENTS = 11
 
 
 @dataclass(frozen=True)
+class Counting:
+    """How the baseline counts.
+
+    bins: ages of an event that end a bin, nearest first. codes: those that count, for themselves and their ancestors
+    (None: all). demographics: sex and race stand beside the counts, as in the paper's UK Biobank study.
+    """
+
+    bins: tuple[timedelta, ...] = PAPER_BINS
+    codes: frozenset[str] | None = None
+    demographics: bool = False
+
+
+PAPER_COUNTING = Counting()
+
+
+@dataclass(frozen=True)
 class Counted:
     """What stands behind the vector's dimensions in a row of features: the age in years, then ln(1 + count).
 
@@ -38,10 +55,15 @@ class Counted:
     counts: pl.DataFrame
 
 
-def count_targets(connection: Connection, targets: Sequence[Target]) -> list[Target]:
-    """The same targets on the paper's count features of the records here: with age bins, texts and deciles."""
+def count_targets(
+    connection: Connection, targets: Sequence[Target], counting: Counting = PAPER_COUNTING
+) -> list[Target]:
+    """The same targets on the paper's count features of the records here: with age bins, texts and deciles.
+
+    Demographics are no counts: `ehrdb.evaluation.baselines.with_demographics` puts them there.
+    """
     points = _points(targets)
-    features = _count(connection, points, _events(connection, _queries.events, points))
+    features = _count(connection, points, _events(connection, _queries.events, points), counting)
     return with_features(targets, features.points, features.matrix)
 
 
@@ -84,9 +106,11 @@ def _points(targets: Sequence[Target]) -> pl.DataFrame:
     return pl.concat(keys).unique().sort("patient_id", "prediction_time")
 
 
-def _count(connection: Connection, points: pl.DataFrame, events: pl.DataFrame) -> CountFeatures:
+def _count(
+    connection: Connection, points: pl.DataFrame, events: pl.DataFrame, counting: Counting = PAPER_COUNTING
+) -> CountFeatures:
     ancestors = _ancestors(connection, _patients(points))
-    return count_features(events, points, ancestors, bins=PAPER_BINS, values=True)
+    return count_features(events, points, ancestors, bins=counting.bins, values=True, codes=counting.codes)
 
 
 def _common(features: CountFeatures) -> tuple[csr_matrix, pl.DataFrame]:

@@ -87,7 +87,7 @@ def train(
     if task.kind == "survival":
         raise TrainingError(f"task {task_name} asks when, not whether", hint="Use train_survival (`ehrdb train` does).")
     targets, counted = load_features(database, encoder, task, prompt, with_counts=with_counts)
-    require_enough(map(_supply, targets), accept_few=accept_few)
+    require_enough(map(supply_of, targets), accept_few=accept_few)
     method = calibration if calibrate else None
     fitted = [_fit(target, k, 1 if k == ALL else replicates, method, with_counts) for target in targets]
     with database.transaction() as connection:
@@ -175,7 +175,8 @@ def load_targets(database: Database, encoder: RegisteredEncoder, task: Task, pro
         raise TrainingError(str(error), hint="Import vectors as of every prediction time (`ehr.label`).") from None
 
 
-def _supply(target: Target) -> Supply:
+def supply_of(target: Target) -> Supply:
+    """What its head has to learn from."""
     labels = {name: getattr(target, name).labels for name in SPLITS}
     return Supply(
         f"task {target.task}",
@@ -188,7 +189,7 @@ def _fit(
     target: Target, k: int, replicates: int, method: Method | None, has_counts: bool
 ) -> tuple[FoldedHead, TrainResult]:
     heads, chosen = zip(*(_fit_sample(target, k, replicate, method) for replicate in range(replicates)), strict=True)
-    supply = _supply(target)
+    supply = supply_of(target)
     test = target.features[target.test.row]
     outcome = TrainResult(
         target.task,

@@ -43,6 +43,8 @@ NEEDS = {
     "evaluate --embeddings": ["--labels=file"],
     "evaluate --labels": ["--embeddings=file"],
     "evaluate --patients": ["--embeddings=file", "--labels=file"],
+    "evaluate --count-codes": ["--baseline=counts"],
+    "evaluate --count-days": ["--baseline=counts"],
     "serve --name": ["--port=8480"],
 }
 # What takes more or less any text, or a day in the far future: that the command ends well is right.

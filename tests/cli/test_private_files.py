@@ -26,6 +26,7 @@ READS = {
     *("task add --aces", "task add --predicates"),
     *("encoder register directory", "encoder import file"),
     *("evaluate --embeddings", "evaluate --labels", "evaluate --patients"),
+    "evaluate --count-codes",
     *("finetune encoder model", "finetune decoder model", "finetune ask model"),
     "study file",
 }

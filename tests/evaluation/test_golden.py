@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from ehrdb.evaluation import Estimate, Metrics, Run, compare, draw_patients, evaluate, group_means, holm, measure
-from ehrdb.evaluation.baselines import train_trees
 from ehrdb.prediction.heads import train_head
 from ehrdb.prediction.sampling import sample_shots
 from ehrdb.prediction.targets import Split, Target
+from ehrdb.prediction.trees import train_trees
 from tests.conftest import shared
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "evaluation"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import NotAllowed, TrainingError
 from ehrdb.evaluation import Run, evaluate, kept
 from ehrdb.evaluation.evaluation import answer
-from ehrdb.evaluation.question import Question, from_database, from_files
+from ehrdb.evaluation.question import Question, from_database, from_files, prepare
 from ehrdb.prediction.bootstrap import Estimate
+from ehrdb.prediction.heads import train_prototypes
+from ehrdb.prediction.stored_counts import Counting
 from ehrdb.prediction.training import embed_labels, train
+from ehrdb.prediction.trees import train_forest
 from ehrdb.testing import FakeEncoder
 from tests.records import Record, add_encoder, day, write
 
@@ -89,6 +93,33 @@ def test_counts_see_the_code_that_decides_and_nothing_later(database: Database, 
     assert runs(question, "counts, logistic regression")[-1].metrics.auroc.score == 1
     # By the end of the admission day age, the visit and the three kinds' codes are known, those of day 29 are not.
     assert (question.targets["counts, LightGBM"][0].features.getnnz(axis=0) > 0).sum() == 5
+
+
+def test_other_heads_stand_on_the_same_vectors_and_a_forest_on_counts_too(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    ask(database, encoder)
+    heads = ("forest", "prototypes")
+    question = prepare(database, lambda _: FakeEncoder(), ["guo_los"], [encoder.name], {"counts"}, heads=heads)
+    own, forest, prototypes, *_ = question.targets.values()
+    assert forest is own
+    assert prototypes is own
+    assert question.trainers[f"{encoder.name}, forest"] is train_forest
+    assert question.trainers[f"{encoder.name}, prototypes"] is train_prototypes
+    assert question.targets["counts, forest"] is question.targets["counts, LightGBM"]
+    assert question.trainers["counts, forest"] is train_forest
+
+
+def test_counts_are_made_as_asked_for_with_sex_and_race_beside(database: Database, encoder: RegisteredEncoder) -> None:
+    ask(database, encoder)
+    counting = Counting((timedelta(hours=1),), frozenset({"SNOMED/1000"}), demographics=True)
+    question = prepare(database, lambda _: FakeEncoder(), ["guo_los"], [encoder.name], {"counts"}, counting=counting)
+    target = question.targets["counts, LightGBM"][0]
+    # Age, one code in one bin (nobody has had it within an hour), women, men, and that nobody's race is known.
+    assert target.features.shape[1] == 5
+    assert target.features.getnnz(axis=0)[1] == 0
+    women = target.features[target.test.row].toarray()[:, 2]
+    assert (women == (target.test.patient_id % 2 == 0)).all()
 
 
 def test_a_task_without_labels_is_named(database: Database, encoder: RegisteredEncoder) -> None:

@@ -46,6 +46,7 @@ NEEDS_AN_EXTRA = {
     "ehrdb.page.app": "jinja2",
     "ehrdb.page.cohort": "threadpoolctl",
     "ehrdb.page.doors": "starlette",
+    "ehrdb.prediction.boosting": "polars",
     "ehrdb.prediction.calibration": "scipy",
     "ehrdb.prediction.counts": "polars",
     "ehrdb.prediction.files": "polars",
@@ -53,7 +54,7 @@ NEEDS_AN_EXTRA = {
     "ehrdb.prediction.finetune.models": "torch",
     "ehrdb.prediction.finetune.run": "polars",
     "ehrdb.prediction.given": "polars",
-    "ehrdb.prediction.heads": "sklearn",
+    "ehrdb.prediction.heads": "scipy",
     "ehrdb.prediction.keep": "scipy",
     "ehrdb.prediction.label_files": "polars",
     "ehrdb.prediction.stored": "polars",
@@ -61,6 +62,7 @@ NEEDS_AN_EXTRA = {
     "ehrdb.prediction.survival": "scipy",
     "ehrdb.prediction.targets": "polars",
     "ehrdb.prediction.training": "sklearn",
+    "ehrdb.prediction.trees": "scipy",
     "ehrdb.search.map": "jinja2",
 }
 OF_THE_USERS_CHOICE = {"pandas", "umap"}  # said where they are asked for

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ehrdb.errors import TrainingError
-from ehrdb.prediction.counts import PAPER_BINS, CountFeatures, closure, count_features
+from ehrdb.prediction.counts import AGE, PAPER_BINS, CountFeatures, closure, count_features
 from tests.conftest import shared
 
 T = datetime(2020, 1, 1)
@@ -72,6 +72,17 @@ def test_ancestors_count_once_for_each_event() -> None:
 def test_events_with_a_value_count_for_nothing_without_values() -> None:
     found = two_points((1, T, "lab", 5.0, None), (1, T, "lab", None, "high"))
     assert {code for _, code, _ in found} == {"birth"}
+
+
+def test_events_of_codes_that_are_left_out_count_for_nothing_and_age_is_as_before() -> None:
+    edges = pl.DataFrame({"code": ["kept", "left"], "parent": ["above", "beside"]})
+    seen = events((1, T - 365 * DAY, "left", None, None), (1, T, "kept", None, None), (2, T, "left", None, None))
+    asked = points((1, T), (2, T))
+    found = count_features(seen, asked, closure(edges), codes={"kept", "above"})
+    assert cells(found) == {(0, "kept", None): 1, (0, "above", None): 1}
+    assert found.columns == [AGE, "above", "kept"]
+    whole = count_features(seen, asked, closure(edges))
+    assert (found.matrix[:, 0] != whole.matrix[:, 0]).nnz == 0
 
 
 def test_a_text_counts_when_it_occurs_more_than_once() -> None:

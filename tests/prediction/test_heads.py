@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.sparse import csr_matrix
 
 from ehrdb.errors import TrainingError
 from ehrdb.prediction.calibration import platt
-from ehrdb.prediction.heads import FoldedHead, LinearHead, shuffled, train_head
+from ehrdb.prediction.heads import FoldedHead, LinearHead, shuffled, train_head, train_prototypes
 from ehrdb.prediction.sampling import sample_shots
 
 
@@ -76,3 +77,14 @@ def test_platt_scaling_does_not_depend_on_the_scale_of_the_logits() -> None:
     logits = labels + rng.standard_normal(200)
     found, tiny = platt(logits, labels), platt(logits * 1e-7 - 0.5, labels)
     assert tiny(logits * 1e-7 - 0.5) == pytest.approx(found(logits), abs=1e-4)
+
+
+def test_a_prototype_heads_probability_is_the_softmax_of_distances_to_the_means() -> None:
+    x = np.array([[0.0, 0], [2, 0], [5, 4], [7, 4]])
+    head = train_prototypes(x, np.array([0, 0, 1, 1]), x[:0], np.array([]))
+    probability = head.probability(np.array([[1.0, 0], [1, 3]]))
+    # Means (1, 0) and (6, 4): distances 0 and the root of 41, then 3 and the root of 26.
+    expected = [np.exp(-b) / (np.exp(-a) + np.exp(-b)) for a, b in ((0, np.sqrt(41)), (3, np.sqrt(26)))]
+    assert_allclose(probability, expected)
+    sparse = train_prototypes(csr_matrix(x), np.array([0, 0, 1, 1]), x[:0], np.array([]))
+    assert_allclose(sparse.probability(csr_matrix([[1.0, 0], [1, 3]])), expected)

@@ -11,16 +11,14 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from ehrdb.database import Database, require_whole
+from ehrdb.database import Database
 from ehrdb.encoder.prompts import instruction_for, prompt_for
-from ehrdb.errors import ConfigError, NotFound
-from ehrdb.prediction import Task, find_task, label
+from ehrdb.errors import ConfigError
 from ehrdb.prediction.finetune import loop, models
 from ehrdb.prediction.finetune.models import Data
 from ehrdb.prediction.finetune.prompts import BUDGET, Example, choose_examples, prompt_tokens
-from ehrdb.prediction.given import Floats, keep_given
+from ehrdb.prediction.given import Floats, keep_given, labelled
 from ehrdb.prediction.sampling import ALL, sample_shots
-from ehrdb.prediction.stored import stored_labels
 from ehrdb.queries import Queries
 
 Way = Literal["encoder", "decoder", "ask"]
@@ -81,7 +79,7 @@ def finetune(
         raise ConfigError("examples are of a decoder that is asked, and half of them positive", hint="2, 4 or 6.")
     if asked.k < 1 and asked.k != ALL:
         raise ConfigError("k must be 1 or more, or -1 for every row")
-    task, rows = _labelled(database, target)
+    task, rows = labelled(database, target)
     tell(f"reading {rows.height} records")
     texts = _texts(database, rows, asked.text_format)
     tell(f"opening {folder.name}")
@@ -98,21 +96,6 @@ def finetune(
     test = keep_given(database, task, target, name, digest, rows, probability, learned)
     losses = (tuned.best_epoch, tuned.train_losses, tuned.val_losses) if tuned else (None, [], [])
     return FinetuneResult(target, name, digest, rows.height, test, *losses)
-
-
-def _labelled(database: Database, target: str) -> tuple[Task, pl.DataFrame]:
-    """The task, and its labels: one row for each patient and moment."""
-    task_name = "chexpert" if target.startswith("chexpert_") else target
-    label(database, [task_name])
-    with database.transaction() as connection:
-        require_whole(connection)
-        task = find_task(connection, task_name)
-        if task.kind == "survival":
-            raise ConfigError(f"{target} asks when, not whether", hint="Use `ehrdb train`.")
-        rows = stored_labels(connection, [task_name]).filter(pl.col("task") == target)
-    if rows.is_empty():
-        raise NotFound(f"there is no target {target}", hint="Of chexpert name one finding: chexpert_edema.")
-    return task, rows
 
 
 def _texts(database: Database, rows: pl.DataFrame, text_format: str) -> list[str]:
