@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ehrdb.encoder.modules import read_json
-from ehrdb.encoder.source import ADAPTER, WEIGHTS, download, whole_model
+from ehrdb.encoder.source import ADAPTER, WEIGHTS, download, require_supported, whole_model
 from ehrdb.errors import EncoderError, ModelIncomplete, ModelNotSupported
 
 
@@ -59,7 +59,7 @@ def _merge(base: Path, adapter: Path, target: Path) -> None:
     model = _base_model(base, keys)
     try:
         with_adapter = PeftModel.from_pretrained(model, adapter)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise ModelNotSupported(
             f"{adapter / ADAPTER} does not fit {base} ({type(error).__name__})", hint="Is it the adapter's own base?"
         ) from None
@@ -69,13 +69,16 @@ def _merge(base: Path, adapter: Path, target: Path) -> None:
 
 
 def _keys(adapter: Path) -> set[str]:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     path = adapter / "adapter_model.safetensors"
     if not path.is_file():
         raise ModelNotSupported(f"{adapter} has no adapter_model.safetensors", hint="Save it anew with peft.")
-    with safe_open(path, "pt") as tensors:
-        return set(tensors.keys())
+    try:
+        with safe_open(path, "pt") as tensors:
+            return set(tensors.keys())
+    except SafetensorError:
+        raise ModelIncomplete(f"{path} cannot be read", hint="Download the adapter again.") from None
 
 
 def _has_head(keys: set[str]) -> bool:
@@ -87,8 +90,13 @@ def _base_model(base: Path, keys: set[str]) -> Any:
     import torch
     from transformers import AutoModel, AutoModelForCausalLM
 
+    config = base / "config.json"
+    require_supported(config, read_json(config) or {})
     kind = AutoModelForCausalLM if _has_head(keys) else AutoModel
-    return kind.from_pretrained(base, dtype=torch.float32)
+    try:
+        return kind.from_pretrained(base, dtype=torch.float32, trust_remote_code=False)
+    except (OSError, ImportError, ValueError) as error:
+        raise ModelIncomplete(f"{base} cannot be loaded ({type(error).__name__})", hint="Download it again.") from None
 
 
 def _require_all(model: Any, keys: set[str], adapter: Path, base: Path) -> None:

@@ -136,10 +136,10 @@ class EndpointEncoder:
             return self._one_by_one(indices, texts, error)
         self._require_same(answered[-1:], self._known.vectors[:1], served)
         vectors = answered[:-1]
-        finite = np.isfinite(vectors).all(axis=1)
-        if not finite.all():
-            index = indices[int(np.argmin(finite))]
-            raise NonFiniteVector(f"the vector of text {index} is not finite", index=index)
+        directed = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+        if not directed.all():
+            index = indices[int(np.argmin(directed))]
+            raise NonFiniteVector(f"the vector of text {index} is not finite, or nothing but zeros", index=index)
         lengths = np.array([len(text) for text in texts])
         counts = np.maximum(1, tokens * lengths // (lengths.sum() + len(self._known.texts[0])))
         return _finished(vectors, self.manifest), counts.astype(np.int64)

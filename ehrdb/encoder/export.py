@@ -29,7 +29,7 @@ from ehrdb.encoder.source import DEFAULT_MODEL as DEFAULT_MODEL
 from ehrdb.encoder.source import ModelSource, open_source
 from ehrdb.encoder.tuning import candidates_on, fastest, tokens_per_second
 from ehrdb.encoder.usage import RESERVED_TOKENS, Usage, with_prefix
-from ehrdb.encoder.weights import require_finite
+from ehrdb.encoder.weights import require_finite, require_read
 from ehrdb.encoder.writing import Register, place, workshop
 from ehrdb.errors import DigestMismatch, ModelNotSupported
 
@@ -70,6 +70,7 @@ def export(
             usage = _prompted(source, usage, prompt, prompt_name)
             usage = replace(usage, prompt_position=_prompt_position(source, usage, prompt_position))
             require_finite(source)
+            require_read(source)
             candidates = Candidates(source, usage, name, folder, sample_texts)
             if chosen or onnx:
                 made = candidates.take(onnx) if onnx else candidates.make(chosen or "fp32")

@@ -83,8 +83,8 @@ class _Rewriting:
         if rows not in self._quantized:
             self._quantized.add(rows)
             yield from self._rows(rows, self._weights[weight].dims[0])
-        self._columns(weight)
-        factors = [f"{rows}_q", f"{weight}_q", self._constant("one", np.float32(1)), f"{weight}_scales"]
+        columns = self._columns(weight, given)
+        factors = [f"{rows}_q", f"{columns}_q", self._constant("one", np.float32(1)), f"{columns}_scales"]
         zero = self._constant("zero", np.uint8(ZERO))
         yield _node("MatMulIntegerToFloat", [*factors, zero], f"{given}_unscaled", domain="com.microsoft")
         yield _node("Mul", [f"{given}_unscaled", f"{rows}_scales"], given)
@@ -108,10 +108,13 @@ class _Rewriting:
         yield _node("Shape", [name], f"{name}_shape")
         yield _node("Reshape", [f"{name}_flat_q", f"{name}_shape"], f"{name}_q")
 
-    def _columns(self, name: str) -> None:
-        if f"{name}_q" not in self._new:
-            quantized, scales = quantized_columns(numpy_helper.to_array(self._weights[name]), self._levels)
-            self._new[f"{name}_q"], self._new[f"{name}_scales"] = quantized, scales
+    def _columns(self, weight: str, given: str) -> str:
+        """What the integers are called. A product has its own, also where layers share weights (ALBERT's): of shared
+        ones ONNX Runtime's exact way makes a graph that it cannot load."""
+        name = weight if f"{weight}_q" not in self._new else f"{given}_columns"
+        quantized, scales = quantized_columns(numpy_helper.to_array(self._weights[weight]), self._levels)
+        self._new[f"{name}_q"], self._new[f"{name}_scales"] = quantized, scales
+        return name
 
     def _constant(self, name: str, value: Any) -> str:
         self._new[f"integers_{name}"] = np.asarray(value)

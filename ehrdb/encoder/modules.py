@@ -58,7 +58,7 @@ class Modules:
 
 def read_modules(folder: Path) -> Modules:
     """Read the files, where there are any. Raises ModelNotSupported or ModelIncomplete naming file and value."""
-    listed = read_json(folder / MODULES)
+    listed = read_json(folder / MODULES, list)
     prompts, default = _prompts(folder / SETTINGS)
     if listed is None:
         pooling, include = _pooling(folder / "1_Pooling" / "config.json")
@@ -81,14 +81,22 @@ def read_modules(folder: Path) -> Modules:
     )
 
 
-def read_json(path: Path) -> Any:
-    """The file's content, or None where there is no such file. Raises ModelIncomplete where it is not JSON."""
+def read_json(path: Path, kind: type = dict) -> Any:
+    """The file's content, or None where there is no such file. Raises ModelIncomplete where it is not JSON of the kind.
+
+    A list is one of objects.
+    """
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise ModelIncomplete(f"{path} is not JSON", hint="Take the model's own file.") from None
+    parts = content if kind is list and isinstance(content, list) else [content]
+    if not isinstance(content, kind) or not all(isinstance(part, dict) for part in parts):
+        wanted = "a list of objects" if kind is list else "an object"
+        raise ModelIncomplete(f"{path} does not hold {wanted}", hint="Take the model's own file.")
+    return content
 
 
 def _kind(module: dict[str, Any], folder: Path) -> str:
@@ -140,7 +148,12 @@ def _layer(kind: str, folder: Path) -> Layer:
     config = read_json(folder / "config.json")
     if config is None:
         raise ModelIncomplete(f"{folder / 'config.json'} is missing", hint="Take the model's own file.")
-    return _LAYERS[kind](folder, config)
+    try:
+        return _LAYERS[kind](folder, config)
+    except (KeyError, TypeError, ValueError):
+        raise ModelIncomplete(
+            f"{folder / 'config.json'} does not say how many numbers {kind} gives", hint="Take the model's own file."
+        ) from None
 
 
 def _dense(folder: Path, config: dict[str, Any]) -> Layer:
@@ -167,7 +180,10 @@ _LAYERS = {"Dense": _dense, "LayerNorm": _layer_norm}
 def _prompts(path: Path) -> tuple[tuple[tuple[str, str], ...], str]:
     """All prompts by name, and the one that the library puts in front when it is asked for nothing else."""
     config = read_json(path) or {}
-    prompts = {str(name): str(prompt or "") for name, prompt in (config.get("prompts") or {}).items()}
+    declared = config.get("prompts") or {}
+    if not isinstance(declared, dict):
+        raise ModelIncomplete(f"{path} does not hold prompts by name", hint="Take the model's own file.")
+    prompts = {str(name): str(prompt or "") for name, prompt in declared.items()}
     default = config.get("default_prompt_name")
     if default is not None and default not in prompts:
         raise ModelIncomplete(f"{path} has no prompt {default}, its default", hint="Take the model's own file.")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from ehrdb.encoder.manifest import GRAPH, Pooling, Precision
 from ehrdb.encoder.source import ModelSource
@@ -35,6 +37,7 @@ def take_graph(source: ModelSource, work: Path, name: str, pooling: Pooling) -> 
         there = sorted(str(file.relative_to(source.root)) for file in source.root.rglob("*.onnx"))
         raise ModelIncomplete(f"{path} is missing", hint=f"ONNX files there: {', '.join(there) or 'none'}.")
     model = _load(path)
+    _require_finite(model, path)
     _keep_states(model, path)
     if _has_big_weights(path):
         onnx.save(model, work / GRAPH, save_as_external_data=True, location=f"{GRAPH}.data")
@@ -50,6 +53,14 @@ def _load(path: Path) -> Any:
         return onnx.load(path)
     except Exception as error:  # protobuf's and the system's
         raise ModelIncomplete(f"{path} cannot be read ({type(error).__name__})", hint="Download it again.") from None
+
+
+def _require_finite(model: Any, path: Path) -> None:
+    """In whatever row: the texts of the comparison do not read them all."""
+    kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+    for tensor in model.graph.initializer:
+        if tensor.data_type in kinds and not np.isfinite(numpy_helper.to_array(tensor)).all():
+            raise ModelIncomplete(f"{path}: {tensor.name} holds NaN or infinity", hint="Download the model again.")
 
 
 def _keep_states(model: Any, path: Path) -> None:

@@ -36,6 +36,8 @@ WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 NEVER_NEEDED = ("*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf", "openvino/*", "coreml/*", "runs/*", "checkpoint-*")
 """Of a hub repository: other frameworks' weights and leftovers of training."""
 RENAMED = {"n_positions": "max_position_embeddings", "n_embd": "hidden_size"}  # nomic_bert's config.json
+BOTH_WAYS = {"llama_bidirec": "llama"}
+"""Names of classes that change nothing but the direction of attention (NVIDIA's llama-nemotron-embed)."""
 OWN_CODE = "ehrdb runs no code that comes with a model. Supported: {}."
 
 
@@ -152,14 +154,20 @@ def _read(root: Path, name: str, revision: str | None, weights_digest: str) -> M
     config = read_json(path)
     if config is None:
         raise ModelIncomplete(f"{path.parent} has no config.json", hint="Name a folder in the transformers layout.")
-    _require_supported(path, config)
-    config = {RENAMED.get(key, key): value for key, value in config.items()}
     llm2vec = read_llm2vec(root)
+    require_supported(path, config)
+    if llm2vec is None:
+        _require_direction(path, config)
+    config = {RENAMED.get(key, key): value for key, value in config.items()}
     try:
         usage = read_usage(config, modules, family_of(name), llm2vec)
         positions = longest_input(config)
     except KeyError as error:
         raise ModelIncomplete(f"{path} has no {error.args[0]}", hint="Take the model's own config.json.") from None
+    except (TypeError, ValueError) as error:
+        raise ModelIncomplete(
+            f"{path} holds what is no size: {error}", hint="Take the model's own config.json."
+        ) from None
     return ModelSource(
         root=root,
         folder=modules.transformer,
@@ -173,13 +181,15 @@ def _read(root: Path, name: str, revision: str | None, weights_digest: str) -> M
     )
 
 
-def _require_supported(path: Path, config: dict[str, Any]) -> None:
+def require_supported(path: Path, config: dict[str, Any]) -> None:
     """Refuse by name what cannot be had. Code of the model's own is never run, so it must not be needed."""
     architecture, known = config.get("model_type", "unknown"), ", ".join(sorted(ENCODERS + DECODERS))
     code = sorted({str(name).rsplit(".", 1)[-1] for name in (config.get("auto_map") or {}).values()})
     if architecture not in ENCODERS + DECODERS:
         which = f", which is code of the model's own ({', '.join(code)})" if code else ""
         hint = OWN_CODE.format(known) if code else f"Supported: {known}."
+        if base := BOTH_WAYS.get(architecture):
+            hint = f'Write "model_type": "{base}", "is_causal": false into a copy of config.json, without auto_map.'
         raise ModelNotSupported(f"{path} says model_type: {architecture}{which}; it is not supported", hint=hint)
     if architecture in ROTARY_ENCODERS:
         _require_known_to_transformers(path, architecture)
@@ -192,7 +202,7 @@ def _require_known_to_transformers(path: Path, architecture: str) -> None:
     if architecture not in CONFIG_MAPPING:
         raise ModelNotSupported(
             f"{path} says model_type: {architecture}, which transformers {__version__} does not have",
-            hint="Install a transformers that has it (5.23 does): pip install -U transformers.",
+            hint="transformers 5.23 has it, in an environment of its own: the export extra brings an earlier one.",
         )
 
 
@@ -205,17 +215,22 @@ def _require_plain(path: Path, config: dict[str, Any], code: list[str]) -> None:
             f"the model's own ({', '.join(code)})",
             hint=OWN_CODE.format("the architecture as transformers has it"),
         )
-    changed = [name for name in code if "bidirectional" in name.lower()]
-    if changed and config["model_type"] in LANGUAGE_MODELS and is_causal(config, None):
+
+
+def _require_direction(path: Path, config: dict[str, Any]) -> None:
+    """Code of a language model's own is mostly there to let each token see the whole text; config.json must say so."""
+    code = sorted(str(name) for key, name in (config.get("auto_map") or {}).items() if key.startswith("AutoModel"))
+    says_so = "is_causal" in config or "use_bidirectional_attention" in config
+    if code and config["model_type"] in LANGUAGE_MODELS and not says_so:
         raise ModelNotSupported(
-            f"{path} changes attention by code of the model's own ({', '.join(changed)}) and says nothing of it",
-            hint='Write "is_causal": false into a copy of config.json: each token then sees the whole text.',
+            f"{path} has a class of the model's own ({', '.join(code)}) and does not say whether it is causal",
+            hint='Write "is_causal": false into a copy of config.json if each token sees the whole text, else true.',
         )
 
 
 def _weights_digest(root: Path) -> str:
     """Over the files of the transformer and of the modules behind it."""
-    modules = read_json(root / "modules.json") or []
+    modules = read_json(root / "modules.json", list) or []
     folders = [root, *(root / str(module.get("path") or ".") for module in modules)]
     files = sorted({path for folder in folders for pattern in WEIGHTS for path in folder.glob(pattern)})
     if not files:

@@ -214,6 +214,23 @@ def tiny_of(architecture: str, folder: Path, **changes: Any) -> Path:
     return folder
 
 
+def with_sentencepiece_alone(folder: Path, words: str) -> Path:
+    """deberta-v3's kind: a tokenizer trained on these words, as spm.model and nothing else."""
+    import sentencepiece
+
+    text = folder / "words.txt"
+    text.write_text(words)
+    pieces = {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
+    ids = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3}
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text), model_prefix=str(folder / "spm"), vocab_size=60, minloglevel=2, **pieces, **ids
+    )
+    for name in ("tokenizer.json", "special_tokens_map.json", "words.txt", "spm.vocab"):
+        (folder / name).unlink()
+    write(folder / "tokenizer_config.json", {"do_lower_case": False, "vocab_type": "spm"})
+    return folder
+
+
 def with_tokenizer_settings(folder: Path, **changes: object) -> Path:
     """Other settings in tokenizer_config.json; None takes one out, everywhere."""
     gone = {key for key, value in changes.items() if value is None}

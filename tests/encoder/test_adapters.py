@@ -106,6 +106,26 @@ def test_an_adapter_whose_tensors_have_no_place_is_refused(tmp_path: Path) -> No
         pass
 
 
+def test_an_adapter_on_a_model_with_code_of_its_own_asks_nobody_and_is_refused(tmp_path: Path) -> None:
+    """transformers would ask on the terminal whether to run it."""
+    adapter = models.with_adapter(models.tiny_llama(tmp_path / "base"), tmp_path / "adapter")
+    path = tmp_path / "base" / "config.json"
+    own = {"model_type": "theirs", "auto_map": {"AutoConfig": "theirs.Config", "AutoModel": "theirs.Model"}}
+    models.write(path, json.loads(path.read_text()) | own)
+
+    with pytest.raises(ModelNotSupported, match="which is code of the model's own"), open_source(str(adapter)):
+        pass
+
+
+def test_an_adapter_that_ends_early_is_named(tmp_path: Path) -> None:
+    adapter = models.with_adapter(models.tiny_llama(tmp_path / "base"), tmp_path / "adapter")
+    path = adapter / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+
+    with pytest.raises(ModelIncomplete, match=r"adapter_model\.safetensors cannot be read"), open_source(str(adapter)):
+        pass
+
+
 def mean_state(model: torch.nn.Module, tokenizer: Path) -> Floats:
     ids = AutoTokenizer.from_pretrained(tokenizer)(TEXT, return_tensors="pt")["input_ids"]
     with torch.inference_mode():

@@ -140,11 +140,14 @@ def test_a_server_that_answers_at_random_cannot_become_an_encoder(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_vector_that_is_not_finite_is_named_by_its_text(served: tuple[Served, Server], tmp_path: Path) -> None:
+@pytest.mark.parametrize("spoilt", [float("nan"), 0.0])
+def test_a_vector_without_a_direction_is_named_by_its_text(
+    served: tuple[Served, Server], tmp_path: Path, spoilt: float
+) -> None:
     encoder, _ = connected(served, tmp_path)
 
     def spoil(answer: Answer) -> Answer:
-        answer["data"][1]["embedding"][0] = float("nan")
+        answer["data"][1]["embedding"] = [spoilt] * len(answer["data"][1]["embedding"])
         return answer
 
     served[0].spoil = spoil

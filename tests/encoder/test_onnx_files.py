@@ -68,6 +68,19 @@ def test_a_graph_of_another_model_is_refused_by_the_gate(repository: Path, tmp_p
         export(str(model), tmp_path / "e", name="tiny", onnx="onnx/model.onnx", sample_texts=TEXTS)
 
 
+def test_a_number_that_is_none_is_found_in_whatever_row(repository: Path, tmp_path: Path) -> None:
+    model = models.copy(repository, tmp_path / "model")
+    graph = onnx.load(model / "onnx/model.onnx")
+    (table,) = [each for each in graph.graph.initializer if each.name.endswith("word_embeddings.weight")]
+    values = onnx.numpy_helper.to_array(table).copy()
+    values[3, 1] = np.nan  # of a byte that no text here has
+    table.CopyFrom(onnx.numpy_helper.from_array(values, table.name))
+    onnx.save(graph, model / "onnx/model.onnx")
+
+    with pytest.raises(ModelIncomplete, match=r"model\.onnx: .*word_embeddings\.weight holds NaN"):
+        export(str(model), tmp_path / "e", name="tiny", onnx="onnx/model.onnx", sample_texts=TEXTS)
+
+
 def test_a_missing_graph_names_those_that_are_there(repository: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelIncomplete, match=r"model_O4\.onnx is missing") as caught:
         export(str(repository), tmp_path / "e", name="tiny", onnx="onnx/model_O4.onnx")

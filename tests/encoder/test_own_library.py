@@ -96,6 +96,27 @@ def test_encoders_with_positions_of_their_own_kind(tmp_path: Path, make: Make) -
     np.testing.assert_allclose(ours, states(model), atol=1e-4)
 
 
+@pytest.mark.parametrize("architecture", ["albert", "distilbert", "electra", "mpnet"])
+def test_further_encoders_as_integers(tmp_path: Path, architecture: str) -> None:
+    """ALBERT's layers share their weights."""
+    model = models.tiny_of(architecture, tmp_path / "model")
+
+    manifest = export(str(model), tmp_path / "e", name="tiny", precision="int8", sample_texts=TEXTS)
+
+    assert manifest.parity is not None
+    assert manifest.parity.min_cosine > 0.999
+
+
+@pytest.mark.filterwarnings("ignore:The sentencepiece tokenizer")  # transformers': of bytes that it has no pieces for
+def test_a_tokenizer_of_sentencepiece_alone_is_converted(tmp_path: Path) -> None:
+    words = "\n".join([*TEXTS, *(f"finding {n} of the chest and value {n / 7:.2f}" for n in range(200))])
+    model = models.with_sentencepiece_alone(models.tiny_deberta(tmp_path / "model"), words)
+
+    ours, _ = exported(model, tmp_path)
+
+    np.testing.assert_allclose(ours, states(model), atol=1e-4)
+
+
 @pytest.mark.parametrize("architecture", ["eurobert", "gte", "nomic_bert"])
 def test_rotary_encoders_where_transformers_has_them(tmp_path: Path, architecture: str) -> None:
     if architecture not in CONFIG_MAPPING:

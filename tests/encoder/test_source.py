@@ -19,7 +19,7 @@ from ehrdb.encoder.modules import read_modules
 from ehrdb.encoder.source import open_source
 from ehrdb.encoder.tokenizer import load_tokenizer
 from ehrdb.encoder.usage import Usage
-from ehrdb.encoder.weights import require_finite
+from ehrdb.encoder.weights import require_finite, require_read
 from ehrdb.errors import EncoderError, ModelIncomplete, ModelNotSupported
 from tests.encoder import models
 
@@ -86,6 +86,12 @@ def test_types_of_modules_are_known_by_every_versions_names(model: Path) -> None
         ),
         (
             "config.json",
+            {"model_type": "llama_bidirec", "auto_map": {"AutoModel": "m.LlamaBidirectionalModel"}},
+            ModelNotSupported,
+            r"model_type: llama_bidirec, which is code of the model's own",
+        ),
+        (
+            "config.json",
             {"position_embedding_type": "rotary", "auto_map": {"AutoModel": "modeling_lora.XLMRobertaLoRA"}},
             ModelNotSupported,
             "config.json says position_embedding_type: rotary",
@@ -94,7 +100,23 @@ def test_types_of_modules_are_known_by_every_versions_names(model: Path) -> None
             "config.json",
             {"model_type": "llama", "auto_map": {"AutoModel": "m.LlamaBidirectionalModel"}},
             ModelNotSupported,
-            r"code of the model's own \(LlamaBidirectionalModel\)",
+            r"class of the model's own \(m\.LlamaBidirectionalModel\) and does not say whether it is causal",
+        ),
+        (
+            "config.json",
+            {"model_type": "qwen3", "auto_map": {"AutoModelForCausalLM": "m.PPLXModel"}},
+            ModelNotSupported,
+            "does not say whether it is causal",
+        ),
+        ("config.json", {"max_position_embeddings": None}, ModelIncomplete, "config.json holds what is no size"),
+        ("config.json", [1], ModelIncomplete, "config.json does not hold an object"),
+        ("modules.json", ["Transformer"], ModelIncomplete, "modules.json does not hold a list of objects"),
+        ("1_Pooling/config.json", [], ModelIncomplete, "Pooling/config.json does not hold an object"),
+        (
+            "config_sentence_transformers.json",
+            {"prompts": ["query: "]},
+            ModelIncomplete,
+            "config_sentence_transformers.json does not hold prompts by name",
         ),
         (
             "modules.json",
@@ -185,6 +207,57 @@ def test_a_truncated_weight_file_is_named(model: Path) -> None:
 
     with open_source(str(model)) as source, pytest.raises(ModelIncomplete, match=r"model\.safetensors cannot be read"):
         require_finite(source)
+
+
+def test_a_layer_that_only_code_of_the_models_own_has_is_refused(model: Path) -> None:
+    """Voyage's kind: transformers would leave the projection out with a warning, and so would what an export is
+    compared with."""
+    weights = load_file(model / "model.safetensors")
+    weights["linear.weight"] = weights["pooler.dense.weight"].clone()
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+
+    with (
+        open_source(str(model)) as source,
+        pytest.raises(ModelNotSupported, match=r"does not read \(1: linear\.weight"),
+    ):
+        require_read(source)
+
+
+def test_a_layer_that_is_missing_is_named(model: Path) -> None:
+    weights = load_file(model / "model.safetensors")
+    del weights["encoder.layer.1.output.dense.bias"]
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+
+    with open_source(str(model)) as source, pytest.raises(ModelIncomplete, match=r"lacks .*1\.output\.dense\.bias"):
+        require_read(source)
+
+
+def test_what_a_model_was_trained_for_may_be_there_or_not(model: Path) -> None:
+    weights = load_file(model / "model.safetensors")
+    own = {f"bert.{name}": weight for name, weight in weights.items() if not name.startswith("pooler.")}
+    own["cls.predictions.transform.dense.weight"] = weights["pooler.dense.weight"].clone()
+    save_file(own, model / "model.safetensors", metadata={"format": "pt"})
+
+    with open_source(str(model)) as source:
+        require_read(source)
+
+
+def test_a_file_that_the_index_names_and_that_is_not_there_is_told(model: Path) -> None:
+    (models.in_shards(model) / "model-00002-of-00002.safetensors").unlink(missing_ok=True)
+    for shard in sorted(model.glob("model-0000[2-9]*.safetensors")):
+        shard.unlink()
+
+    with open_source(str(model)) as source, pytest.raises(ModelIncomplete, match="do not load as bert"):
+        require_read(source)
+
+
+@pytest.mark.parametrize("content", [{}, {"out_features": None}])
+def test_a_module_that_does_not_say_its_size_is_named(tmp_path: Path, content: dict[str, Any]) -> None:
+    model = models.as_sentence_transformer(models.tiny_bert(tmp_path / "model"), dense=((32, 16, "Tanh"),))
+    models.write(model / "2_Dense" / "config.json", content)
+
+    with pytest.raises(ModelIncomplete, match=r"2_Dense/config\.json does not say how many numbers Dense gives"):
+        usage_of(model)
 
 
 def test_the_weights_of_modules_decide_the_digest_too(tmp_path: Path) -> None:
