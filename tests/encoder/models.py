@@ -220,10 +220,19 @@ def with_sentencepiece_alone(folder: Path, words: str) -> Path:
 
     text = folder / "words.txt"
     text.write_text(words)
-    pieces = {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
-    ids = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3}
     sentencepiece.SentencePieceTrainer.train(
-        input=str(text), model_prefix=str(folder / "spm"), vocab_size=60, minloglevel=2, **pieces, **ids
+        input=str(text),
+        model_prefix=str(folder / "spm"),
+        vocab_size=60,
+        minloglevel=2,
+        pad_id=0,
+        bos_id=1,
+        eos_id=2,
+        unk_id=3,
+        pad_piece="[PAD]",
+        bos_piece="[CLS]",
+        eos_piece="[SEP]",
+        unk_piece="[UNK]",
     )
     for name in ("tokenizer.json", "special_tokens_map.json", "words.txt", "spm.vocab"):
         (folder / name).unlink()
