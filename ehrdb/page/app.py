@@ -134,7 +134,9 @@ class Page:
             _whole(before, "a place in the record") if before else None,
         )
         as_of = _moment(ask.get("as_of"))
-        shown = await run_in_threadpool(views.patient, db, _patient(request, "patient_id"), as_of, wanted)
+        among_everybody = ask.get("alike") == "everybody"
+        patient_id = _patient(request, "patient_id")
+        shown = await run_in_threadpool(views.patient, db, patient_id, as_of, wanted, among_everybody=among_everybody)
         return _page(request, "patient", **shown)
 
     async def outcomes(self, request: Request, db: Client) -> Response:

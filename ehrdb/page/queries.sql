@@ -118,6 +118,12 @@ select coalesce(c.events, 0) as events, b.first + (b.last - b.first) * n / %(per
 select exists (select from ehr.task t where t.task = %(outcome)s)
        or exists (select from ehr.concept c where c.code = %(outcome)s) as is_outcome;
 
+-- name: drawn
+-- a fixed sample of the others
+select p.patient_id from ehr.patient p
+ where p.patient_id <> %(patient_id)s
+ order by hashint8(p.patient_id), p.patient_id limit %(sample)s;
+
 -- name: outcome_times
 -- of a fixed sample: when the nearest, and some others, first had the outcome after the moment, and how far their records
 -- reach; a search among everybody's vectors of a past day takes longer than a page may

@@ -21,6 +21,8 @@ EVENTS_A_PAGE = 200
 TEXT_CHARACTERS = 12_000
 PERIODS, STRIP_HEIGHT = 24, 40
 MOST_MOMENTS = 60
+SAMPLE = 5000
+"""Of whom the nearest at a past day are looked for: everybody's vectors of that day take longer than a page may."""
 _queries = Queries("ehrdb.page")
 Rows = list[dict[str, Any]]
 
@@ -66,8 +68,13 @@ class Filter:
     before: int | None = None
 
 
-def patient(db: Client, patient_id: int, as_of: datetime | None, wanted: Filter) -> dict[str, Any]:
-    """One patient as of a moment. Raises NotFound for who is unknown or hidden."""
+def patient(
+    db: Client, patient_id: int, as_of: datetime | None, wanted: Filter, *, among_everybody: bool = False
+) -> dict[str, Any]:
+    """One patient as of a moment; the nearest at a past one of a fixed sample, or `among_everybody`.
+
+    Raises NotFound for who is unknown or hidden.
+    """
     values: dict[str, Any] = {"patient_id": patient_id, "as_of": as_of or "infinity"}
     who = rows_of(db, _queries.patient, values)
     db.note("page", [patient_id])
@@ -87,7 +94,7 @@ def patient(db: Client, patient_id: int, as_of: datetime | None, wanted: Filter)
         "categories": rows_of(db, _queries.categories, values),
         "visits": _by_visit(db, events[:EVENTS_A_PAGE], values),
         "measurements": [_drawn(row) for row in rows_of(db, _queries.measurements, values)],
-        "neighbours": section(lambda: _neighbours(db, patient_id, values)),
+        "neighbours": section(lambda: _neighbours(db, patient_id, as_of, among_everybody)),
         "risks": section(lambda: _risks(db, patient_id, as_of)),
         "text": section(lambda: _text(db, patient_id, as_of)),
     }
@@ -170,12 +177,18 @@ def _drawn(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "last": row["figures"][-1], "line": line, "usual": usual(*interval)}
 
 
-def _neighbours(db: Client, patient_id: int, values: dict[str, Any]) -> Rows:
-    rows: Rows = db.nearest(patient_id, 6, as_of=values["as_of"] if values["as_of"] != "infinity" else None)
+def _neighbours(db: Client, patient_id: int, as_of: datetime | None, among_everybody: bool) -> dict[str, Any]:
+    """The six most alike, and of how many they are; None: of everybody."""
+    values = {"patient_id": patient_id, "as_of": as_of or "infinity"}
+    drawn: list[int] = []
+    if as_of and not among_everybody:
+        drawn = [row["patient_id"] for row in rows_of(db, _queries.drawn, values | {"sample": SAMPLE})]
+    sample = drawn if len(drawn) == SAMPLE else None
+    rows: Rows = db.nearest(patient_id, 6, sample, as_of)
     ids = [row["patient_id"] for row in rows]
     db.note("page: neighbours shown", ids)
     reasons = {row["patient_id"]: row for row in rows_of(db, _queries.reasons, values | {"neighbours": ids})}
-    return [{**row, **reasons[row["patient_id"]]} for row in rows]
+    return {"rows": [{**row, **reasons[row["patient_id"]]} for row in rows], "sample": sample and len(sample)}
 
 
 def _risks(db: Client, patient_id: int, as_of: datetime | None) -> Rows:

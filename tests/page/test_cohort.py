@@ -176,6 +176,18 @@ def test_the_nearest_whose_outcomes_are_counted_are_of_a_fixed_sample_and_the_pa
     assert len(near) == found
 
 
+def test_the_nearest_at_a_past_day_are_of_a_fixed_sample_unless_everybody_is_asked_for(
+    hospital: Database, alice: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ehrdb.page.views.SAMPLE", 2)
+    past = "/patients/1?as_of=2020-02-28T00:00:00"
+    sampled, everybody, today = (alice.get(url).text for url in (past, f"{past}&alike=everybody", "/patients/1"))
+    assert "Of a fixed sample of 2 patients" in sampled
+    assert "alike=everybody#alike" in sampled
+    assert [text.count('<a class="second"') for text in (sampled, everybody, today)] == [2, 6, 6]
+    assert "fixed sample" not in everybody + today
+
+
 NOW = datetime(2020, 1, 1)
 
 
