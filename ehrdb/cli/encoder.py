@@ -41,7 +41,8 @@ def export(
     chunking: Annotated[
         Chunking | None,
         typer.Option(
-            help="Long texts: cut, or mean or concatenation of chunks; lines: each by itself. Default: by model."
+            help="Long texts: cut, or mean or concatenation of chunks; lines: each by itself; unit_mean: a language "
+            "model's chunks, as in the paper. Default: by model."
         ),
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Cut texts to so many tokens.", min=16)] = None,

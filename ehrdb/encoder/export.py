@@ -28,7 +28,7 @@ from ehrdb.encoder.runtime import CPU, open_encoder
 from ehrdb.encoder.source import DEFAULT_MODEL as DEFAULT_MODEL
 from ehrdb.encoder.source import ModelSource, open_source
 from ehrdb.encoder.tuning import candidates_on, fastest, tokens_per_second
-from ehrdb.encoder.usage import RESERVED_TOKENS, Usage, with_prefix
+from ehrdb.encoder.usage import RESERVED_TOKENS, TOKENS, Usage, with_prefix
 from ehrdb.encoder.weights import require_finite, require_read
 from ehrdb.encoder.writing import Register, place, workshop
 from ehrdb.errors import DigestMismatch, ModelNotSupported
@@ -188,13 +188,13 @@ def _adjusted(
     usage = source.usage
     if pooling == "served":
         raise ModelNotSupported("only an endpoint pools by itself", hint="Leave out --pooling, or name --endpoint.")
-    if chunking == "lines" and usage.chunking == "none":
-        raise ModelNotSupported(
-            "a model that reads instructions cannot embed line by line", hint="Leave out --chunking lines."
-        )
-    usage = replace(usage, pooling=pooling or usage.pooling, chunking=chunking or usage.chunking)
+    usage = replace(usage, pooling=pooling or usage.pooling)
+    if chunking:
+        usage = _chunked(usage, chunking)
     if max_tokens:
         usage = _within(usage, max_tokens, source.longest_input)
+    if usage.chunking == "unit_mean":
+        usage = replace(usage, max_chunks=max(1, TOKENS // usage.max_tokens))
     if usage.chunking == "concat":
         usage = replace(usage, dimension=usage.dimension * usage.max_chunks)
     if dimension and dimension != usage.dimension:
@@ -206,6 +206,22 @@ def _adjusted(
             )
         usage = replace(usage, dimension=dimension)
     return usage
+
+
+def _chunked(usage: Usage, chunking: Chunking) -> Usage:
+    """Other chunks than the model's own; a language model reads a text whole, or the paper's chunks of it."""
+    is_whole = usage.chunking == "none"
+    if is_whole and chunking not in ("none", "unit_mean"):
+        raise ModelNotSupported(
+            f"a language model does not embed by --chunking {chunking}", hint="Leave it out, or take unit_mean."
+        )
+    if chunking == "unit_mean" and (not is_whole or usage.pooling == "mean_without_prompt"):
+        raise ModelNotSupported(
+            "--chunking unit_mean is for language models whose pooling counts the instruction", hint="Leave it out."
+        )
+    if chunking == "unit_mean":
+        return replace(usage, chunking=chunking, normalize=False, chunk_tokens=usage.max_tokens - RESERVED_TOKENS)
+    return replace(usage, chunking=chunking)
 
 
 def _within(usage: Usage, max_tokens: int, longest: int) -> Usage:
@@ -230,9 +246,10 @@ def _prompted(source: ModelSource, usage: Usage, prompt: str | None, name: str |
 
 
 def _prompt_position(source: ModelSource, usage: Usage, position: PromptPosition) -> PromptPosition:
-    if position == "last" and not (source.is_causal and usage.pooling == "last_token"):
+    is_one_pass = usage.chunking == "none" and usage.pooling == "last_token"
+    if position == "last" and not (source.is_causal and is_one_pass):
         raise ModelNotSupported(
-            "only a causal model with last-token pooling can read the instruction last",
+            "only a causal model with last-token pooling, in one pass, can read the instruction last",
             hint="Leave --prompt-position at first.",
         )
     return position

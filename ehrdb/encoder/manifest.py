@@ -24,7 +24,7 @@ DESCRIPTIVE = {
 
 Pooling = Literal["mean", "cls", "last_token", "mean_without_prompt", "max", "mean_sqrt_len", "weighted_mean", "served"]
 """How token states become one vector; served: an endpoint does it."""
-Chunking = Literal["none", "mean", "concat", "lines"]
+Chunking = Literal["none", "mean", "unit_mean", "concat", "lines"]
 """What happens to a text that is too long: its end is cut, or its chunks' vectors are averaged or joined.
 
 lines: each line of any text is embedded by itself, and the vectors are averaged.

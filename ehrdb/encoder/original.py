@@ -62,7 +62,9 @@ class LibraryEncoder:
             vector = np.zeros((1, self.manifest.dimension), np.float32)
             whole = self.embed(prompt, body)
             values = whole[: self.manifest.dimension]
-            if self.manifest.normalize and (self.scales or len(values) < len(whole)):
+            if self.manifest.chunking == "unit_mean" or (
+                self.manifest.normalize and (self.scales or len(values) < len(whole))
+            ):
                 values = values / np.linalg.norm(values)
             vector[0, : len(values)] = values  # joined chunks: texts in a comparison have one, the others are 0
             yield [index], Encoded(vector, np.zeros(1, np.int64), np.zeros(1, np.bool_))

@@ -33,7 +33,13 @@ def pooling_weights(lengths: Integers, skipped: Integers, tokens: int, pooling: 
 
 
 def join_chunks(vectors: Floats, chunks_per_text: list[int], manifest: Manifest) -> Floats:
-    """One vector per text from its chunks' vectors: cut, averaged or joined, and scaled as the manifest says."""
+    """One vector per text from its chunks' vectors: cut, averaged or joined, and scaled as the manifest says.
+
+    unit_mean: each chunk's vector is scaled to one, their mean is not, as in the paper's study of chunked decoders.
+    """
+    if manifest.chunking == "unit_mean":
+        vectors = vectors[:, : manifest.dimension]
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     texts = np.split(vectors, np.cumsum(chunks_per_text)[:-1])
     if manifest.chunking == "concat":
         joined = np.zeros((len(texts), manifest.max_chunks * vectors.shape[1]), dtype=np.float32)

@@ -71,7 +71,8 @@ def read_usage(config: dict[str, Any], modules: Modules, family: Family, llm2vec
 
 def with_prefix(usage: Usage, prefix: str) -> Usage:
     """The same with another prompt in front, of every chunk."""
-    return replace(usage, prefix=prefix, chunk_prefix="every" if prefix and usage.chunking != "none" else "first")
+    is_repeated = prefix and usage.chunking not in ("none", "unit_mean")
+    return replace(usage, prefix=prefix, chunk_prefix="every" if is_repeated else "first")
 
 
 def longest_input(config: dict[str, Any]) -> int:

@@ -16,7 +16,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from ehrdb.encoder.export import export
-from ehrdb.encoder.manifest import GRAPH, load_manifest
+from ehrdb.encoder.manifest import GRAPH, Chunking, load_manifest
 from ehrdb.encoder.pooling import Floats
 from ehrdb.encoder.prompts import prompt_for, split_prompt
 from ehrdb.encoder.runtime import BatchingEncoder, open_batching
@@ -63,6 +63,26 @@ def test_causal_decoders_equal_left_padded_last_token_pooling(make: Make, export
     model, encoder = exports(make)
 
     np.testing.assert_allclose(encoder.encode(prompted()).vectors, last_token(model, prompted()), atol=1e-5)
+
+
+def test_a_decoder_in_chunks_averages_their_unit_vectors(exports: Exports) -> None:
+    """The instruction stands in front of the whole; the mean is not scaled again. Here a byte is a token."""
+    model, encoder = exports(tiny_qwen3, chunking="unit_mean", max_tokens=100)
+    text = prompted()[0] + "\nAsthma" * 200
+    size, most = 100 - 8, 8192 // 100
+    pieces = [text[start : start + size] for start in range(0, len(text), size)][:most]
+
+    vector = encoder.encode([text]).vectors[0]
+
+    assert 10 < len(pieces) < most
+    np.testing.assert_allclose(vector, last_token(model, pieces).mean(axis=0), atol=1e-5)
+    assert np.linalg.norm(vector) < 0.999
+
+
+@pytest.mark.parametrize("chunking", ["mean", "concat", "lines"])
+def test_a_language_model_has_no_other_chunks(chunking: Chunking, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotSupported, match=f"--chunking {chunking}"):
+        export(str(tiny_qwen3(tmp_path / "m")), tmp_path / "e", name="tiny", chunking=chunking)
 
 
 def test_gte_sees_both_ways(exports: Exports) -> None:
