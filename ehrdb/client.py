@@ -536,6 +536,7 @@ class Client:
         with_counts: bool = False,
         heads: Sequence[Literal["forest", "prototypes"]] = (),
         counting: Counting | None = None,
+        first: str | None = None,
         k: Sequence[int] | None = None,
         replicates: int = 5,
         bootstrap: Literal["patients", "rows"] = "patients",
@@ -547,8 +548,9 @@ class Client:
 
         Labels and vectors are made where they are missing. with_counts: the encoder once more, its vectors beside code
         counts in one head (`ehrdb train --with counts`). heads: the encoder again with other heads.
-        counting: how that baseline counts (`ehrdb.prediction.stored_counts.Counting`). k: examples per class, -1 for
-        every row. bootstrap: what the intervals draw. max_iter: of a head's final fit. The answer has `scores()`,
+        counting: how that baseline counts (`ehrdb.prediction.stored_counts.Counting`). first: the model that is tested
+        against each other one, as the answer names it (default: the encoder). k: examples per class, -1 for every row.
+        bootstrap: what the intervals draw. max_iter: of a head's final fit. The answer has `scores()`,
         `paired_tests()`, `probabilities()` (polars) and `report()` (HTML). keep: the figures stay in ehr.evaluation,
         where the page shows them. Needs the extra `train`.
         """
@@ -560,6 +562,7 @@ class Client:
             compared: dict[str, Any] = {"compare": compare, "baselines": baselines, "with_counts": with_counts}
             asked = self.question(tasks, encoder, heads=heads, counting=counting, keep=keep, **compared)
             how: dict[str, Any] = {"draw": bootstrap, "max_iter": max_iter}
+            asked = asked.led_by(first) if first else asked
             return answer(asked, shots, replicates=replicates, workers=workers, **how)
 
     def evaluate_survival(

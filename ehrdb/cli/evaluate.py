@@ -90,6 +90,12 @@ Others = Annotated[
     list[str] | None,
     typer.Option("--compare", help="Another encoder to test against (with files: its embeddings); repeat it."),
 ]
+First = Annotated[
+    str | None,
+    typer.Option(
+        help="The model that is tested against each other one, by its name in the tables. Default: the encoder."
+    ),
+]
 PatientFile = Annotated[
     Path | None,
     typer.Option(
@@ -113,6 +119,7 @@ def evaluate(
     count_codes: CountCodes = None,
     count_demographics: CountDemographics = False,
     others: Others = None,
+    first: First = None,
     embeddings: Embeddings = None,
     labels: LabelFile = None,
     patients: PatientFile = None,
@@ -132,6 +139,9 @@ def evaluate(
     have C index and integrated Brier score. With --embeddings and --labels: files.
 
     Example: `ehrdb evaluate guo_los guo_readmission --baseline counts --baseline demographics --report report.html`
+
+    Example (do vectors add to counts?): `ehrdb evaluate guo_los --with counts --baseline counts --first
+    "all-MiniLM-L6-v2 with counts"`
 
     Example (figures for the page's Models): `ehrdb evaluate guo_los --baseline counts --k -1 --keep`
 
@@ -163,6 +173,8 @@ def evaluate(
         )
     how: dict[str, Any] = {"replicates": replicates, "workers": workers, "draw": bootstrap, "max_iter": max_iter}
     with asking as question:
+        if first:
+            question = question.led_by(first)
         for warning in warnings(question):
             err.print(warning)
         if question.intervals:

@@ -70,8 +70,8 @@ def export(
             usage = _prompted(source, usage, prompt, prompt_name)
             usage = replace(usage, prompt_position=_prompt_position(source, usage, prompt_position))
             require_finite(source)
-            require_read(source)
             candidates = Candidates(source, usage, name, folder, sample_texts)
+            require_read(source)
             if chosen or onnx:
                 made = candidates.take(onnx) if onnx else candidates.make(chosen or "fp32")
                 parity = require_quality(made.parity, made.manifest.precision, accept_quality_loss)

@@ -57,6 +57,12 @@ class Question:
         trainers = {name: longer if each is train_head else each for name, each in self.trainers.items()}
         return replace(self, trainers=trainers)
 
+    def led_by(self, name: str) -> Question:
+        """The same, another model being the evaluated one. Raises ConfigError where it is not among them."""
+        if name not in self.targets:
+            raise ConfigError(f"no model here is called {name}", hint=f"Models: {'; '.join(self.targets)}.")
+        return replace(self, targets={name: self.targets[name]} | self.targets)
+
 
 def prepare(
     database: Database,

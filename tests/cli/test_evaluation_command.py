@@ -79,6 +79,16 @@ def test_another_encoder_is_compared_task_by_task(folder: Path) -> None:
     assert all(test["p_holm"] == pytest.approx(2 * 2 / 10_001) for test in tests)
 
 
+def test_any_model_can_be_the_one_that_is_tested_against_the_others(folder: Path) -> None:
+    options = ("--k", "-1", "--compare", str(folder / "noise.parquet"), "--json")
+    answer = json.loads(run(folder, *options, "--first", "noise").stdout)
+    own = json.loads(run(folder, *options).stdout)
+    assert {test["against"] for test in answer["paired_tests"]} == set(answer["others"]) == {"known"}
+    assert [test["delta"] for test in answer["paired_tests"]] == [-test["delta"] for test in own["paired_tests"]]
+    with pytest.raises(ConfigError, match="no model here is called luck"):
+        run(folder, *options, "--first", "luck")
+
+
 def test_tables_show_tasks_groups_and_verdicts(folder: Path) -> None:
     text = run(folder, "--k", "-1", "--compare", str(folder / "noise.parquet")).stdout
     for word in ("guo_icu", "own_task", "(mean)", "win"):
