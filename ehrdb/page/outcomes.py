@@ -10,13 +10,13 @@ from typing import Any
 from ehrdb.client import Client
 from ehrdb.errors import ArgumentError, NotFound
 from ehrdb.page.charts import curve
-from ehrdb.page.views import SAMPLE, Rows, rows_of
+from ehrdb.page.views import Rows, rows_of
 from ehrdb.queries import Queries
 
 HORIZONS = (30, 90, 180, 365, 730)
 """In days."""
 SMALLEST_CELL = 11
-NEAREST, OTHERS = 100, 1000
+NEAREST, OTHERS, SAMPLE = 100, 1000, 5000
 _queries = Queries("ehrdb.page")
 
 

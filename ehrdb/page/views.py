@@ -21,7 +21,7 @@ EVENTS_A_PAGE = 200
 TEXT_CHARACTERS = 12_000
 PERIODS, STRIP_HEIGHT = 24, 40
 MOST_MOMENTS = 60
-SAMPLE = 5000
+SAMPLE = 2500
 """Of whom the nearest at a past day are looked for: everybody's vectors of that day take longer than a page may."""
 _queries = Queries("ehrdb.page")
 Rows = list[dict[str, Any]]
