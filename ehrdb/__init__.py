@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ehrdb.client import Client, OmopCohort, connect
+    from ehrdb.errors import EhrdbError, EhrdbWarning
 
 __version__ = "0.1.0"
-__all__ = ["Client", "OmopCohort", "__version__", "connect"]
+__all__ = ["Client", "EhrdbError", "EhrdbWarning", "OmopCohort", "__version__", "connect"]
 
 
 def __getattr__(name: str) -> Any:
     """`import ehrdb` takes no time: what asks a database is imported when it is first used."""
     if name not in __all__:
         raise AttributeError(f"module 'ehrdb' has no attribute {name!r}")
-    from ehrdb import client
+    from ehrdb import client, errors
 
-    return getattr(client, name)
+    return getattr(errors if name.startswith("Ehrdb") else client, name)
 
 
 def __dir__() -> list[str]:

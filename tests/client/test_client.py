@@ -338,3 +338,10 @@ def test_everybody_is_asked_about_as_of_a_moment_of_their_own(
 def test_index_dates_and_a_cohort_exclude_each_other(db: Client) -> None:
     with pytest.raises(ConfigError, match="who and as of when"):
         db.predict("sepsis", [1], at=[(1, day(25))])
+
+
+def test_what_a_notebook_catches_is_at_hand(filled: Database) -> None:
+    with ehrdb.connect(filled.url) as db, pytest.raises(ehrdb.EhrdbError, match="unknown patient 404"):
+        db.timeline(404)
+    assert issubclass(ehrdb.EhrdbWarning, UserWarning)
+    assert all(hasattr(ehrdb, name) for name in ehrdb.__all__)
