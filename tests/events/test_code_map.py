@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -207,7 +208,10 @@ def test_every_code_finds_what_a_search_by_hand_finds(
 
 @pytest.fixture(scope="module")
 def property_connection(server_url: str, owner_url: str, template: str) -> Iterator[Connection]:
-    with created_database(server_url, owner_url, "ehrdb_code_map", template) as found, found.transaction() as opened:
+    with (
+        created_database(server_url, owner_url, f"ehrdb_map_{os.getpid()}", template) as found,
+        found.transaction() as opened,
+    ):
         yield opened
 
 
