@@ -80,6 +80,24 @@ def test_labels_are_those_that_es_aces_gave(database: Database, tmp_path: Path) 
         assert (number, labels_of(database, tmp_path, case["config"])) == (number, case["labels"])
 
 
+def test_who_lacks_a_static_fact_of_the_configuration_has_no_labels(database: Database, tmp_path: Path) -> None:
+    """Also where it is among the patient's facts with a time alone."""
+    events: list[Event] = [
+        (patient, minute, code, None, None) for patient in (1, 2, 3) for minute, code in ((0, "A"), (60, "B"))
+    ]
+    fill(database, [*events, (1, None, "S", None, None), (2, 30, "S", None, None)])
+    window = {"start": "trigger", "end": "start + 1d", "start_inclusive": False, "end_inclusive": True}
+    config: Config = {
+        "predicates": {"a": {"code": "A"}, "b": {"code": "B"}},
+        "patient_demographics": {"s": {"code": "S"}},
+        "trigger": "a",
+        "windows": {"target": window | {"label": "b", "index_timestamp": "start"}},
+    }
+    assert [patient for patient, _, _ in labels_of(database, tmp_path, config)] == [1]
+    del config["patient_demographics"]
+    assert [patient for patient, _, _ in labels_of(database, tmp_path, config)] == [1, 2, 3]
+
+
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """es-aces in its own environment."""
