@@ -134,6 +134,13 @@ def test_a_label_s_moment_stays_when_a_part_becomes_empty(database: Database, me
             "delete from ehrdb.event e using ehrdb.concept c where c.code_id = e.code_id and c.vocabulary = 'LOINC'"
         )
         connection.execute("insert into ehrdb.changed_patient (patient_id) values (1) on conflict do nothing")
+        connection.execute("select ehrdb.plan_past(t.part_id, array[1]) from ehrdb.encoder_part t")
+        kept = connection.execute(
+            "select count(*) from ehrdb.encoder_part t join ehrdb.embedding_point p on p.encoder_id = t.part_id"
+            " where p.patient_id = 1 and p.as_of = %s",
+            [moment],
+        ).fetchone()
+    assert kept == (6,)
     refresh_all(database, meme, make)
     with database.transaction() as connection:
         assert stored(connection, 1, moment) == by_hand(connection, 1, moment)

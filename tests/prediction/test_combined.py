@@ -176,3 +176,4 @@ def test_a_head_trained_anew_without_counts_reads_the_vector_alone(
     with database.transaction() as connection:
         assert probabilities(connection) == pytest.approx(alone, abs=1e-9)
         assert connection.execute("select from ehrdb.head_count").fetchone() is None
+        assert connection.execute("select count_bins from ehrdb.head").fetchall() == [(None,)]
