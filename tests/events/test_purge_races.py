@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from ehrdb.database import Connection, Database
 from ehrdb.embedding import refresh, registry, vectors
@@ -31,8 +32,10 @@ WRITERS = {
 
 @pytest.fixture
 def impatient(database: Database) -> Database:
-    """Three embedded patients, a rule and a head; purges wait no time."""
+    """Three embedded patients, a rule and a head; purges wait no time, and nobody waits long for a row."""
     with database.transaction() as connection:
+        name = connection.info.dbname
+        connection.execute(SQL("alter database {} set lock_timeout = '10s'").format(Identifier(name)))
         write(connection, [Record(p, day(1), f"SNOMED/{p}") for p in (1, 2, 3)])
         write(connection, [Record(p, day(3), "SNOMED/late") for p in (1, 2, 3)])
         encoder = add_encoder(connection)

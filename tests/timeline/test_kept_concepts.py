@@ -43,6 +43,12 @@ def descend(connection: Connection, child: str, parent: str) -> None:
     )
 
 
+def test_a_new_code_has_its_category_at_once(connection: Connection) -> None:
+    """By its prefix, before any relation of codes has them all looked at."""
+    add(connection, ("LOINC/5", "LOINC"))
+    assert ("paper", "LOINC/5", "labs") in kept(connection)[0]
+
+
 def test_codes_that_come_one_by_one_are_kept_as_all_at_once(connection: Connection) -> None:
     for code in CODES:
         add(connection, code)
