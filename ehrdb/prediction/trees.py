@@ -58,11 +58,15 @@ def train_trees(x_train: Features, y_train: Labels, x_val: Features, y_val: Labe
     x_val = x_val[:, columns]
 
     def validation_auroc(params: dict[str, float]) -> float:
-        # Ranks by log odds, as scikit-learn's search does: probabilities that lie together would tie.
-        return float(roc_auc_score(y_val, grown.model(params).predict(x_val, num_threads=1, raw_score=True)))
+        return auroc_of(grown.model(params), x_val, y_val)
 
     params = choose(GBM_GRID, validation_auroc, y_train, y_val)
     return BoostedTrees(grown.model(params), params, columns)
+
+
+def auroc_of(model: Any, x_val: Features, y_val: Labels) -> float:
+    """Ranks by log odds, as scikit-learn's search does: probabilities that lie together would tie."""
+    return float(roc_auc_score(y_val, model.predict(x_val, num_threads=1, raw_score=True)))
 
 
 def distinct_columns(features: Features) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, ParameterGrid, PredefinedSplit
 
 from ehrdb.prediction import trees
 from ehrdb.prediction.heads import auroc, shuffled
-from ehrdb.prediction.trees import FOREST_GRID, GBM_GRID, Grown, distinct_columns, train_forest, train_trees
+from ehrdb.prediction.trees import FOREST_GRID, GBM_GRID, Grown, auroc_of, distinct_columns, train_forest, train_trees
 
 
 def test_trees_learn_what_a_line_cannot() -> None:
@@ -75,3 +75,15 @@ def test_a_forest_is_the_references_with_a_seed(monkeypatch: pytest.MonkeyPatch)
     assert forest.params == search.best_params_
     known = RandomForestClassifier(random_state=0, **forest.params).fit(train_x, train_y)
     assert (forest.probability(x_val) == known.predict_proba(x_val)[:, 1]).all()
+
+
+class Saturated:
+    """Log odds of 40 and 41: as probabilities both are 1."""
+
+    def predict(self, features: Any, num_threads: int, raw_score: bool = False) -> np.ndarray[Any, Any]:
+        log_odds = np.array([40.0, 41.0])
+        return log_odds if raw_score else 1 / (1 + np.exp(-log_odds))
+
+
+def test_settings_are_ranked_by_log_odds_where_probabilities_would_tie() -> None:
+    assert auroc_of(Saturated(), np.zeros((2, 1)), np.array([0, 1])) == 1
