@@ -43,10 +43,13 @@ def require_finite(source: ModelSource) -> None:
 
 
 def require_read(source: ModelSource) -> None:
-    """Raise ModelNotSupported, naming a tensor, where transformers' class leaves weights out or lacks some."""
+    """Raise ModelNotSupported, naming a tensor, where transformers' class leaves weights out or lacks some.
+
+    On the meta device names and shapes are compared and no number is kept.
+    """
     try:
         _, told = transformers.AutoModel.from_pretrained(
-            source.folder, output_loading_info=True, trust_remote_code=False
+            source.folder, output_loading_info=True, trust_remote_code=False, device_map="meta"
         )
     except Exception as error:  # a shard that is not there, a size that does not fit: each raises its own kind
         raise ModelIncomplete(

@@ -10,7 +10,7 @@ from typing import Any
 from ehrdb.client import Client
 from ehrdb.errors import ArgumentError, NotFound
 from ehrdb.page.charts import curve
-from ehrdb.page.views import Rows, rows_of
+from ehrdb.page.views import Rows, rows_of, sample
 from ehrdb.queries import Queries
 
 HORIZONS = (30, 90, 180, 365, 730)
@@ -39,12 +39,13 @@ def outcomes(db: Client, patient_id: int, as_of: datetime | None, outcome: str) 
     db.note("page: outcomes of the nearest", [patient_id])
     if not rows_of(db, _queries.is_outcome, values)[0]["is_outcome"]:
         raise NotFound("that is neither a task nor a code", hint="Look a code up under Find.")
-    followed = rows_of(db, _queries.outcome_times, values | {"near": NEAREST, "others": OTHERS, "sample": SAMPLE})
+    among = sample(db, patient_id, SAMPLE)
+    followed = rows_of(db, _queries.outcome_times, values | {"near": NEAREST, "others": OTHERS, "sample": among})
     found = {name: shares(of_group(followed, name), as_of) for name in ("nearest", "others")}
     highest = max([share.share or 0 for each in found.values() for share in each] + [0.05])
     lines = {name: _line(each, highest) for name, each in found.items()}
-    sample = SAMPLE if followed and followed[0]["is_sample"] else None
-    return {"groups": found, "lines": lines, "highest": highest, "horizons": HORIZONS, "sample": sample}
+    size = SAMPLE if len(among) == SAMPLE else None
+    return {"groups": found, "lines": lines, "highest": highest, "horizons": HORIZONS, "sample": size}
 
 
 def of_group(rows: Rows, name: str) -> Rows:

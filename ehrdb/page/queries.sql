@@ -118,26 +118,21 @@ select coalesce(c.events, 0) as events, b.first + (b.last - b.first) * n / %(per
 select exists (select from ehr.task t where t.task = %(outcome)s)
        or exists (select from ehr.concept c where c.code = %(outcome)s) as is_outcome;
 
--- name: drawn
--- a fixed sample of the others
+-- name: sample
+-- others, the same at every call
 select p.patient_id from ehr.patient p
  where p.patient_id <> %(patient_id)s
- order by hashint8(p.patient_id), p.patient_id limit %(sample)s;
+ order by hashint8(p.patient_id), p.patient_id limit %(size)s;
 
 -- name: outcome_times
--- of a fixed sample: when the nearest, and some others, first had the outcome after the moment, and how far their records
+-- when the nearest of a sample, and some others of it, first had the outcome after the moment, and how far their records
 -- reach; a search among everybody's vectors of a past day takes longer than a page may
-with sampled as materialized (
-    select p.patient_id from ehr.patient p
-     where p.patient_id <> %(patient_id)s
-     order by hashint8(p.patient_id), p.patient_id limit %(sample)s
-), near as materialized (
-    select n.patient_id
-      from ehr.nearest_patients(%(patient_id)s, %(near)s, nullif(array(select s.patient_id from sampled s), '{}'), %(as_of)s) n
+with near as materialized (
+    select n.patient_id from ehr.nearest_patients(%(patient_id)s, %(near)s, nullif(%(sample)s::bigint[], '{}'), %(as_of)s) n
 ), other as materialized (
-    select s.patient_id from sampled s
+    select s.patient_id from unnest(%(sample)s::bigint[]) with ordinality s (patient_id, place)
      where exists (select from ehr.event e where e.patient_id = s.patient_id and e.time <= %(as_of)s)
-     limit %(others)s
+     order by s.place limit %(others)s
 ), who as (
     select 'nearest' as group_name, n.patient_id from near n
     union all
@@ -153,8 +148,7 @@ select w.group_name, w.patient_id,
                      and l.prediction_time > %(as_of)s)
             else (select min(e.time) from ehrdb.event e
                    where e.patient_id = w.patient_id and e.code_id = any (m.codes) and e.time > %(as_of)s) end as at,
-       (select max(e.time) from ehrdb.event e where e.patient_id = w.patient_id) as last,
-       (select count(*) from sampled) = %(sample)s as is_sample
+       (select max(e.time) from ehrdb.event e where e.patient_id = w.patient_id) as last
   from who w cross join meant m;
 
 -- name: encoders

@@ -43,6 +43,11 @@ def section(ask: Callable[[], Any]) -> Section:
         return Section(error=error)
 
 
+def sample(db: Client, patient_id: int, size: int) -> list[int]:
+    """Other patients, the same at every call; fewer than `size` are all that there are."""
+    return [row["patient_id"] for row in rows_of(db, _queries.sample, {"patient_id": patient_id, "size": size})]
+
+
 def home(db: Client) -> dict[str, Any]:
     """What is loaded, how fresh it is, what is wrong."""
     members = rows_of(db, _queries.members)
@@ -180,15 +185,13 @@ def _drawn(row: dict[str, Any]) -> dict[str, Any]:
 def _neighbours(db: Client, patient_id: int, as_of: datetime | None, among_everybody: bool) -> dict[str, Any]:
     """The six most alike, and of how many they are; None: of everybody."""
     values = {"patient_id": patient_id, "as_of": as_of or "infinity"}
-    drawn: list[int] = []
-    if as_of and not among_everybody:
-        drawn = [row["patient_id"] for row in rows_of(db, _queries.drawn, values | {"sample": SAMPLE})]
-    sample = drawn if len(drawn) == SAMPLE else None
-    rows: Rows = db.nearest(patient_id, 6, sample, as_of)
+    sampled = sample(db, patient_id, SAMPLE) if as_of and not among_everybody else []
+    among = sampled if len(sampled) == SAMPLE else None
+    rows: Rows = db.nearest(patient_id, 6, among, as_of)
     ids = [row["patient_id"] for row in rows]
     db.note("page: neighbours shown", ids)
     reasons = {row["patient_id"]: row for row in rows_of(db, _queries.reasons, values | {"neighbours": ids})}
-    return {"rows": [{**row, **reasons[row["patient_id"]]} for row in rows], "sample": sample and len(sample)}
+    return {"rows": [{**row, **reasons[row["patient_id"]]} for row in rows], "sample": among and len(among)}
 
 
 def _risks(db: Client, patient_id: int, as_of: datetime | None) -> Rows:

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from ehrdb.client import Client
 from ehrdb.config import Settings
 from ehrdb.database import Database
-from ehrdb.page import outcomes
+from ehrdb.page import outcomes, views
 from ehrdb.page.charts import WIDTH, bars, love
 from ehrdb.page.cohort import Wanted, projected, wanted
 from ehrdb.page.models import by_year, calibration, subgroups
@@ -170,7 +170,7 @@ def test_the_nearest_whose_outcomes_are_counted_are_of_a_fixed_sample_and_the_pa
     assert (f"of a fixed sample of {sample} patients" in page) == said
     values = {"patient_id": 1, "as_of": datetime(2020, 2, 28), "outcome": "sepsis", "near": 100, "others": 1000}
     asking = Client(hospital.acting_as(ALICE), Settings(), "rows", ExitStack())
-    rows = rows_of(asking, queries.outcome_times, values | {"sample": sample})
+    rows = rows_of(asking, queries.outcome_times, values | {"sample": views.sample(asking, 1, sample)})
     near, others = ({row["patient_id"] for row in outcomes.of_group(rows, name)} for name in ("nearest", "others"))
     assert near == others
     assert len(near) == found

@@ -10,27 +10,14 @@ from ehrdb.errors import TrainingError
 from ehrdb.evaluation.evaluation import answer
 from ehrdb.evaluation.question import prepare
 from ehrdb.prediction.boosting import boost
-from tests.records import Record, day, write
+from tests.prediction.ill import ask_who_is_ill
 
 
 @pytest.fixture
 def labelled(database: Database) -> Database:
     """A hundred patients, every second ill; of these seven of ten have the code that tells it, of the others one."""
-    with database.transaction() as connection:
-        told = {p: (p // 2 % 10 < (7 if p % 2 else 1)) for p in range(1, 101)}
-        write(connection, [Record(p, day(1), f"SNOMED/{int(told[p])}") for p in range(1, 101)])
-        connection.execute(
-            "update ehrdb.patient set split = case when patient_id <= 40 then 'train' when patient_id <= 70 then 'val'"
-            " else 'test' end"
-        )
-        connection.execute(
-            "insert into ehrdb.task (task, task_group, kind, description, declaration)"
-            " values ('ill', 'site', 'binary', 'Ill?', '{\"shape\": \"imported\", \"question\": \"is it\"}')"
-        )
-        connection.execute(
-            "insert into ehrdb.label (task, patient_id, prediction_time, value)"
-            " select 'ill', patient_id, '2020-01-02', patient_id % 2 from ehrdb.patient"
-        )
+    told = {p: p // 2 % 10 < (7 if p % 2 else 1) for p in range(1, 101)}
+    ask_who_is_ill(database, {p: f"SNOMED/{int(has)}" for p, has in told.items()})
     return database
 
 

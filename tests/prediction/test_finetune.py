@@ -27,7 +27,7 @@ from ehrdb.prediction.finetune.prompts import (
 )
 from ehrdb.prediction.finetune.run import Asked, finetune
 from ehrdb.prediction.given import HEAD, vectors_of
-from tests.records import Record, day, write
+from tests.prediction.ill import ask_who_is_ill
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
@@ -170,20 +170,7 @@ def test_probabilities_survive_being_vectors() -> None:
 @pytest.fixture
 def labelled(database: Database) -> Database:
     """Forty patients, every second of whom is ill; who is has a code that tells it."""
-    with database.transaction() as connection:
-        write(connection, [Record(p, day(1), f"SNOMED/{p % 2}") for p in range(1, 41)])
-        connection.execute(
-            "update ehrdb.patient set split = case when patient_id <= 20 then 'train' when patient_id <= 30 then 'val'"
-            " else 'test' end"
-        )
-        connection.execute(
-            "insert into ehrdb.task (task, task_group, kind, description, declaration)"
-            " values ('ill', 'site', 'binary', 'Ill?', '{\"shape\": \"imported\", \"question\": \"is it\"}')"
-        )
-        connection.execute(
-            "insert into ehrdb.label (task, patient_id, prediction_time, value)"
-            " select 'ill', patient_id, '2020-01-02', patient_id % 2 from ehrdb.patient"
-        )
+    ask_who_is_ill(database, {p: f"SNOMED/{p % 2}" for p in range(1, 41)})
     return database
 
 
