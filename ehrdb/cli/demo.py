@@ -45,12 +45,22 @@ def demo() -> None:
             trained = story.learn(database, configured, encoder, report.update)
         out.print(train_table([trained]))
         _show(database)
-    out.print(f"\nDone in {time.monotonic() - started:.0f} s. Paste the statements into `ehrdb psql`.")
+        role = _role(database)
+    out.print(
+        f"\nDone in {time.monotonic() - started:.0f} s. Paste the statements into `ehrdb psql`, or look at the patients "
+        f"in a browser: `ehrdb serve --role {role}`."
+    )
     out.print(
         "The patients are made up, and this small encoder is not the paper's: it shows the path, not the "
         "performance. With real data, export an LLM encoder such as Qwen3-Embedding.",
         style="dim",
     )
+
+
+def _role(database: Database) -> str:
+    with database.transaction() as connection:
+        (role,) = connection.execute("select current_user").fetchone() or ("",)
+    return str(role)
 
 
 def _show(database: Database) -> None:
