@@ -47,8 +47,8 @@ def demo() -> None:
         _show(database)
         role = _role(database)
     out.print(
-        f"\nDone in {time.monotonic() - started:.0f} s. Paste the statements into `ehrdb psql`, or look at the patients "
-        f"in a browser: `ehrdb serve --role {role}`."
+        f"\nDone in {time.monotonic() - started:.0f} s. Paste the statements into `ehrdb psql`, or look at the "
+        f"patients in a browser: `ehrdb serve --role {role}`."
     )
     out.print(
         "The patients are made up, and this small encoder is not the paper's: it shows the path, not the "
