@@ -38,7 +38,7 @@ class RegisteredEncoder:
 
 
 def register(connection: Connection, manifest: Manifest, text_format: str = "list_recent") -> RegisteredEncoder:
-    """Make an exported encoder known and give it storage; the first one becomes the serving one.
+    """Make an exported encoder known and give it storage; it serves where none does.
 
     Registering the same encoder again changes nothing. Raises EncoderError where the name is taken by
     different weights, settings or text format.

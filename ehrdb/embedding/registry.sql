@@ -1,21 +1,21 @@
 -- name: register
--- a new encoder and its partitions; the first one serves
+-- a new encoder and its partitions; it serves where none does
 with added as (
     insert into ehrdb.encoder (name, digest, dimension, max_tokens, pooling, precision, format, format_version,
                                prompt_id, manifest, is_serving)
     values (%(name)s, %(digest)s, %(dimension)s, %(max_tokens)s, %(pooling)s, %(precision)s, %(format)s,
             (select version from ehr.format where name = %(format)s),
-            %(prompt_id)s, %(manifest)s, not exists (select from ehrdb.encoder))
+            %(prompt_id)s, %(manifest)s, not exists (select from ehrdb.encoder where is_serving))
     returning encoder_id, dimension
 )
 select ehrdb.create_partitions(encoder_id, dimension) from added;
 
 -- name: register_import
--- an encoder whose vectors come from outside, and its partitions; the first one serves where it may
+-- an encoder whose vectors come from outside, and its partitions; it serves where it may and none does
 with added as (
     insert into ehrdb.encoder (name, kind, digest, dimension, prompt_id, manifest, is_serving)
     values (%(name)s, 'import', %(digest)s, %(dimension)s, %(prompt_id)s, %(manifest)s,
-            %(may_serve)s and not exists (select from ehrdb.encoder))
+            %(may_serve)s and not exists (select from ehrdb.encoder where is_serving))
     returning encoder_id, dimension
 )
 select ehrdb.create_partitions(encoder_id, dimension) from added;

@@ -11,6 +11,7 @@ from ehrdb.evaluation.evaluation import answer
 from ehrdb.evaluation.question import prepare
 from ehrdb.prediction.boosting import boost
 from tests.prediction.ill import ask_who_is_ill
+from tests.records import add_encoder
 
 
 @pytest.fixture
@@ -68,3 +69,11 @@ def test_boosted_probabilities_are_told_by_the_patients_code(labelled: Database)
         told = {patient for (patient,) in connection.execute(asked).fetchall()}
     known = served(labelled)
     assert min(known[patient] for patient in told) > max(known[patient] for patient in known if patient not in told)
+
+
+def test_the_first_encoder_serves_though_probabilities_were_stored_before(labelled: Database) -> None:
+    boost(labelled, "ill", "trees")
+    with labelled.transaction() as connection:
+        encoder = add_encoder(connection)
+        serving = connection.execute("select name from ehr.encoder where is_serving").fetchall()
+    assert serving == [(encoder.name,)]
