@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
-from datetime import timedelta
 from enum import StrEnum
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +15,7 @@ from rich.text import Text
 
 from ehrdb.cli.common import Beside, EncoderName, Json, current_client, err, out, print_json, require_folder
 from ehrdb.cli.refresh import progress_bar
-from ehrdb.errors import ConfigError, InputError
+from ehrdb.errors import ConfigError
 from ehrdb.private import write_private
 
 if TYPE_CHECKING:
@@ -26,9 +23,6 @@ if TYPE_CHECKING:
     from ehrdb.evaluation.evaluation import Evaluation
     from ehrdb.evaluation.question import Question
     from ehrdb.prediction.stored_counts import Counting
-
-MOST_DAYS = 1_000_000
-"""A bin without an end, more or less."""
 
 
 class Drawn(StrEnum):
@@ -185,26 +179,11 @@ def evaluate(
 
 def _counting(days: list[float] | None, codes: Path | None, demographics: bool, baselines: list[Baseline]) -> Counting:
     """How the baseline counts."""
-    from ehrdb.prediction.stored_counts import Counting
+    from ehrdb.prediction.stored_counts import counting_of
 
     if (days or codes or demographics) and Baseline.COUNTS not in baselines:
         raise ConfigError("how counts are made is said, but they are not asked for", hint="Add --baseline counts.")
-    if days and not all(0 < one < other <= MOST_DAYS for one, other in pairwise([*days, MOST_DAYS])):
-        raise ConfigError(
-            f"--count-days are more than 0, ascending, below {MOST_DAYS}", hint="For example: 30, 365, 9999."
-        )
-    counting = Counting(codes=_read_codes(codes) if codes else None, demographics=demographics)
-    return replace(counting, bins=tuple(timedelta(days=end) for end in days)) if days else counting
-
-
-def _read_codes(file: Path) -> frozenset[str]:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"it cannot be read ({type(error).__name__})", file=file, hint="A text file with one code a line."
-        ) from None
-    return frozenset(line.strip() for line in lines if line.strip())
+    return counting_of(days or [], codes, demographics=demographics)
 
 
 def _answer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -28,16 +28,14 @@ def study(
     Example: `ehrdb study paper --encoder all-MiniLM-L6-v2 --task guo_los --task guo_readmission --out study`
     """
     from ehrdb.evaluation.evaluation import warnings
-    from ehrdb.evaluation.study import of_files, read_study, run_study
+    from ehrdb.evaluation.study import compared, of_files, read_study, run_study
 
     require_folder(to / "report.html" if to.is_dir() else to)
     asked = read_study(file).instead(encoders or [], tasks or [])
     if asked.labels:
         question = of_files(asked)
     else:
-        encoder, *others = asked.encoders
-        compared: dict[str, Any] = {"baselines": asked.baselines, "with_counts": asked.with_counts}
-        with from_database(asked.tasks, encoder, compare=others, heads=asked.heads, **compared) as question:
+        with from_database(asked.tasks, asked.encoders[0], **compared(asked)) as question:
             pass  # all that is asked of the database
     for warning in warnings(question):
         err.print(warning)

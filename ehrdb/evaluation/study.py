@@ -16,6 +16,7 @@ from ehrdb.evaluation.evaluation import Evaluation, Tell, answer
 from ehrdb.evaluation.question import Question, from_files
 from ehrdb.prediction.heads import MAX_ITER
 from ehrdb.prediction.sampling import ALL, SHOTS
+from ehrdb.prediction.stored_counts import PAPER_COUNTING, Counting, counting_of
 from ehrdb.private import make_private, write_private
 
 PAPER = Path("paper")
@@ -24,11 +25,25 @@ PAPER = Path("paper")
 Shot = Annotated[int, Field(ge=ALL)]
 
 
+class CountOptions(BaseModel):
+    """How the counts baseline counts (`stored_counts.counting_of`): days that end bins, a file of codes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    days: list[float] = []
+    codes: Path | None = None
+    demographics: bool = False
+
+    def counting(self) -> Counting:
+        """The same for who counts. Raises ConfigError, InputError."""
+        return counting_of(self.days, self.codes, demographics=self.demographics)
+
+
 class Study(BaseModel):
     """What is compared: encoders and tasks of the database, or files of vectors and labels.
 
-    The first of `encoders` (of `embeddings`) is the one that is tested against all others. k: examples per class, -1
-    for every row. bootstrap and max_iter as in `evaluation.answer`. Files are relative to the study's.
+    The first of `encoders` (of `embeddings`), or the model called `first`, is tested against all others. k: examples
+    per class, -1 for every row. bootstrap and max_iter as in `evaluation.answer`. Files are relative to the study's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,8 +55,10 @@ class Study(BaseModel):
     labels: Path | None = None
     patients: Path | None = None
     baselines: list[Literal["counts", "demographics"]] = []
+    counting: CountOptions | None = None
     with_counts: bool = False
     heads: list[Literal["forest", "prototypes"]] = []
+    first: str | None = None
     k: list[Shot] = Field([*SHOTS, ALL], min_length=1)
     replicates: int = Field(5, ge=1)
     bootstrap: Literal["patients", "rows"] = "patients"
@@ -56,6 +73,8 @@ class Study(BaseModel):
             raise ValueError("name encoders and tasks (of the database), or embeddings and labels (files)")
         if 0 in self.k:
             raise ValueError("k must be 1 or more, or -1 for every row")
+        if self.counting and "counts" not in self.baselines:
+            raise ValueError("counting says how the baseline counts: name counts among the baselines")
         return self
 
     def instead(self, encoders: list[str], tasks: list[str]) -> Study:
@@ -69,14 +88,28 @@ def read_study(file: Path) -> Study:
     """The study in a YAML file, or the one that ships as `paper`. Raises InputError naming file and place."""
     path = Path(str(files("ehrdb.evaluation") / "paper.yaml")) if file == PAPER else file
     study = read_declared(path, lambda content: Study, f"See docs/evaluation.md, or take: ehrdb study {PAPER}")
-    beside = path.parent
+    beside, counting = path.parent, study.counting
+    if counting and counting.codes:
+        counting = counting.model_copy(update={"codes": beside / counting.codes})
     return study.model_copy(
         update={
             "embeddings": [beside / file for file in study.embeddings],
             "labels": study.labels and beside / study.labels,
             "patients": study.patients and beside / study.patients,
+            "counting": counting,
         }
     )
+
+
+def compared(study: Study) -> dict[str, Any]:
+    """What a study of the database compares its encoders with, as `Client.question` takes it."""
+    return {
+        "compare": study.encoders[1:],
+        "baselines": study.baselines,
+        "with_counts": study.with_counts,
+        "heads": study.heads,
+        "counting": study.counting.counting() if study.counting else PAPER_COUNTING,
+    }
 
 
 def of_files(study: Study) -> Question:
@@ -103,6 +136,7 @@ def run_study(
     finished = folder / "finished"
     for each in (folder, finished):
         each.mkdir(mode=0o700, exist_ok=True)
+    question = question.led_by(study.first) if study.first else question
     memory = Memory(finished / _versions(), verbose=0)
     how: dict[str, Any] = {"replicates": study.replicates, "draw": study.bootstrap, "max_iter": study.max_iter}
     found = answer(question, study.k, workers=workers, memory=memory, tell=tell, **how)

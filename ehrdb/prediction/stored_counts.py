@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
 
 from ehrdb.database import Connection
+from ehrdb.errors import ConfigError, InputError
 from ehrdb.frames import Kinds, copy_frame
 from ehrdb.prediction.counts import PAPER_BINS, CountFeatures, age_in_years, count_features
 from ehrdb.prediction.targets import SPLITS, Split, Target, with_features
@@ -41,6 +44,34 @@ class Counting:
 
 
 PAPER_COUNTING = Counting()
+MOST_DAYS = 1_000_000
+"""A bin without an end, more or less."""
+
+
+def counting_of(days: Sequence[float] = (), codes: Path | None = None, *, demographics: bool = False) -> Counting:
+    """How to count, by the bins' ends in days (none: the paper's) and a file of codes, one a line (None: all codes).
+
+    Raises ConfigError for days that are no ends of bins, InputError naming a file that holds no codes.
+    """
+    if days and not all(0 < one < other <= MOST_DAYS for one, other in pairwise([*days, MOST_DAYS])):
+        raise ConfigError(
+            f"age bins end at ascending days, more than 0 and below {MOST_DAYS}", hint="For example: 30, 365, 9999."
+        )
+    bins = tuple(timedelta(days=end) for end in days) or PAPER_BINS
+    return Counting(bins, read_codes(codes) if codes else None, demographics)
+
+
+def read_codes(file: Path) -> frozenset[str]:
+    """The codes in a file, one a line. Raises InputError where it cannot be read, or holds none."""
+    hint = "A text file with one code a line."
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"it cannot be read ({type(error).__name__})", file=file, hint=hint) from None
+    codes = frozenset(line.strip() for line in lines if line.strip())
+    if not codes:
+        raise InputError("it holds no codes", file=file, hint=hint)
+    return codes
 
 
 @dataclass(frozen=True)

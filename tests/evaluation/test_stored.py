@@ -122,6 +122,27 @@ def test_counts_are_made_as_asked_for_with_sex_and_race_beside(database: Databas
     assert (women == (target.test.patient_id % 2 == 0)).all()
 
 
+def test_a_study_file_says_how_counts_are_made_and_which_model_is_first(
+    database: Database, encoder: RegisteredEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "known.txt").write_text("SNOMED/1001\n")
+    (tmp_path / "study.yaml").write_text(
+        "{title: t, encoders: [fake], tasks: [guo_los], baselines: [counts], k: [-1], first: 'counts, LightGBM',"
+        " counting: {days: [1, 365], codes: known.txt, demographics: true}}"
+    )
+    monkeypatch.setenv("EHRDB_DATABASE_URL", database.url)
+    monkeypatch.setattr("ehrdb.client.load_encoder", lambda settings, encoder: FakeEncoder())
+    done = CliRunner().invoke(app, ["study", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    counting = Counting((timedelta(days=1), timedelta(days=365)), frozenset({"SNOMED/1001"}), demographics=True)
+    asked = prepare(database, lambda _: FakeEncoder(), ["guo_los"], [encoder.name], {"counts"}, counting=counting)
+    expected = answer(asked.led_by("counts, LightGBM"), [-1]).scores()
+    found = pl.read_csv(tmp_path / "out" / "scores.csv")
+    assert found.select("model", "auroc").equals(expected.select("model", "auroc"))
+    assert found["model"][0] == "counts, LightGBM"
+    assert found.filter(model="counts, logistic regression")["auroc"][0] < 1  # as it is where every code counts
+
+
 def test_a_task_without_labels_is_named(database: Database, encoder: RegisteredEncoder) -> None:
     prompt = embed_labels(database, encoder, lambda _: FakeEncoder(), "guo_los")
     with database.transaction() as connection, pytest.raises(TrainingError, match="new_lupus has no labels"):

@@ -12,8 +12,9 @@ from ehrdb.errors import ConfigError, InputError
 from ehrdb.evaluation import evaluation
 from ehrdb.evaluation import run as protocol
 from ehrdb.evaluation.evaluation import Evaluation, answer
-from ehrdb.evaluation.study import PAPER, of_files, read_study, run_study
+from ehrdb.evaluation.study import PAPER, compared, of_files, read_study, run_study
 from ehrdb.prediction.sampling import ALL, SHOTS
+from ehrdb.prediction.stored_counts import Counting
 from ehrdb.prediction.tasks import benchmark_tasks
 from tests.records import day
 
@@ -137,6 +138,7 @@ def test_other_labels_are_another_question(file: Path, done: list[tuple[str, int
         ("{title: t, encoders: [a], tasks: [b], k: [0]}", "k must be 1 or more, or -1"),
         ("{title: t, encoders: [a], tasks: [b], shots: [2]}", "shots: Extra inputs are not permitted"),
         ("{title: t, encoders: [a], tasks: [b], replicates: 0}", "replicates: Input should be greater"),
+        ("{title: t, encoders: [a], tasks: [b], counting: {days: [9]}}", "name counts among the baselines"),
         ("[", "is not YAML"),
     ],
 )
@@ -145,6 +147,30 @@ def test_what_is_no_study_is_refused_with_its_place(tmp_path: Path, content: str
     with pytest.raises(InputError, match=said) as caught:
         read_study(tmp_path / "study.yaml")
     assert "study.yaml" in str(caught.value)
+
+
+def counting_in(folder: Path, said: str) -> Counting:
+    file = folder / "study.yaml"
+    file.write_text(f"{{title: t, encoders: [a], tasks: [b], baselines: [counts], counting: {said}}}")
+    counting: Counting = compared(read_study(file))["counting"]
+    return counting
+
+
+def test_counts_are_the_papers_but_for_what_a_study_says(tmp_path: Path) -> None:
+    assert counting_in(tmp_path, "{demographics: true}") == Counting(demographics=True)
+
+
+@pytest.mark.parametrize("days", ["[0]", "[9, 3]", "[1000000]"])
+def test_days_that_end_no_bins_are_refused(tmp_path: Path, days: str) -> None:
+    with pytest.raises(ConfigError, match="age bins end at ascending days"):
+        counting_in(tmp_path, f"{{days: {days}}}")
+
+
+@pytest.mark.parametrize(("content", "said"), [(b" \n", "it holds no codes"), (b"\xff", "it cannot be read")])
+def test_a_file_without_codes_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "codes.txt").write_bytes(content)
+    with pytest.raises(InputError, match=f"codes.txt.*{said}"):
+        counting_in(tmp_path, "{codes: codes.txt}")
 
 
 def test_a_study_of_files_takes_no_other_encoders(file: Path) -> None:
