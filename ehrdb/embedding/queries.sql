@@ -45,12 +45,21 @@ select (select coalesce(sum(f.queued), 0)::bigint from ehrdb.figure f where f.en
           from ehrdb.embedding_job j
          where encoder_id = %(encoder_id)s and (worker is not null or attempts > 0)) job;
 
+-- name: outlook_of
+-- the same of these contents alone
+select count(*) filter (where state = 'ready'), count(*) filter (where state = 'leased'),
+       count(*) filter (where state = 'waiting'), count(*) filter (where state = 'dead')
+  from (select ehrdb.job_state(j, make_interval(secs => %(lease_seconds)s)) as state
+          from ehrdb.embedding_job j
+         where encoder_id = %(encoder_id)s and content_sha256 = any (%(only)s::bytea[])) job;
+
 -- name: claim
 -- lease the contents with the longest texts, all questions about a timeline together, passing over what others hold
 with next as (
     select encoder_id, content_sha256
       from ehrdb.embedding_job
      where encoder_id = %(encoder_id)s and not is_dead
+       and (%(only)s::bytea[] is null or content_sha256 in (select unnest(%(only)s::bytea[])))
        and ehrdb.job_state(embedding_job, make_interval(secs => %(lease_seconds)s)) = 'ready'
      order by characters desc, patient_id, as_of, content_sha256
      limit %(jobs)s

@@ -33,20 +33,22 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Queue:
-    """An encoder's queue as one worker sees it. `worker` is unique to a run. `outdated`: contents that it took off the
-    queue, because no record shows them any more."""
+    """An encoder's queue as one worker sees it. `worker` is unique to a run. `only`: the contents that it looks at
+    (None: all). `outdated`: contents that it took off the queue, because no record shows them any more."""
 
     database: Database
     encoder: RegisteredEncoder
     worker: str
     lease_seconds: int = 900
+    only: Sequence[bytes] | None = None
     outdated: list[bytes] = field(default_factory=list)
 
     @patiently
     def outlook(self) -> Outlook:
         """Counts, from the jobs themselves."""
         with self.database.transaction() as connection:
-            row = connection.execute(_queries.outlook, self._who).fetchone()
+            statement = _queries.outlook if self.only is None else _queries.outlook_of
+            row = connection.execute(statement, {**self._who, "only": self._only}).fetchone()
             assert row is not None
             return Outlook(*row)
 
@@ -73,7 +75,7 @@ class Queue:
         """One attempt; None where everything claimed was out of date."""
         with self.database.transaction() as connection:
             require_whole(connection)
-            claimed = connection.execute(_queries.claim, {**self._who, "jobs": jobs}).fetchall()
+            claimed = connection.execute(_queries.claim, {**self._who, "jobs": jobs, "only": self._only}).fetchall()
             if not claimed:
                 return []
             contents, prompt_ids, patient_ids, as_ofs = (list(column) for column in zip(*claimed, strict=True))
@@ -137,6 +139,10 @@ class Queue:
         figures = {"embedded": embedded, "failed": failed, "tokens": tokens, "seconds": seconds, "error": error}
         with self.database.transaction() as connection:
             connection.execute(_queries.finish_run, {"run_id": run_id, **figures})
+
+    @property
+    def _only(self) -> list[bytes] | None:
+        return None if self.only is None else list(self.only)
 
     @property
     def _who(self) -> dict[str, object]:

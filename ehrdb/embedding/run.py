@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -46,19 +46,22 @@ def refresh(
     engine: Engine | None = None,
     progress: Progress = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
+    only: Callable[[], Sequence[bytes]] | None = None,
 ) -> RefreshResult:
     """Bring the encoder's vectors up to date and see that the search index exists.
 
     The model is loaded only when there is something to embed. Interrupted at any moment, nothing is lost:
     stored batches stay, leased contents become free again. `should_stop` is asked after every batch. A `snapshot`
     and `index_dates` are embedded as well as what is current. An `engine` embeds in processes of its own (None: here).
-    Faults of the database are waited for, up to two minutes.
+    Faults of the database are waited for, up to two minutes. `only`, asked after each plan: the contents to embed now
+    (None: all that are queued); the others stay queued.
     """
     result = plan(database, encoder, snapshot, index_dates)
     queue = Queue(database, encoder, worker_name())
     with _recorded(queue, result):
         for _ in range(ROUNDS):
             result.outdated = 0
+            queue = replace(queue, only=only() if only else None)
             if queue.outlook().ready:
                 _embed(queue, load_encoder, engine, result, progress, should_stop)
             if not result.outdated or should_stop():

@@ -89,7 +89,7 @@ def prepare(
     prompts: dict[str, dict[str, int]] = {encoder.name: {} for encoder in found}
     for encoder, task in product(found, dict.fromkeys(tasks)):
         progress = partial(tell, f"embedding {task} with {encoder.name}")
-        prompts[encoder.name][task] = embed_labels(database, encoder, load, task, progress=progress)
+        prompts[encoder.name][task] = embed_labels(database, encoder, load, task, labels_alone=True, progress=progress)
     with database.transaction() as connection:
         how: dict[str, Any] = {"with_counts": with_counts, "heads": heads, "counting": counting}
         question = from_database(connection, found, prompts, baselines, **how)

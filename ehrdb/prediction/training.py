@@ -113,19 +113,23 @@ def embed_labels(
     load_encoder: LoadEncoder,
     task_name: str,
     *,
+    labels_alone: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> int:
     """Label the task and embed the timelines at its prediction times; returns the key of the prompt used.
 
-    A concatenation has them once both of its parts do. Raises TrainingError where some cannot be embedded.
+    With `labels_alone` nothing else that waits is embedded: it stays queued. A concatenation has them once both of its
+    parts do. Raises TrainingError where some cannot be embedded.
     """
     label(database, [task_name])
     with database.transaction() as connection:
         task = find_task(connection, task_name)
         models = registry.models(connection, encoder)
     for model in models:
-        _plan(database, model, task)
-        failed = embed_all(database, model, partial(load_encoder, model), progress)
+        needed = partial(_needed, database, model, task, _plan(database, model, task))
+        failed = embed_all(
+            database, model, partial(load_encoder, model), progress, only=needed if labels_alone else None
+        )
         if failed:
             raise TrainingError(
                 f"task {task_name}: {failed} timelines could not be embedded",
@@ -135,19 +139,31 @@ def embed_labels(
 
 
 def embed_all(
-    database: Database, model: RegisteredEncoder, load_encoder: Callable[[], Encoder], progress: Progress
+    database: Database,
+    model: RegisteredEncoder,
+    load_encoder: Callable[[], Encoder],
+    progress: Progress,
+    *,
+    only: Callable[[], list[bytes]] | None = None,
 ) -> int:
-    """Embed what is queued, and wait for what others (a running worker) hold: theirs counts as well, and what they
-    let go of is embedded here. Returns how many failed."""
-    queue = Queue(database, model, worker_name())
-    result = refresh(database, model, load_encoder, progress=progress)
+    """Embed what is queued (`only`: of these contents), and wait for what others (a running worker) hold: theirs counts
+    as well, and what they let go of is embedded here. Returns how many failed."""
+    result = refresh(database, model, load_encoder, progress=progress, only=only)
     failed = result.failed
     while result.leased:
+        queue = Queue(database, model, worker_name(), only=only() if only else None)
         while (outlook := queue.outlook()).leased and not outlook.ready:
             time.sleep(_LOOK_SECONDS)
-        result = refresh(database, model, load_encoder, progress=progress)
+        result = refresh(database, model, load_encoder, progress=progress, only=only)
         failed += result.failed
     return failed
+
+
+def _needed(database: Database, model: RegisteredEncoder, task: Task, prompt: int) -> list[bytes]:
+    """Contents at a task's prediction times that have no vector yet."""
+    values = {"encoder_id": model.encoder_id, "task": task.name, "prompt_id": prompt}
+    with database.transaction() as connection:
+        return [content for (content,) in connection.execute(_queries.needed, values)]
 
 
 def _plan(database: Database, encoder: RegisteredEncoder, task: Task) -> int:

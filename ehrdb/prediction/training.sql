@@ -6,6 +6,16 @@ select (manifest ->> 'prompt_template')::boolean from ehrdb.encoder where encode
 -- queue the timelines as of the task's prediction times
 select ehrdb.plan_labels(%(encoder_id)s, %(task)s, %(prompt_id)s);
 
+-- name: needed
+-- contents at the task's prediction times that have no vector yet
+select distinct n.content_sha256
+  from ehrdb.label l
+  join ehrdb.embedding_point n on n.encoder_id = %(encoder_id)s and n.prompt_id = %(prompt_id)s
+   and n.patient_id = l.patient_id and n.as_of = l.prediction_time
+ where l.task = %(task)s
+   and not exists (select from ehrdb.embedding e
+                    where e.encoder_id = n.encoder_id and e.content_sha256 = n.content_sha256);
+
 -- name: store_head
 -- one head per target and encoder; a new one takes the place of the old one, whose id and all that is kept under it go
 with gone as (

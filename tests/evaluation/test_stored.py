@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import ehrdb
 from ehrdb.cli import app
 from ehrdb.database import Connection, Database
+from ehrdb.embedding import refresh
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import NotAllowed, TrainingError
 from ehrdb.evaluation import Run, evaluate, kept
@@ -80,6 +81,26 @@ def test_the_database_gives_the_numbers_of_the_same_vectors_in_files(
     for one, other in zip(runs(stored, encoder.name), runs(in_files, "vectors"), strict=True):
         assert one.metrics.auroc.score == other.metrics.auroc.score
         assert (one.probability == other.probability).all()
+
+
+def test_an_evaluation_embeds_what_its_labels_need_and_leaves_the_rest_to_a_refresh(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    model = FakeEncoder()
+    prepare(database, lambda _: model, ["guo_los"], [encoder.name], set())
+    with database.transaction() as connection:
+        asked = "select distinct t.text from ehr.label l, ehr.timeline(l.patient_id, l.prediction_time) t (text)"
+        assert sorted(model.seen) == sorted(text for (text,) in connection.execute(asked))
+    refresh(database, encoder, lambda: model)
+    with database.transaction() as connection:
+        assert connection.execute("select count(*) from ehrdb.patient_embedding").fetchone() == (PATIENTS,)
+
+
+def test_nothing_is_embedded_again_for_labels_whose_vectors_are_there(
+    database: Database, encoder: RegisteredEncoder
+) -> None:
+    prepare(database, lambda _: FakeEncoder(), ["guo_los"], [encoder.name], set())
+    prepare(database, lambda _: pytest.fail("the model is not needed"), ["guo_los"], [encoder.name], set())
 
 
 def test_counts_see_the_code_that_decides_and_nothing_later(database: Database, encoder: RegisteredEncoder) -> None:

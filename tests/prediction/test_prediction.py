@@ -405,3 +405,25 @@ def test_training_waits_for_what_a_running_worker_holds(database: Database) -> N
     assert embed_all(database, encoder, FakeEncoder, lambda done, total: None) == 0
     with database.transaction() as connection:
         assert connection.execute("select count(*) from ehrdb.patient_embedding").fetchone() == (6,)
+
+
+def test_what_another_holds_is_waited_for_where_it_is_needed(database: Database) -> None:
+    with database.transaction() as connection:
+        write_patients(connection, 6)
+        encoder = add_encoder(connection)
+        connection.execute("select ehrdb.plan_refresh()")
+        lease = (
+            "update ehrdb.embedding_job set worker = 'another', leased_until = clock_timestamp() + %s::interval"
+            " where patient_id = %s returning content_sha256"
+        )
+        ((needed,),) = connection.execute(lease, ["2 seconds", 1]).fetchall()
+        connection.execute(lease, ["1 day", 2])
+
+    def missing() -> list[bytes]:
+        with database.transaction() as connection:
+            found = connection.execute("select content_sha256 from ehrdb.embedding_job").fetchall()
+        return [content for (content,) in found if content == needed]
+
+    assert embed_all(database, encoder, FakeEncoder, lambda done, total: None, only=missing) == 0
+    with database.transaction() as connection:
+        assert connection.execute("select patient_id from ehrdb.patient_embedding").fetchall() == [(1,)]
