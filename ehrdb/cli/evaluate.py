@@ -99,6 +99,12 @@ PatientFile = Annotated[
 ]
 Probabilities = Annotated[Path | None, typer.Option(help="Write the test probabilities here (parquet).")]
 ReportFile = Annotated[Path | None, typer.Option("--report", help="Write one self-contained HTML file here.")]
+AsTable = Annotated[
+    bool,
+    typer.Option(
+        "--table", help="Print the paper's table: means of groups, model by model, above the figures that it published."
+    ),
+]
 Keep = Annotated[bool, typer.Option("--keep", help="Keep the figures in ehr.evaluation, where the page shows them.")]
 Workers = Annotated[int, typer.Option(help="Processes; the numbers do not depend on it.", min=1, max=256)]
 
@@ -121,6 +127,7 @@ def evaluate(
     replicates: Annotated[int, typer.Option(help="Samples for each k.", min=1)] = 5,
     probabilities: Probabilities = None,
     report: ReportFile = None,
+    table: AsTable = False,
     keep: Keep = False,
     bootstrap: Annotated[Drawn, typer.Option(help="What the intervals draw.")] = Drawn.PATIENTS,
     max_iter: Annotated[int, typer.Option(help="Most iterations of a head's final fit.", min=1)] = 100,
@@ -138,6 +145,8 @@ def evaluate(
     "all-MiniLM-L6-v2 with counts"`
 
     Example (figures for the page's Models): `ehrdb evaluate guo_los --baseline counts --k -1 --keep`
+
+    Example (model by model, as in the paper): `ehrdb evaluate guo_los new_lupus --baseline counts --k -1 --table`
 
     Example: `ehrdb evaluate --embeddings vectors.parquet --labels labels.parquet --k 8 --k -1`
     """
@@ -172,9 +181,9 @@ def evaluate(
         for warning in warnings(question):
             err.print(warning)
         if question.intervals:
-            _answer_timed(question, json, shots if k else [], [probabilities, report])
+            _answer_timed(question, json, shots if k else [], [probabilities, report, table])
         else:
-            _answer(question, shots, report, probabilities, json, **how)
+            _answer(question, shots, report, probabilities, table, json, **how)
 
 
 def _counting(days: list[float] | None, codes: Path | None, demographics: bool, baselines: list[Baseline]) -> Counting:
@@ -187,7 +196,13 @@ def _counting(days: list[float] | None, codes: Path | None, demographics: bool, 
 
 
 def _answer(
-    question: Question, shots: list[int], report: Path | None, probabilities: Path | None, json: bool, **how: Any
+    question: Question,
+    shots: list[int],
+    report: Path | None,
+    probabilities: Path | None,
+    table: bool,
+    json: bool,
+    **how: Any,
 ) -> None:
     """Few-shot heads of each model, and what is asked for of them."""
     from ehrdb.evaluation.evaluation import answer
@@ -200,21 +215,21 @@ def _answer(
     if probabilities:
         write_private(probabilities, found.probabilities().write_parquet)
     if json:
-        print_json(found.as_json())
+        print_json(found.table().to_dicts() if table else found.as_json())
     else:
-        show(found)
+        show(found, table=table)
     if question.kept_in:
         err.print("the figures are kept in ehr.evaluation")
 
 
-def _answer_timed(question: Question, json: bool, shots: list[int], files: list[Path | None]) -> None:
+def _answer_timed(question: Question, json: bool, shots: list[int], asked: list[Path | bool | None]) -> None:
     """Tasks that ask when: C index and integrated Brier score of each model."""
     from ehrdb.evaluation.timed import answer_timed
 
-    if any(files) or question.kept_in or set(shots) - {-1}:
+    if any(asked) or question.kept_in or set(shots) - {-1}:
         raise ConfigError(
             f"{', '.join(question.intervals)} asks when: there are scores alone, of heads on every row",
-            hint="Leave out --k, --report, --probabilities and --keep.",
+            hint="Leave out --k, --report, --probabilities, --table and --keep.",
         )
     with bars() as tell:
         runs = answer_timed(question, tell=tell)
@@ -259,8 +274,15 @@ def bars() -> Iterator[Callable[[str, int, int], None]]:
         end()
 
 
-def show(found: Evaluation) -> None:
-    """A table of AUROC for each model, and the paired tests."""
+def show(found: Evaluation, *, table: bool = False) -> None:
+    """A table of AUROC for each model, and the paired tests; or the paper's table."""
+    if table:
+        frame = found.table()
+        means = Table(*frame.columns, title="mean AUROC with 95 % interval", title_justify="left", show_edge=False)
+        for row in frame.iter_rows():
+            means.add_row(*row)
+        out.print(means)
+        return
     for name, of_model in found.runs.items():
         out.print(_scores(f"AUROC of {name}", of_model))
     if found.tests:
@@ -269,9 +291,10 @@ def show(found: Evaluation) -> None:
 
 def _scores(title: str, runs: list[Run]) -> Table:
     from ehrdb.evaluation import few_shot_means
+    from ehrdb.evaluation.tables import trained_on
 
     shots = list(dict.fromkeys(run.k for run in runs))
-    table = Table(title, *map(_trained_on, shots), show_edge=False)
+    table = Table(title, *map(trained_on, shots), show_edge=False)
     by_task: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         by_task[run.task][run.k].append(run.metrics.auroc.score)
@@ -286,12 +309,10 @@ def _scores(title: str, runs: list[Run]) -> Table:
 
 
 def _verdicts(tests: list[tuple[str, PairedTest]]) -> Table:
+    from ehrdb.evaluation.tables import trained_on
+
     table = Table("task", "trained on", "against", "AUROC difference", "p (Holm)", "verdict", show_edge=False)
     for name, test in tests:
         difference = f"{test.delta:+.3f} ({test.lower:+.3f} to {test.upper:+.3f})"
-        table.add_row(test.task, _trained_on(test.k), name, difference, f"{test.p_holm:.4f}", test.outcome)
+        table.add_row(test.task, trained_on(test.k), name, difference, f"{test.p_holm:.4f}", test.outcome)
     return table
-
-
-def _trained_on(k: int) -> str:
-    return "all rows" if k == -1 else f"k = {k}"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ehrdb.cli.common import Json, err, print_json, require_folder
-from ehrdb.cli.evaluate import Workers, bars, from_database, show
+from ehrdb.cli.evaluate import AsTable, Workers, bars, from_database, show
 
 File = Annotated[Path, typer.Argument(help="A YAML file (docs/evaluation.md), or `paper`: the study that ships.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for tables and report; what is finished stays in it.")]
@@ -19,11 +19,17 @@ Tasks = Annotated[list[str] | None, typer.Option("--task", help="A task instead 
 
 
 def study(
-    file: File, to: Out, encoders: Encoders = None, tasks: Tasks = None, workers: Workers = 1, json: Json = False
+    file: File,
+    to: Out,
+    encoders: Encoders = None,
+    tasks: Tasks = None,
+    table: AsTable = False,
+    workers: Workers = 1,
+    json: Json = False,
 ) -> None:
     """Evaluate encoders x tasks x k x samples from one file; run it again, and it goes on where it was.
 
-    Writes scores.csv, means.csv, paired_tests.csv and report.html into the folder.
+    Writes scores.csv, means.csv, table.csv, paired_tests.csv and report.html into the folder.
 
     Example: `ehrdb study paper --encoder all-MiniLM-L6-v2 --task guo_los --task guo_readmission --out study`
     """
@@ -43,6 +49,6 @@ def study(
         told = lambda name, *done: tell(f"heads on {name}", *done)  # noqa: E731
         found = run_study(asked, question, to, workers=workers, tell=told)
     if json:
-        print_json(found.as_json())
+        print_json(found.table().to_dicts() if table else found.as_json())
     else:
-        show(found)
+        show(found, table=table)

@@ -39,6 +39,16 @@ def group_of(task: str) -> str:
     return next((group for group in GROUPS if task.startswith(group)), OTHER)
 
 
+def group_name(group: str) -> str:
+    """A group in words."""
+    return {**GROUPS, OTHER: "Other tasks", MACRO: "Mean of the groups"}[group]
+
+
+def family_of(task: str) -> str:
+    """The task that a target is of: the findings of X-rays are one."""
+    return "chexpert" if group_of(task) == "chex" else task
+
+
 def in_group_means(task: str, k: int) -> bool:
     """Whether a task counts at this k: celiac disease does not at 128, more than its positives."""
     return not (task == "new_celiac" and k >= 128)
@@ -64,7 +74,8 @@ def few_shot_means(scores: Iterable[tuple[str, int, float]]) -> dict[tuple[str, 
     """Points of the few-shot curves by (group, k), from (task, k, score) of every replicate.
 
     Mean over replicates per task, then over the group's tasks. The band is the group mean's SD where tasks
-    are independent and each task's SD is the spread of its replicates (none with a single replicate).
+    are independent and each task's SD is the spread of its replicates (none with a single replicate). Where there are
+    several groups, `macro` is their mean.
     """
     by_task: dict[tuple[str, int], list[float]] = defaultdict(list)
     for task, k, score in scores:
@@ -74,7 +85,16 @@ def few_shot_means(scores: Iterable[tuple[str, int, float]]) -> dict[tuple[str, 
     for (task, k), values in by_task.items():
         spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
         by_group[group_of(task), k].append((float(np.mean(values)), spread))
-    return {key: _combine(members) for key, members in by_group.items()}
+    means = {key: _combine(members) for key, members in by_group.items()}
+    return means | _macro(means)
+
+
+def _macro(means: Mapping[tuple[str, int], Mean]) -> dict[tuple[str, int], Mean]:
+    """The mean of the groups at each k that has several."""
+    of_shot: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for (_, k), mean in means.items():
+        of_shot[k].append((mean.mean, mean.sd))
+    return {(MACRO, k): _combine(members) for k, members in of_shot.items() if len(members) > 1}
 
 
 def _group_mean(members: list[Estimate]) -> Mean:

@@ -18,6 +18,7 @@ from ehrdb.evaluation.kept import keep
 from ehrdb.evaluation.paired import PairedTest, compare, holm
 from ehrdb.evaluation.question import Question
 from ehrdb.evaluation.run import Run, check_classes, evaluate
+from ehrdb.evaluation.tables import side_by_side
 from ehrdb.prediction.heads import MAX_ITER, Trainer
 from ehrdb.prediction.sampling import ALL
 from ehrdb.prediction.targets import Target
@@ -67,7 +68,7 @@ class Evaluation:
         )
 
     def means(self) -> pl.DataFrame:
-        """A row for each model, group of tasks and k: mean AUROC with its band; at every row the groups' mean too."""
+        """A row for each model, group of tasks and k: mean AUROC with its band; of several groups their mean too."""
         return pl.DataFrame(
             [
                 {"model": name, "group": group, "k": k, **asdict(mean)}
@@ -75,6 +76,11 @@ class Evaluation:
                 for (group, k), mean in _means(runs).items()
             ]
         )
+
+    def table(self) -> pl.DataFrame:
+        """The same as the paper prints it: a row for each model and k, a column for each group (`side_by_side`)."""
+        means = {name: _means(runs) for name, runs in self.runs.items()}
+        return side_by_side(means, [target.task for target in self.targets])
 
     def paired_tests(self) -> pl.DataFrame:
         """A row for each paired test: against whom, the difference of AUROC with its interval, p, the verdict."""

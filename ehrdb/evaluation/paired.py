@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ehrdb.errors import EhrdbError
-from ehrdb.evaluation.aggregate import group_of
+from ehrdb.evaluation.aggregate import family_of
 from ehrdb.evaluation.metrics import Ranking
 from ehrdb.evaluation.run import Run
 from ehrdb.prediction.bootstrap import Floats, Integers
@@ -54,7 +54,7 @@ def compare(
     """
     families: dict[str, list[Target]] = defaultdict(list)
     for target in targets:
-        families["chexpert" if group_of(target.task) == "chex" else target.task].append(target)
+        families[family_of(target.task)].append(target)
     mean_a, mean_b = _mean_probability(a), _mean_probability(b)
     return [
         paired_test(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import count
 from math import isnan
 from typing import Any
 
@@ -14,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.projections.polar import PolarAxes
 
 from ehrdb.evaluation.aggregate import Mean
 from ehrdb.evaluation.diagnostics import (
@@ -65,6 +67,25 @@ def few_shot(group: str, metric: str, models: dict[str, dict[int, Mean]]) -> Ima
     return image()
 
 
+def radar(title: str, models: dict[str, dict[str, float]]) -> Image:
+    """A spoke for each task, and a line around for each model; further out is better."""
+    tasks = list(dict.fromkeys(task for scores in models.values() for task in scores))
+    spokes = np.linspace(0, 2 * np.pi, len(tasks), endpoint=False).tolist()
+    lowest = min(score for scores in models.values() for score in scores.values())
+    with _figure(title, 4.6, 4.4, projection="polar") as (axes, image):
+        for (name, scores), style in zip(models.items(), _styles(), strict=False):
+            around = [scores.get(task, np.nan) for task in tasks]
+            axes.plot([*spokes, 0.0], [*around, around[0]], label=name, linewidth=1.2, **style)
+        axes.set_xticks(spokes, tasks, fontsize=7)
+        axes.set_ylim(np.floor(min(lowest, 0.5) * 10) / 10, 1)
+        axes.tick_params(axis="x", pad=10)
+        axes.tick_params(axis="y", labelsize=7)
+        assert isinstance(axes, PolarAxes)
+        axes.set_rlabel_position(180 / len(tasks))  # between two spokes
+        axes.set_title(title, pad=18)
+    return image()
+
+
 def roc(models: dict[str, list[Band]]) -> Image:
     """True against false positive rate."""
     return _curves("ROC curve", "false positive rate", "true positive rate", models, roc_curve, diagonal=True)
@@ -113,8 +134,11 @@ def forest(groups: list[Subgroup], overall: float) -> Image:
     return image()
 
 
-def _styles() -> list[dict[str, Any]]:
-    return [{"color": color, "linestyle": dash} for color, dash in zip(COLORS, _DASHES, strict=True)]
+def _styles() -> Iterator[dict[str, Any]]:
+    """A line for each model, however many there are: colours come again with other dashes."""
+    for number in count():
+        around, place = divmod(number, len(COLORS))
+        yield {"color": COLORS[place], "linestyle": _DASHES[(place + around) % len(_DASHES)]}
 
 
 def _reliability(bands: list[Band]) -> Curve:
@@ -140,11 +164,13 @@ def _curves(
 
 
 @contextmanager
-def _figure(text: str, width: float = 3.2, height: float = 3.0) -> Iterator[tuple[Axes, Callable[[], Image]]]:
+def _figure(
+    text: str, width: float = 3.2, height: float = 3.0, projection: str | None = None
+) -> Iterator[tuple[Axes, Callable[[], Image]]]:
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
 
-        axes = figure.subplots()
+        axes = figure.subplots(subplot_kw={"projection": projection})
 
         def image() -> Image:
             with BytesIO() as buffer, mpl.rc_context(_STYLE):

@@ -12,7 +12,7 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ehrdb.evaluation import PairedTest, Run, few_shot_means, group_means, plots
-from ehrdb.evaluation.aggregate import GROUPS, MACRO, OTHER, Mean, group_of
+from ehrdb.evaluation.aggregate import MACRO, Mean, family_of, group_name, group_of
 from ehrdb.evaluation.diagnostics import (
     MINIMUM_CELL,
     Band,
@@ -22,6 +22,7 @@ from ehrdb.evaluation.diagnostics import (
     subgroups,
 )
 from ehrdb.evaluation.plots import Image
+from ehrdb.evaluation.tables import trained_on
 from ehrdb.prediction.bootstrap import Estimate, Floats
 from ehrdb.prediction.sampling import ALL
 from ehrdb.prediction.targets import SPLITS, Split, Target
@@ -85,7 +86,7 @@ def render(report: Report) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters["shots"] = lambda k: "all rows" if k == ALL else f"k = {k}"
+    environment.filters["shots"] = trained_on
     return environment.get_template("report.html.j2").render(
         report=report,
         minimum=MINIMUM_CELL,
@@ -93,15 +94,11 @@ def render(report: Report) -> str:
         summary=_summary(report),
         verdicts=_verdicts(report),
         curves=_few_shot_curves(report),
+        radar=_radar(report),
         scores={label: _scores(report, metric) for metric, label in METRICS.items()},
         coverage={target.task: [_coverage(target, name) for name in SPLITS] for target in report.targets},
         pages=[_page(report, target) for target in report.targets],
     )
-
-
-def group_name(group: str) -> str:
-    """A group in words."""
-    return {**GROUPS, OTHER: "Other tasks", MACRO: "Mean of the groups"}[group]
 
 
 def _summary(report: Report) -> dict[str, dict[str, list[Mean | None]]]:
@@ -144,6 +141,23 @@ def _verdicts(report: Report) -> dict[tuple[int, str], list[PairedTest]]:
     for test in sorted(report.tests, key=lambda test: (test.k != ALL, -test.k)):
         found[test.k, test.task].append(test)
     return found
+
+
+def _radar(report: Report) -> Image | None:
+    """Every task's AUROC of the heads on the most examples; None where fewer than three spokes would stand."""
+    k = _most_examples(report)
+    scores: dict[str, dict[str, list[float]]] = {model.name: defaultdict(list) for model in report.models}
+    for model in report.models:
+        for run in model.runs:
+            if run.k == k:
+                scores[model.name][family_of(run.task)].append(run.metrics.auroc.score)
+    means = {name: {task: float(np.mean(found)) for task, found in tasks.items()} for name, tasks in scores.items()}
+    return plots.radar(f"AUROC by task, {trained_on(k)}", means) if len(means[report.models[0].name]) > 2 else None
+
+
+def _most_examples(report: Report) -> int:
+    """The largest k of the evaluated model."""
+    return max((run.k for run in report.models[0].runs), key=lambda k: (k == ALL, k))
 
 
 def _few_shot_curves(report: Report) -> list[Image]:
@@ -203,7 +217,7 @@ def _patients(split: Split, rows: Any) -> int:
 
 
 def _page(report: Report, target: Target) -> TaskPage:
-    k = max((run.k for run in report.models[0].runs), key=lambda k: (k == ALL, k))
+    k = _most_examples(report)
     probabilities = {model.name: _probability(model, target.task, k) for model in report.models}
     curves = _bands(target, probabilities, _CURVE_BANDS)
     deciles = _bands(target, probabilities, _CALIBRATION_BANDS)

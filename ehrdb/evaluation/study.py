@@ -129,9 +129,9 @@ def run_study(
 ) -> Evaluation:
     """Answer the study's question and write its tables and its report into the folder.
 
-    scores.csv, means.csv, paired_tests.csv, report.html; for who runs this alone. What is finished of a model, task and
-    k stays in `finished`, by the vectors, the labels and how it was trained: a run that was killed goes on from there,
-    and one more encoder costs what is its own. Needs the extra `report`.
+    scores.csv, means.csv, table.csv, paired_tests.csv, report.html; for who runs this alone. What is finished of a
+    model, task and k stays in `finished`, by the vectors, the labels and how it was trained: a run that was killed goes
+    on from there, and one more encoder costs what is its own. Needs the extra `report`.
     """
     finished = folder / "finished"
     for each in (folder, finished):
@@ -143,6 +143,7 @@ def run_study(
     make_private(finished)
     write_private(folder / "scores.csv", found.scores().write_csv)
     write_private(folder / "means.csv", found.means().write_csv)
+    write_private(folder / "table.csv", found.table().write_csv)
     if found.tests:
         write_private(folder / "paired_tests.csv", found.paired_tests().write_csv)
     page = found.report(study.title)

@@ -21,8 +21,17 @@ def uk_biobank_tasks(cohort: int) -> list[Declaration]:
     Asked are those with full demographics and with events both before and after it; of onsets, those who did not have
     the disease by then. No follow-up is no outcome.
     """
-    shipped = yaml.safe_load((files("ehrdb.prediction") / FILE).read_text(encoding="utf-8"))
-    return [_declared(cohort, **fields) for fields in shipped]
+    return [_declared(cohort, **fields) for fields in _shipped()]
+
+
+def uk_biobank_names() -> set[str]:
+    """What these tasks are called."""
+    return {fields["task"] for fields in _shipped()}
+
+
+def _shipped() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((files("ehrdb.prediction") / FILE).read_text(encoding="utf-8"))
+    return found
 
 
 def _declared(cohort: int, task: str, question: str, outcome: dict[str, Any]) -> Declaration:

@@ -95,6 +95,16 @@ def test_tables_show_tasks_groups_and_verdicts(folder: Path) -> None:
         assert word in text
 
 
+def test_models_stand_side_by_side_in_the_papers_table(folder: Path) -> None:
+    options = ("--k", "-1", "--compare", str(folder / "noise.parquet"), "--table")
+    rows = json.loads(run(folder, *options, "--json").stdout)
+    assert [row["model"] for row in rows] == ["known", "noise"]
+    assert list(rows[0]) == ["model", "trained on", "Operational outcomes", "Other tasks", "Mean of the groups"]
+    shown = run(folder, *options).stdout
+    assert rows[0]["Operational outcomes"].split()[0] in shown
+    assert "win" not in shown
+
+
 def test_a_task_of_one_class_is_refused_and_nothing_written(folder: Path, tmp_path: Path) -> None:
     labels = pl.read_parquet(folder / "labels.parquet")
     no_test = (pl.col("task") == "own_task") & (pl.col("split") == "test")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from dataclasses import replace
 from datetime import datetime
 from xml.etree import ElementTree
 
@@ -67,6 +68,20 @@ def test_figures_are_readable_svgs_with_words(page: str) -> None:
         assert any(words.startswith(title) for _, words in images)
     for source, _ in images:
         assert ElementTree.fromstring(b64decode(source)).tag.endswith("svg")
+
+
+def test_three_tasks_and_more_stand_on_a_radar_with_every_model() -> None:
+    runs = report(target("guo_icu"), target("guo_los"), target("lab_anemia"), shots=(-1,))
+    names = [f"model {number}" for number in range(9)]
+    page = render(replace(runs, models=[Model(name, runs.models[0].runs) for name in names], tests=()))
+    ((source, words),) = re.findall(r'<img src="data:image/svg\+xml;base64,([^"]+)" alt="(AUROC by task[^"]*)">', page)
+    assert words == "AUROC by task, all rows"
+    drawn = b64decode(source).decode()
+    assert all(f">{word}<" in drawn for word in (*names, "guo_icu", "guo_los", "lab_anemia"))
+
+
+def test_two_tasks_stand_on_no_radar(page: str) -> None:
+    assert "AUROC by task" not in page
 
 
 def test_positives_of_few_patients_are_not_counted(page: str) -> None:

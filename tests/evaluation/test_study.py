@@ -80,7 +80,7 @@ def test_a_study_has_the_numbers_of_an_evaluation_and_writes_them_for_its_writer
     assert found.scores().equals(answer(of_files(study), study.k, replicates=1).scores())
     out = file.parent / "out"
     written = {path.name for path in out.iterdir()}
-    assert written == {"finished", "scores.csv", "means.csv", "paired_tests.csv", "report.html"}
+    assert written == {"finished", "scores.csv", "means.csv", "table.csv", "paired_tests.csv", "report.html"}
     assert pl.read_csv(out / "scores.csv").height == found.scores().height == 2 * 2 * 2
     assert "Two kinds of vectors" in (out / "report.html").read_text()
     assert {stat.S_IMODE(path.stat().st_mode) for path in out.rglob("*") if path.is_file()} == {0o600}
