@@ -94,14 +94,16 @@ def test_neither_the_order_on_disk_nor_the_plan_changes_a_text(
 
 
 # One after the other: parallel plans first, then every way to join or read but the last is forbidden.
-# One worker beside the leader makes a plan parallel; to start each takes longer than the rows that it reads.
+# One worker beside the leader makes a plan parallel; to start each takes longer than the rows that it reads, so tables are
+# read whole side by side where they are joined by hash or merge, and alone where each row of one would start the other's.
 PLANS = [
     "set local parallel_setup_cost = 0; set local parallel_tuple_cost = 0;"
     "set local max_parallel_workers_per_gather = 1;"
     "set local min_parallel_table_scan_size = 0; set local min_parallel_index_scan_size = 0",
     "set local enable_indexonlyscan = off",
     "set local enable_indexscan = off",
-    "set local enable_bitmapscan = off",
+    "set local enable_bitmapscan = off; set local enable_nestloop = off",
+    "set local max_parallel_workers_per_gather = 0; set local enable_nestloop = on;"
     "set local enable_hashjoin = off; set local enable_hashagg = off",
     "set local enable_mergejoin = off",
 ]
