@@ -47,6 +47,9 @@ Unquoted = Annotated[
 ]
 
 
+ReadAll = Annotated[
+    bool, typer.Option(help="Read patients too whose rows are as at the last load. The report is of all then.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, max=64, help="Load in portions of patients, so many side by side.")]
 PortionSize = Annotated[
     int | None, typer.Option("--portion", min=1, max=2**31 - 1, help=f"Patients of a portion (default: {PATIENTS}).")
@@ -116,9 +119,7 @@ def omop(
     note_length: Annotated[
         int, typer.Option(help="Characters of a note that are kept, from its beginning.")
     ] = OmopOptions.note_length,
-    read_all: Annotated[
-        bool, typer.Option(help="Read patients too whose rows are as at the last load. The report is of all then.")
-    ] = False,
+    read_all: ReadAll = False,
 ) -> Load:
     """Load OMOP CDM 5.3-5.5 tables.
 
@@ -286,6 +287,7 @@ def meds(
     keep_missing: KeepMissing = False,
     allow_missing: AllowMissing = None,
     allow_return: AllowReturn = False,
+    read_all: ReadAll = False,
 ) -> Load:
     """Load a MEDS data set: data/**/*.parquet with its metadata.
 
@@ -306,6 +308,7 @@ def meds(
         keep_missing=keep_missing,
         allow_missing=tuple(allow_missing or ()),
         allow_return=allow_return,
+        read_all=read_all,
     )
     return lambda database, run: load_meds(database, directory, options, source=source or "meds", run=run)
 

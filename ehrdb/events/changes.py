@@ -24,6 +24,11 @@ def find_changes(connection: Connection, patients: Columns, rules: bytes | None)
     """
     digests = sql.SQL(" union all ").join(_of_patients(name, columns) for name, columns in patients.items())
     connection.execute(sql.SQL(_queries.digest_patients.decode()).format(digests=digests))
+    return compare_digests(connection, rules)
+
+
+def compare_digests(connection: Connection, rules: bytes | None) -> bool:
+    """The same for digests that stand in pg_temp.patient_digest already."""
     connection.execute(_queries.set_rules, {"rules": rules})
     connection.execute(_queries.find_changed)
     return is_partial(connection)
@@ -44,6 +49,11 @@ def is_partial(connection: Connection) -> bool:
     return row is not None and bool(row[0])
 
 
+def to_read(connection: Connection) -> list[int]:
+    """Who changed, came or went."""
+    return [row[0] for row in connection.execute(_queries.to_read)]
+
+
 def someone_to_read(connection: Connection) -> bool:
     """Whether anybody changed, came or went."""
     return connection.execute(_queries.any_changed).fetchone() is not None
@@ -56,9 +66,10 @@ def count_unread(connection: Connection) -> int:
     return int(row[0])
 
 
-def digest_of_portion(connection: Connection) -> bytes:
-    """A digest of all rows that were staged, whether or not they are to be read or their patients may be kept."""
-    row = connection.execute(_queries.digest_of_portion).fetchone()
+def digest_of_portion(connection: Connection, *, with_rows: bool) -> bytes:
+    """A digest of all patients' digests, whether or not they are to be read or may be kept; `with_rows`: and of what
+    was staged of them."""
+    row = connection.execute(_queries.digest_of_portion, {"with_rows": with_rows}).fetchone()
     assert row is not None
     return bytes(row[0])
 

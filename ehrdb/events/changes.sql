@@ -36,6 +36,10 @@ analyze pg_temp.read_patient;
 -- name: is_partial
 select is_partial from pg_temp.this_load;
 
+-- name: to_read
+-- whoever is to be read
+select patient_id from pg_temp.read_patient;
+
 -- name: any_changed
 select from pg_temp.read_patient limit 1;
 
@@ -47,11 +51,10 @@ select count(*)
  where l.is_partial and not exists (select from pg_temp.read_patient r where r.patient_id = p.patient_id);
 
 -- name: digest_of_portion
--- of what its patients' digests stand for; where patients have none, of the events and demographics themselves
-select sha256(convert_to(concat_ws('|', digests, case when l.rules is null then events end,
-                                        case when l.rules is null then patients end), 'UTF8'))
-  from pg_temp.this_load l,
-       (select concat_ws(':', count(*), sum(hash_record_extended(d, 1))) from pg_temp.patient_digest d) as a (digests),
+-- of its patients' digests; where those do not stand for the rows, of the events and demographics too
+select sha256(convert_to(concat_ws('|', digests, case when %(with_rows)s then events end,
+                                        case when %(with_rows)s then patients end), 'UTF8'))
+  from (select concat_ws(':', count(*), sum(hash_record_extended(d, 1))) from pg_temp.patient_digest d) as a (digests),
        (select concat_ws(':', count(*), sum(hash_record_extended(e, 1))) from pg_temp.event_staging e) as b (events),
        (select concat_ws(':', count(*), sum(hash_record_extended(p, 1))) from pg_temp.patient_staging p) as c (patients);
 

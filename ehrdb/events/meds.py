@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,8 +17,10 @@ import polars as pl
 from ehrdb import __version__
 from ehrdb.database import Connection, Database
 from ehrdb.errors import ConfigError, InputError
-from ehrdb.events.folder import digest_files, files_below
+from ehrdb.events import changes
+from ehrdb.events.folder import content_digest, digest_files, files_below
 from ehrdb.events.merge import (
+    EVERYBODY,
     LoadOptions,
     LoadResult,
     Portion,
@@ -28,6 +31,7 @@ from ehrdb.events.merge import (
     number_events,
     report_unread,
 )
+from ehrdb.events.shards import Shard, Shards
 from ehrdb.events.units import known_units
 from ehrdb.extras import missing_extra
 from ehrdb.parquet import is_time
@@ -96,13 +100,14 @@ def load_meds(
     naming the file and column; nothing is written then.
     """
     chosen = options or MedsOptions()
+    by_patients = MedsByPatients(directory, chosen)
     return run(
         database,
         source,
-        lambda connection: _stage(connection, directory, chosen),
+        by_patients.whole,
         chosen,
         digest=lambda: digest_files(directory, chosen),
-        by_patients=MedsByPatients(directory, chosen),
+        by_patients=by_patients,
     )
 
 
@@ -133,55 +138,85 @@ def export_meds(database: Database, directory: Path, *, visit_column: str = "vis
 
 
 class MedsByPatients:
-    """MEDS by some subjects at a time: of each shard that may hold one of them, their rows."""
+    """MEDS by some subjects at a time: of each shard that holds one of them who is to be read, their rows.
+
+    A subject is to be read where a shard that holds them is another than at the last load, or their split is.
+    """
+
+    digests_are_whole = False
 
     def __init__(self, directory: Path, options: MedsOptions) -> None:
         self._directory, self._options = directory, options
-        self._spans: dict[Path, tuple[int, int]] = {}
+        self._shards = Shards({})
         self._visits_are_named = False
+        self._rules = b""
 
     def bounds(self, connection: Connection, size: int) -> list[int]:
-        """By all shards' subjects, and those of the shards alone are kept."""
-        subjects = pl.Series(dtype=pl.Int64)
-        for file in _files(self._directory, self._options):
-            of_file = _subjects(file)
-            subjects = pl.concat([subjects, of_file.drop_nulls()]).unique()
-            # A row without a subject is refused, whoever meets it.
-            is_open = bool(of_file.null_count()) or of_file.is_empty()
-            ids = of_file.sort()
-            self._spans[file] = (-(2**63), 2**63 - 1) if is_open else (ids[0], ids[-1])
-            self._visits_are_named = self._visits_are_named or _names_visits(file, self._options)
-        return list(subjects.sort().gather_every(size))
+        """By all shards' subjects."""
+        return list(self._look().subjects().gather_every(size))
 
     def share(self, connection: Connection) -> tuple[bytes | None, list[TableReport]]:
-        """Nothing: descriptions come with each portion, who needs some of them."""
-        return None, []
+        """Nothing but the rules: descriptions come with each portion, who needs some of them."""
+        return self._rules, []
 
     def stage(self, connection: Connection, portion: Portion) -> Iterator[TableReport]:
         """Their events, visits and demographics."""
-        files = [file for file, (low, high) in self._spans.items() if low <= portion.high and high >= portion.low]
-        subject = pl.col("subject_id").cast(pl.Int64)
-        wanted = subject.is_between(portion.low, portion.high) | (subject.is_null() & portion.is_first)
-        found_table(connection, "data", _meant(self._options) & _columns(list(self._spans)))
-        yield _stage_events(
-            connection, list(self._spans), files, self._options, wanted, visits_are_named=self._visits_are_named
-        )
         list(_stage_codes(connection, _codes(self._directory)))
-        _stage_patients(connection, self._directory)
+        yield self._stage_rows(connection, portion)
 
     def describe(self, connection: Connection) -> Iterator[TableReport]:
         """All codes that the data set describes."""
         yield from _stage_codes(connection, _codes(self._directory))
         yield from _not_read(self._directory)
 
+    def whole(self, connection: Connection) -> Iterator[TableReport]:
+        """Everybody who is to be read, and the codes."""
+        self._look()
+        codes = list(_stage_codes(connection, _codes(self._directory)))
+        yield self._stage_rows(connection, EVERYBODY)
+        yield from codes
+        yield from _not_read(self._directory)
 
-def _stage(connection: Connection, directory: Path, options: MedsOptions) -> Iterator[TableReport]:
-    files = _files(directory, options)
-    found_table(connection, "data", _meant(options) & _columns(files))
-    yield _stage_events(connection, files, files, options)
-    yield from _stage_codes(connection, _codes(directory))
-    _stage_patients(connection, directory)
-    yield from _not_read(directory)
+    def _stage_rows(self, connection: Connection, portion: Portion) -> TableReport:
+        found_table(connection, "data", _meant(self._options) & _columns(self._shards.files))
+        splits = _splits(connection, self._directory / "metadata" / "subject_splits.parquet")
+        digests = self._shards.digests(portion.low, portion.high, splits)
+        _copy(connection, _queries.copy_digests, digests)
+        subjects, wanted = digests["patient_id"], pl.col("subject_id").is_between(portion.low, portion.high)
+        if len(subjects) and changes.compare_digests(connection, self._rules):
+            subjects = pl.Series(changes.to_read(connection), dtype=pl.Int64)
+            wanted = pl.col("subject_id").is_in(subjects.implode())
+        files = self._shards.holding(subjects)
+        report = _stage_events(connection, files, wanted, self._options)
+        self._make_visits(connection, report)
+        report.reasons |= _unused(self._shards.files, self._options)
+        _stage_patients(connection, splits.filter(wanted))
+        return report
+
+    def _make_visits(self, connection: Connection, report: TableReport) -> None:
+        """Of admissions, where no file says itself which events are visits; and number the events."""
+        if "visit_class" not in _columns(self._shards.files):
+            connection.execute(_queries.mark_visits, vars(self._options))
+            connection.execute(_queries.mark_encounters)
+        if not self._visits_are_named:
+            inside = connection.execute(_queries.stand_in_visits).rowcount
+            report.reasons |= _without_zeros({"put into a visit by their time": inside})
+        connection.execute(_queries.remarks)
+        number_events(connection)
+
+    def _look(self) -> Shards:
+        files = _files(self._directory, self._options)
+        self._shards = Shards({file: _shard(file) for file in files})
+        self._visits_are_named = any(_names_visits(file, self._options) for file in files)
+        self._rules = self._digest_rules()
+        return self._shards
+
+    def _digest_rules(self) -> bytes:
+        """Of what all subjects are read by: settings, this program, what some file has, names of races."""
+        columns = _columns(self._shards.files)
+        of_files = (self._visits_are_named, "visit_class" in columns, _names_of_races(_codes(self._directory)))
+        settings = (__version__, replace(self._options, read_all=False))
+        return hashlib.sha256(repr((settings, of_files)).encode()).digest()
 
 
 def _files(directory: Path, options: MedsOptions) -> list[Path]:
@@ -200,14 +235,15 @@ def _codes(directory: Path) -> Path:
     return directory / "metadata" / "codes.parquet"
 
 
-def _subjects(file: Path) -> pl.Series:
-    """Each of a shard's subjects once, null where a row has none that can be read."""
+def _shard(file: Path) -> Shard:
     _check_columns(file, _schema(file))
     subject = pl.col("subject_id").cast(pl.Int64, strict=False).unique()
+    digest = content_digest(file)
     try:
-        return pl.scan_parquet(file, hive_partitioning=False, glob=False).select(subject).collect().to_series()
+        found = pl.scan_parquet(file, hive_partitioning=False, glob=False).select(subject).collect().to_series()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"is not readable parquet ({type(error).__name__})", file=file) from None
+    return Shard(digest, found.drop_nulls(), has_nobody=bool(found.null_count()) or found.is_empty())
 
 
 def _names_visits(file: Path, options: MedsOptions) -> bool:
@@ -218,25 +254,15 @@ def _names_visits(file: Path, options: MedsOptions) -> bool:
     return any(batch.select(_id_column(batch, name).is_not_null().any()).item() for batch in batches)
 
 
-def _stage_events(
-    connection: Connection,
-    all_files: list[Path],
-    files: list[Path],
-    options: MedsOptions,
-    wanted: pl.Expr | None = None,
-    *,
-    visits_are_named: bool = False,
-) -> TableReport:
-    """The files' rows (those that are wanted) as numbered events. `visits_are_named`: by some row of all."""
+def _stage_events(connection: Connection, files: list[Path], wanted: pl.Expr, options: MedsOptions) -> TableReport:
+    """The files' rows that are wanted as events."""
     rows = taken = from_codes = 0
     is_unit = known_units(connection)
     for file in files:
         read = 0
         for batch in _batches(file):
             _check_rows(file, batch, read)
-            staged = _as_staged(file, batch, options, rows)
-            if wanted is not None:
-                staged = staged.filter(wanted)
+            staged = _as_staged(file, batch, options, rows).filter(wanted)
             if options.units_in_codes:
                 staged, count = _with_units_of_codes(staged, is_unit)
                 from_codes += count
@@ -244,18 +270,12 @@ def _stage_events(
             read += len(batch)
             rows += len(batch)
             taken += len(staged)
-    if not any("visit_class" in _schema(file) for file in all_files):  # an export says itself which events are visits
-        connection.execute(_queries.mark_visits, vars(options))
-        connection.execute(_queries.mark_encounters)
-    inside = 0 if visits_are_named else connection.execute(_queries.stand_in_visits).rowcount
-    connection.execute(_queries.remarks)
-    number_events(connection)
-    reasons = {"units taken from the code": from_codes, "put into a visit by their time": inside}
-    return TableReport("data", taken, taken, reasons=_without_zeros(reasons) | _unused(all_files, options))
+    return TableReport("data", taken, taken, reasons=_without_zeros({"units taken from the code": from_codes}))
 
 
-def _stage_patients(connection: Connection, directory: Path) -> None:
-    _stage_splits(connection, directory / "metadata" / "subject_splits.parquet")
+def _stage_patients(connection: Connection, splits: pl.DataFrame) -> None:
+    connection.execute(_queries.split_table)
+    _copy(connection, _queries.copy_splits, splits)
     connection.execute(_queries.stage_patients)
 
 
@@ -465,6 +485,15 @@ def _stage_codes(connection: Connection, file: Path) -> Iterator[TableReport]:
     yield _codes_report(len(codes), named, len(described))
 
 
+def _names_of_races(file: Path) -> list[tuple[object, ...]]:
+    """Descriptions that become what a patient is."""
+    if not file.exists():
+        return []
+    codes = _read_metadata(file, "code").with_columns(pl.col("code").cast(pl.String))
+    is_race = pl.col("code").str.starts_with("Race/") | pl.col("code").str.starts_with("Ethnicity/")
+    return codes.filter(is_race).select(pl.col("^(code|description)$")).rows()
+
+
 def _mapped(codes: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """Parents from columns that are named after a vocabulary and hold its codes."""
     columns = {name: name.lower().removesuffix("_code") for name in codes.columns}
@@ -513,10 +542,10 @@ def _require_text(file: Path, column: str, kind: pl.DataType) -> None:
         raise InputError("holds neither texts nor lists of texts", file=file, column=column)
 
 
-def _stage_splits(connection: Connection, file: Path) -> None:
-    connection.execute(_queries.split_table)
+def _splits(connection: Connection, file: Path) -> pl.DataFrame:
+    """subject_id, split: ours; each subject once."""
     if not file.exists():
-        return
+        return pl.DataFrame(schema={"subject_id": pl.Int64, "split": pl.String})
     splits = _read_metadata(file, "subject_id", "split")
     found_table(connection, "subject_splits", ("subject_id", "split"))
     if not splits.schema["subject_id"].is_integer():
@@ -531,8 +560,7 @@ def _stage_splits(connection: Connection, file: Path) -> None:
             column="split",
             hint="MEDS names them train, tuning and held_out; training, validation and test are understood.",
         )
-    named = splits.select("subject_id", name.replace_strict(_SPLIT_NAMES, default=None))
-    _copy(connection, _queries.copy_splits, named)
+    return splits.select(pl.col("subject_id").cast(pl.Int64), name.replace_strict(_SPLIT_NAMES, default=None))
 
 
 def _refuse(file: Path, frame: pl.DataFrame, column: str, bad: pl.Expr) -> None:

@@ -4,6 +4,10 @@ copy pg_temp.event_staging (patient_id, row, time, code, numeric_value, text_val
                             source_table, end_time, extra)
 from stdin (format csv);
 
+-- name: copy_digests
+-- of each subject
+copy pg_temp.patient_digest (patient_id, digest) from stdin (format csv);
+
 -- name: mark_visits
 -- admissions are visits that last until the next discharge of the same visit; without a visit's id its end is unknown
 -- where another admission comes first
@@ -49,7 +53,6 @@ with visit as materialized (
            coalesce(end_time, lead(time) over (partition by patient_id order by time, row) - interval '1 microsecond', 'infinity') as until
       from pg_temp.event_staging
      where isfinite(time) and (visit_class in ('inpatient', 'emergency') or visit_class <> 'icu' and end_time is not null)
-       and not exists (select from pg_temp.event_staging where visit_id is not null)
 ), inside as materialized (
     select distinct on (e.row) e.row, v.visit_id
       from pg_temp.event_staging e

@@ -117,8 +117,17 @@ class Portion:
     is_first: bool
 
 
+EVERYBODY = Portion(-(2**63), 2**63 - 1, is_first=True)
+
+
 class ByPatients(Protocol):
-    """A source of which some patients can be staged without the others."""
+    """A source of which some patients can be staged without the others.
+
+    Attributes:
+        digests_are_whole: patients' digests and rules stand for all that a load reads: every row, and what codes mean.
+    """
+
+    digests_are_whole: bool
 
     def bounds(self, connection: Connection, size: int) -> list[int]:
         """The patients' ids in order, every `size`-th of them."""
@@ -156,7 +165,7 @@ def load(
     options: LoadOptions,
     *,
     digest: Callable[[], bytes] | None = None,
-    by_patients: ByPatients | None = None,  # of a load that has no need of them
+    by_patients: ByPatients | None = None,
 ) -> LoadResult:
     """Stage a source and merge it, in one transaction.
 
@@ -167,7 +176,8 @@ def load(
     """
 
     def whole(connection: Connection, key: Key) -> LoadResult:
-        return _load_anew(connection, key, stage, options, options.read_all)
+        codes_may_change = by_patients is not None and not by_patients.digests_are_whole
+        return _load_anew(connection, key, stage, options, options.read_all, codes_may_change=codes_may_change)
 
     return once(database, source, digest, whole)
 
@@ -225,14 +235,23 @@ def rehearsal(look: Callable[[Connection], None]) -> Run:
     return run
 
 
-def _load_anew(connection: Connection, key: Key, stage: Stage, options: LoadOptions, is_whole: bool) -> LoadResult:
+def _load_anew(
+    connection: Connection,
+    key: Key,
+    stage: Stage,
+    options: LoadOptions,
+    is_whole: bool,
+    *,
+    codes_may_change: bool = False,
+) -> LoadResult:
+    """`codes_may_change`: though nobody did."""
     source = str(key["source"])
     before = last_result(connection, source)
     begin(connection, source, is_whole)
     tables = list(stage(connection))
     refuse_gone_tables(connection, source, options)
     unread = changes.count_unread(connection)
-    if unread and not changes.someone_to_read(connection):
+    if unread and not (changes.someone_to_read(connection) or codes_may_change):
         result = replace(before, unchanged=unread, unread=unread)
     else:
         result = _merge(connection, LoadResult(source, tables=tables, unread=unread), options)

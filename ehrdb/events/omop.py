@@ -403,6 +403,8 @@ class OmopByPatients:
     Keys that stand twice are found where both are of one portion, as are visits of another patient.
     """
 
+    digests_are_whole = True
+
     def __init__(self, tables: Tables, options: OmopOptions) -> None:
         self._tables, self._options = tables, options
         self._rules: bytes | None = None

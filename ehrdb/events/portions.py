@@ -18,12 +18,11 @@ from typing import IO, TypeVar
 from ehrdb.database import Connection, Database, is_pooled, require_whole
 from ehrdb.errors import ConfigError, InputError
 from ehrdb.events import changes, merge
-from ehrdb.events.merge import ByPatients, Key, LoadOptions, LoadResult, Portion, Run, Stage, TableReport
+from ehrdb.events.merge import EVERYBODY, ByPatients, Key, LoadOptions, LoadResult, Portion, Run, Stage, TableReport
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.events")
 PATIENTS = 50_000
-LOWEST, HIGHEST = -(2**63), 2**63 - 1
 _MEMORY = 1 << 26
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -118,7 +117,7 @@ class _Load:
                 figures.write(look.code_figures)
                 looks.of_portions.append(replace(look, code_figures=b""))
             to_load = [look for look in looks.of_portions if look.is_to_load]
-            if not to_load:
+            if not to_load and self.by_patients.digests_are_whole:
                 return replace(self.before, unchanged=looks.unread, unread=looks.unread), looks
             result = self._share(team.first, looks, reports, figures)
         for part in team.each(self._write, to_load):
@@ -133,9 +132,9 @@ class _Load:
             bounds = self.by_patients.bounds(team.first, size)
         if not bounds:
             merge.refuse_nothing(self.source)
-        lows = [LOWEST, *bounds[1:]]
-        highs = [*(low - 1 for low in bounds[1:]), HIGHEST]
-        return [Portion(low, high, low == LOWEST) for low, high in zip(lows, highs, strict=True)]
+        lows = [EVERYBODY.low, *bounds[1:]]
+        highs = [*(low - 1 for low in bounds[1:]), EVERYBODY.high]
+        return [Portion(low, high, low == EVERYBODY.low) for low, high in zip(lows, highs, strict=True)]
 
     def _ready(self, connection: Connection) -> tuple[bytes | None, list[TableReport]]:
         with connection.transaction():
@@ -210,7 +209,8 @@ class _Load:
         result = LoadResult(self.source)
         result.tables = list(self.by_patients.stage(connection, portion))
         result.unread = changes.count_unread(connection)
-        return result, changes.digest_of_portion(connection)
+        with_rows = not self.by_patients.digests_are_whole
+        return result, changes.digest_of_portion(connection, with_rows=with_rows)
 
 
 class _Team:

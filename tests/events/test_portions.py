@@ -236,6 +236,7 @@ def test_a_visit_that_a_row_of_another_portion_names_means_that_visits_are_named
     pl.read_parquet(file).with_columns(visit_id=pl.when(last).then(pl.lit("7"))).write_parquet(file)
     load_meds(database, folder)
     loaded = events(database)
+    assert {event[8] for event in loaded} == {None, "7"}
     forget(database)
     load_meds(database, folder, run=portioned(1, 5))
     assert events(database) == loaded

@@ -94,8 +94,8 @@ def test_neither_the_order_on_disk_nor_the_plan_changes_a_text(
 
 
 # One after the other: parallel plans first, then every way to join or read but the last is forbidden.
-# One worker beside the leader makes a plan parallel; to start each takes longer than the rows that it reads, so tables are
-# read whole side by side where they are joined by hash or merge, and alone where each row of one would start the other's.
+# One worker beside the leader makes a plan parallel; to start each takes longer than the rows that it reads, so tables
+# are read whole side by side where they are joined by hash or merge, and alone where each row of one would start it.
 PLANS = [
     "set local parallel_setup_cost = 0; set local parallel_tuple_cost = 0;"
     "set local max_parallel_workers_per_gather = 1;"
