@@ -225,8 +225,8 @@ select p.patient_id, ehrdb.is_positive(t, l.value)::integer as label, extract(ye
    and o.patient_id = l.patient_id and o.as_of = l.prediction_time
   join ehrdb.embedding e on e.encoder_id = o.encoder_id and e.content_sha256 = o.content_sha256
   cross join lateral (
-        select ehrdb.head_logit(h.weights, h.intercept, e.embedding::public.vector)
-               + coalesce(ehrdb.count_logit(h.head_id, h.count_bins, h.age_weight, l.patient_id, l.prediction_time), 0) as logit
+        select ehrdb.head_logit(h.weights, h.intercept, ehrdb.as_vector(e.embedding), h.head_id, h.count_bins, h.age_weight,
+                                l.patient_id, l.prediction_time) as logit
         offset 0) v
  where h.target = %(task)s and coalesce(p.split, ehrdb.split_of(p.patient_id)) = 'test'
  order by p.patient_id, l.prediction_time;

@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 
 import polars as pl
-from psycopg import sql
 
-from ehrdb.database import Connection, Database, extension_schema, hold_patients, require_whole
+from ehrdb.database import Connection, Database, hold_patients, require_whole
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import ConfigError, InputError, NotFound
 from ehrdb.events.files import copy_table, name_files
@@ -77,8 +76,7 @@ def export_predictions(
         "boolean_value": pl.Int64,
         "predicted_boolean_probability": pl.Float64,
     }
-    query = sql.SQL(_queries.export_predictions.decode()).format(vector=extension_schema(connection))
-    frame = copy_frame(connection, query.as_bytes(connection), values, kinds)
+    frame = copy_frame(connection, _queries.export_predictions, values, kinds)
     probability = pl.col("predicted_boolean_probability")
     frame.select(
         "subject_id",

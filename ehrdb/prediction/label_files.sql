@@ -69,9 +69,9 @@ copy (select l.patient_id, l.prediction_time, ehrdb.is_positive(t, l.value)::int
         join ehrdb.embedding_point n on n.encoder_id = h.encoder_id and n.prompt_id = h.prompt_id
          and n.patient_id = l.patient_id and n.as_of = l.prediction_time
         join ehrdb.embedding e on e.encoder_id = n.encoder_id and e.content_sha256 = n.content_sha256
-        cross join lateral (select ehrdb.head_logit(h.weights, h.intercept, e.embedding::{vector}.vector)
-                                   + coalesce(ehrdb.count_logit(h.head_id, h.count_bins, h.age_weight, l.patient_id,
-                                                                l.prediction_time), 0) as logit offset 0) v
+        cross join lateral (select ehrdb.head_logit(h.weights, h.intercept, ehrdb.as_vector(e.embedding), h.head_id,
+                                                    h.count_bins, h.age_weight, l.patient_id, l.prediction_time) as logit
+                            offset 0) v
        where l.task = %(task)s
          and (%(split)s::text is null or coalesce(p.split, ehrdb.split_of(p.patient_id)) = %(split)s)
        order by l.patient_id, l.prediction_time, l.ctid) to stdout (format csv);

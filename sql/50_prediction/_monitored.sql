@@ -16,9 +16,8 @@ begin atomic
            ehrdb.calibrated(x.logit, x.calibration_slope, x.calibration_shift, x.curve_at, x.curve_value), x.is_reference
       from (select h.*, l.patient_id, l.prediction_time, ehrdb.is_positive(t, l.value)::integer as is_positive,
                    coalesce(l.prediction_time <= h.labels_until, true) as is_reference,
-                   ehrdb.head_logit(h.weights, h.intercept, e.embedding::public.vector)
-                   + coalesce(ehrdb.count_logit(h.head_id, h.count_bins, h.age_weight, l.patient_id, l.prediction_time), 0)
-                   as logit
+                   ehrdb.head_logit(h.weights, h.intercept, e.embedding::public.vector,
+                                    h.head_id, h.count_bins, h.age_weight, l.patient_id, l.prediction_time) as logit
               from head h
               join ehrdb.task t using (task)
               join ehrdb.label l using (task)

@@ -13,9 +13,8 @@ begin
     select ehrdb.calibrated(e.logit, head.calibration_slope, head.calibration_shift, head.curve_at, head.curve_value)
                as probability, e.reason into found
       from (select v.reason, case when v.reason is null then ehrdb.head_logit(
-                       head.weights, head.intercept, v.embedding::public.vector)
-                       + coalesce(ehrdb.count_logit(
-                             head.head_id, head.count_bins, head.age_weight, v.patient_id, v.as_of), 0) end as logit
+                       head.weights, head.intercept, v.embedding::public.vector, head.head_id, head.count_bins,
+                       head.age_weight, v.patient_id, v.as_of) end as logit
               from ehrdb.vectors_at(head.encoder_id, head.prompt_id, array[predict.patient_id], array[predict.as_of]) v
             offset 0) e;
     if found.probability is null then

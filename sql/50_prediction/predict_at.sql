@@ -22,8 +22,8 @@ begin atomic
                          x.bounds_upper, 1),
            x.base_rate, x.head_id
       from (select h.*, v.place as place_of_pair, v.patient_id, v.moment, v.as_of as known_until, v.is_stale, v.reason,
-                   case when v.reason is null then ehrdb.head_logit(h.weights, h.intercept, v.vector)
-                       + coalesce(ehrdb.count_logit(h.head_id, h.count_bins, h.age_weight, v.patient_id, v.as_of), 0)
+                   case when v.reason is null then ehrdb.head_logit(
+                       h.weights, h.intercept, v.vector, h.head_id, h.count_bins, h.age_weight, v.patient_id, v.as_of)
                        end as logit
               from (select n.prompt_id, v.*, v.embedding::public.vector as vector
                       from (select distinct h.prompt_id from head h) n,

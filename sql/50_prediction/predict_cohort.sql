@@ -27,9 +27,8 @@ begin atomic
                        and (select bool_or(h.is_served) from head h)
                     offset 0) s
              cross join lateral (
-                    select h.*, ehrdb.head_logit(h.weights, h.intercept, s.vector)
-                                + coalesce(ehrdb.count_logit(h.head_id, h.count_bins, h.age_weight, s.patient_id, s.as_of), 0)
-                                as logit
+                    select h.*, ehrdb.head_logit(h.weights, h.intercept, s.vector, h.head_id, h.count_bins, h.age_weight,
+                                                 s.patient_id, s.as_of) as logit
                       from head h where h.is_served offset 0) x
             union all
             select x.*, s.patient_id, s.as_of, s.is_stale, s.reason
@@ -39,9 +38,9 @@ begin atomic
                      where v.reason is null or $3 < 'infinity'
                     offset 0) s
              cross join lateral (
-                    select h.*, case when s.reason is null then ehrdb.head_logit(h.weights, h.intercept, s.vector)
-                                + coalesce(ehrdb.count_logit(h.head_id, h.count_bins, h.age_weight, s.patient_id, s.as_of), 0)
-                                end as logit
+                    select h.*, case when s.reason is null then ehrdb.head_logit(
+                                    h.weights, h.intercept, s.vector, h.head_id, h.count_bins, h.age_weight, s.patient_id,
+                                    s.as_of) end as logit
                       from head h where not h.is_served and h.prompt_id = s.prompt_id offset 0) x) c;
 end;
 

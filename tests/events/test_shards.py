@@ -23,8 +23,12 @@ Rows = list[tuple[int, int, str]]
 
 
 def shard(folder: Path, name: str, rows: Rows, **more: list[object]) -> None:
-    subjects, days, codes = ([row[n] for row in rows] for n in range(3))
-    write(folder, name, {"subject_id": subjects, "time": [at(int(day)) for day in days], "code": codes}, **more)
+    columns: dict[str, list[object]] = {
+        "subject_id": [row[0] for row in rows],
+        "time": [at(row[1]) for row in rows],
+        "code": [row[2] for row in rows],
+    }
+    write(folder, name, columns, **more)
 
 
 def described(folder: Path, **descriptions: str) -> None:

@@ -54,3 +54,8 @@ def test_every_block_is_used() -> None:
     ]
     assert sum(map(len, blocks.values())) > 100
     assert unused == []
+
+
+def test_no_query_says_where_the_extension_lives() -> None:
+    files = Path(ehrdb.__file__).parent.rglob("*.sql")
+    assert [path.name for path in files if re.search(r"\bpublic\.\w", path.read_text(encoding="utf-8"))] == []

@@ -64,7 +64,8 @@ def test_sql_follows_the_fitted_calibration_and_its_bounds(
     with database.transaction() as connection:
         rows = connection.execute(
             "select p.probability, p.lower, p.upper, ehr.predict('odd', p.patient_id, %(as_of)s),"
-            "       ehrdb.head_logit(h.weights, h.intercept, ehr.embedding(p.patient_id)::public.vector)"
+            "       ehrdb.head_logit(h.weights, h.intercept, ehrdb.as_vector(ehr.embedding(p.patient_id)), h.head_id,"
+            "                        h.count_bins, h.age_weight, p.patient_id, p.known_until)"
             "  from ehr.predict_cohort('odd', as_of => %(as_of)s) p join ehrdb.head h using (head_id)",
             {"as_of": as_of},
         ).fetchall()
