@@ -41,6 +41,7 @@ NEEDS_AN_EXTRA = {
     "ehrdb.encoder.weights": "torch",
     "ehrdb.events.meds": "polars",
     "ehrdb.events.parquet_table": "polars",
+    "ehrdb.events.shards": "polars",
     "ehrdb.frames": "polars",
     "ehrdb.parquet": "polars",
     "ehrdb.page.app": "jinja2",
