@@ -46,7 +46,9 @@ class OtherHead(StrEnum):
     PROTOTYPES = "prototypes"
 
 
-Tasks = Annotated[list[str] | None, typer.Argument(help="Tasks of the database to evaluate, as in `ehrdb label`.")]
+Tasks = Annotated[
+    list[str] | None, typer.Argument(help="Tasks of the database, as in `ehrdb label`; or findings: chexpert_edema.")
+]
 Baselines = Annotated[
     list[Baseline] | None,
     typer.Option("--baseline", help="Compare with code counts (two heads) or with age, sex and race; repeat it."),

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    tasks: Annotated[list[str], typer.Argument(help="Tasks to train, as in `ehrdb label`")],
+    tasks: Annotated[
+        list[str], typer.Argument(help="Tasks to train, as in `ehrdb label`; or one finding: chexpert_edema.")
+    ],
     encoder: EncoderName = None,
     k: Annotated[int, typer.Option("--k", help="Train on so many examples per class; -1 for every row.")] = -1,
     replicates: Annotated[
@@ -70,6 +72,7 @@ def train(
         return
     # Imported here: scikit-learn takes a second that other commands need not wait for.
     from ehrdb.prediction.survival import train_survival
+    from ehrdb.prediction.targets import task_of
     from ehrdb.prediction.training import train as train_task
 
     if k < 1 and k != -1:
@@ -80,7 +83,7 @@ def train(
     with current_database() as database:
         with database.transaction() as connection:
             registered = registry.find(connection, encoder or configured.encoder)
-            timed = {task for task in tasks if find_task(connection, task).kind == "survival"}
+            timed = {task for task in tasks if find_task(connection, task_of(task)).kind == "survival"}
         if timed and k != -1:
             raise ConfigError(
                 f"--k is for tasks of classes; {', '.join(sorted(timed))} asks when", hint="Leave it out."

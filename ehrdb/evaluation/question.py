@@ -28,7 +28,7 @@ from ehrdb.prediction.given import given_encoders, train_given
 from ehrdb.prediction.heads import Trainer, train_head, train_prototypes
 from ehrdb.prediction.stored import SOURCE, stored_embeddings, stored_labels, stored_patients
 from ehrdb.prediction.stored_counts import PAPER_COUNTING, Counting, combined_targets, count_targets
-from ehrdb.prediction.targets import Target
+from ehrdb.prediction.targets import Target, task_of
 from ehrdb.prediction.training import embed_labels
 from ehrdb.prediction.trees import train_forest, train_trees
 
@@ -155,7 +155,7 @@ def _given(connection: Connection, targets: dict[str, list[Target]]) -> dict[str
 
 def _intervals(connection: Connection, tasks: Sequence[str]) -> dict[str, list[int]]:
     """Of tasks that ask when. Raises ConfigError where others ask whether."""
-    asked = [find_task(connection, task) for task in tasks]
+    asked = [find_task(connection, task_of(task)) for task in tasks]
     timed = {task.name: [int(end) for end in task.rule["intervals"]] for task in asked if task.kind == "survival"}
     if timed and len(timed) < len(asked):
         raise ConfigError(f"{', '.join(timed)} asks when, the others whether", hint="Evaluate them apart.")

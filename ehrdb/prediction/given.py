@@ -23,6 +23,7 @@ from ehrdb.errors import ConfigError, EncoderError, NotFound
 from ehrdb.prediction.heads import Features, FoldedHead, Labels
 from ehrdb.prediction.keep import Made, keep_heads
 from ehrdb.prediction.stored import stored_labels
+from ehrdb.prediction.targets import task_of
 from ehrdb.prediction.tasks import Task, find_task, label
 from ehrdb.prediction.training import scores
 from ehrdb.queries import Queries
@@ -69,16 +70,15 @@ def labelled(database: Database, target: str) -> tuple[Task, pl.DataFrame]:
 
     target: a task, or a finding of a chest X-ray. Raises NotFound, ConfigError for a task that asks when.
     """
-    task_name = "chexpert" if target.startswith("chexpert_") else target
-    label(database, [task_name])
+    label(database, [task_of(target)])
     with database.transaction() as connection:
         require_whole(connection)
-        task = find_task(connection, task_name)
+        task = find_task(connection, task_of(target))
         if task.kind == "survival":
             raise ConfigError(f"{target} asks when, not whether", hint="Use `ehrdb train`.")
-        rows = stored_labels(connection, [task_name]).filter(pl.col("task") == target)
-    if rows.is_empty():
-        raise NotFound(f"there is no target {target}", hint="Of chexpert name one finding: chexpert_edema.")
+        rows = stored_labels(connection, [target])
+    if task.kind == "multilabel" and target == task.name:
+        raise NotFound(f"{target} is of several findings", hint="Name one: chexpert_edema.")
     return task, rows
 
 

@@ -13,7 +13,7 @@ from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.errors import TrainingError
 from ehrdb.frames import Kinds
 from ehrdb.prediction.files import Embeddings
-from ehrdb.prediction.targets import binary_targets
+from ehrdb.prediction.targets import FINDING_TASKS, binary_targets, task_of
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.prediction", "stored.sql")
@@ -22,8 +22,12 @@ SOURCE = Path("ehr.label")
 
 
 def stored_labels(connection: Connection, tasks: Sequence[str]) -> pl.DataFrame:
-    """Labels of these tasks like `read_labels` gives them; raises TrainingError for a task without any."""
-    rows = connection.execute(_queries.labels, {"tasks": list(tasks)}).fetchall()
+    """Labels of these tasks, or findings of X-rays, like `read_labels` gives them.
+
+    Raises TrainingError for a task without any.
+    """
+    whole = list(dict.fromkeys(map(task_of, tasks)))
+    rows = connection.execute(_queries.labels, {"tasks": whole}).fetchall()
     kinds: Kinds = {
         "patient_id": pl.Int64,
         "prediction_time": pl.Datetime("us"),
@@ -32,18 +36,25 @@ def stored_labels(connection: Connection, tasks: Sequence[str]) -> pl.DataFrame:
         "split": pl.String,
     }
     frame = pl.DataFrame(rows, schema=kinds, orient="row").with_row_index("row")
-    for task in tasks:
+    for task in whole:
         if not (frame["task"] == task).any():
             raise TrainingError(f"task {task} has no labels here", hint="See `ehrdb label`: what can be labelled?")
-    return binary_targets(frame).sort("patient_id", "prediction_time", maintain_order=True)
+    wanted = {*tasks, *(FINDING_TASKS if "chexpert" in tasks else ())}
+    found = binary_targets(frame).filter(pl.col("task").is_in(wanted))
+    return found.sort("patient_id", "prediction_time", maintain_order=True)
 
 
 def stored_embeddings(connection: Connection, encoder: RegisteredEncoder, prompts: dict[str, int]) -> Embeddings:
-    """The encoder's vectors at all prediction times of tasks, each under its task's prompt (task: prompt_id)."""
+    """The encoder's vectors at all prediction times of tasks or findings, each under its own prompt (prompt_id)."""
     register_vectors(connection)
     rows = []
-    for task, prompt_id in prompts.items():
-        values = {"encoder_id": encoder.encoder_id, "task": task, "prompt_id": prompt_id}
+    for target, prompt_id in prompts.items():
+        values = {
+            "encoder_id": encoder.encoder_id,
+            "target": target,
+            "task": task_of(target),
+            "prompt_id": prompt_id,
+        }
         rows += connection.execute(_queries.vectors, values, binary=True).fetchall()
     kinds: Kinds = {"patient_id": pl.Int64, "minute": pl.Datetime("us"), "task": pl.String}
     keys = pl.DataFrame([row[:3] for row in rows], schema=kinds, orient="row").with_row_index("vector")

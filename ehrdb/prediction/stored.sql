@@ -8,7 +8,7 @@ select l.patient_id, l.prediction_time, l.task, l.value, coalesce(p.split, ehrdb
 
 -- name: vectors
 -- of an encoder at a task's prediction times
-select n.patient_id, date_trunc('minute', n.as_of), %(task)s::text, e.embedding
+select n.patient_id, date_trunc('minute', n.as_of), %(target)s::text, e.embedding
   from (select distinct l.patient_id, l.prediction_time from ehrdb.label l where l.task = %(task)s) l
   join ehrdb.embedding_point n on n.encoder_id = %(encoder_id)s and n.prompt_id = %(prompt_id)s
    and n.patient_id = l.patient_id and n.as_of = l.prediction_time

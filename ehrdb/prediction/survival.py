@@ -90,7 +90,7 @@ def train_survival(
     prompt = embed_labels(database, encoder, load_encoder, task_name, progress=progress)
     with database.transaction() as connection:
         task = find_task(connection, task_name)
-    (target,), counted = load_features(database, encoder, task, prompt, with_counts=with_counts)
+    (target,), counted = load_features(database, encoder, task_name, prompt, with_counts=with_counts)
     ends = [int(end) for end in task.rule["intervals"]]
     spans = spans_of(ends)
     supplies = [_supply(target, *span) for span in spans]

@@ -64,6 +64,14 @@ def finding_task(finding: str) -> str:
     return "chexpert_" + finding.lower().replace(" ", "_")
 
 
+FINDING_TASKS = tuple(map(finding_task, FINDINGS))
+
+
+def task_of(target: str) -> str:
+    """The task whose labels a target has: chexpert for one of its findings, else itself."""
+    return "chexpert" if target in FINDING_TASKS else target
+
+
 def binary_targets(labels: pl.DataFrame) -> pl.DataFrame:
     """Labels with `value` 0 or 1: labs are positive from class 1 on, chexpert becomes 14 targets.
 

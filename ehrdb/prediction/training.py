@@ -28,7 +28,7 @@ from ehrdb.prediction.keep import Made, keep_heads
 from ehrdb.prediction.sampling import ALL, sample_shots
 from ehrdb.prediction.stored import SOURCE, stored_embeddings, stored_labels
 from ehrdb.prediction.stored_counts import Counted, combined_targets
-from ehrdb.prediction.targets import SPLITS, Target
+from ehrdb.prediction.targets import SPLITS, Target, task_of
 from ehrdb.queries import Queries
 
 _queries = Queries("ehrdb.prediction", "training.sql")
@@ -72,7 +72,9 @@ def train(
     with_counts: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> list[TrainResult]:
-    """Label the task, embed what is missing, fit and store its head (14 for chexpert).
+    """Label the task, embed what is missing, fit and store its head.
+
+    Of chexpert 14 on vectors of one instruction; of a finding (chexpert_edema) one, on vectors of its own.
 
     With `k`, heads are trained on `replicates` samples of k rows per class, as in the paper's few-shot setting; the
     first is kept. `calibrate` adds a calibration, fitted on all validation rows; the paper's heads have none.
@@ -83,10 +85,10 @@ def train(
     """
     prompt = embed_labels(database, encoder, load_encoder, task_name, progress=progress)
     with database.transaction() as connection:
-        task = find_task(connection, task_name)
+        task = find_task(connection, task_of(task_name))
     if task.kind == "survival":
         raise TrainingError(f"task {task_name} asks when, not whether", hint="Use train_survival (`ehrdb train` does).")
-    targets, counted = load_features(database, encoder, task, prompt, with_counts=with_counts)
+    targets, counted = load_features(database, encoder, task_name, prompt, with_counts=with_counts)
     require_enough(map(supply_of, targets), accept_few=accept_few)
     method = calibration if calibrate else None
     fitted = [_fit(target, k, 1 if k == ALL else replicates, method, with_counts) for target in targets]
@@ -97,10 +99,10 @@ def train(
 
 
 def load_features(
-    database: Database, encoder: RegisteredEncoder, task: Task, prompt: int, *, with_counts: bool
+    database: Database, encoder: RegisteredEncoder, task_name: str, prompt: int, *, with_counts: bool
 ) -> tuple[list[Target], Counted | None]:
     """A task's labels with their vectors, and counts behind these where wanted, with what they count."""
-    targets = load_targets(database, encoder, task, prompt)
+    targets = load_targets(database, encoder, task_name, prompt)
     if not with_counts:
         return targets, None
     with database.transaction() as connection:
@@ -118,15 +120,16 @@ def embed_labels(
 ) -> int:
     """Label the task and embed the timelines at its prediction times; returns the key of the prompt used.
 
+    A finding of X-rays, chexpert_edema, has chexpert's labels and an instruction of its own.
     With `labels_alone` nothing else that waits is embedded: it stays queued. A concatenation has them once both of its
     parts do. Raises TrainingError where some cannot be embedded.
     """
-    label(database, [task_name])
+    label(database, [task_of(task_name)])
     with database.transaction() as connection:
-        task = find_task(connection, task_name)
+        task = find_task(connection, task_of(task_name))
         models = registry.models(connection, encoder)
     for model in models:
-        needed = partial(_needed, database, model, task, _plan(database, model, task))
+        needed = partial(_needed, database, model, task, _plan(database, model, task, task_name))
         failed = embed_all(
             database, model, partial(load_encoder, model), progress, only=needed if labels_alone else None
         )
@@ -135,7 +138,7 @@ def embed_labels(
                 f"task {task_name}: {failed} timelines could not be embedded",
                 hint="See `ehrdb status`; run this again when they are.",
             )
-    return _plan(database, encoder, task)
+    return _plan(database, encoder, task, task_name)
 
 
 def embed_all(
@@ -166,10 +169,10 @@ def _needed(database: Database, model: RegisteredEncoder, task: Task, prompt: in
         return [content for (content,) in connection.execute(_queries.needed, values)]
 
 
-def _plan(database: Database, encoder: RegisteredEncoder, task: Task) -> int:
+def _plan(database: Database, encoder: RegisteredEncoder, task: Task, target: str) -> int:
     with database.transaction() as connection:
         row = connection.execute(_queries.uses_prompts, {"encoder_id": encoder.encoder_id}).fetchone()
-        prompt = prompt_for(task.name, encoder.format, task.question) if row and row[0] else ""
+        prompt = prompt_for(target, encoder.format, task.question) if row and row[0] else ""
         key = prompt_id(connection, prompt)
         connection.execute(
             _queries.plan_labels, {"encoder_id": encoder.encoder_id, "task": task.name, "prompt_id": key}
@@ -177,12 +180,12 @@ def _plan(database: Database, encoder: RegisteredEncoder, task: Task) -> int:
     return key
 
 
-def load_targets(database: Database, encoder: RegisteredEncoder, task: Task, prompt: int) -> list[Target]:
-    """A task's labels with their vectors. Raises TrainingError where one has none."""
+def load_targets(database: Database, encoder: RegisteredEncoder, task_name: str, prompt: int) -> list[Target]:
+    """A task's, or finding's, labels with their vectors. Raises TrainingError where one has none."""
     with database.transaction() as connection:
         require_whole(connection)
-        labels = stored_labels(connection, [task.name])
-        vectors = stored_embeddings(connection, encoder, {task.name: prompt})
+        labels = stored_labels(connection, [task_name])
+        vectors = stored_embeddings(connection, encoder, {task_name: prompt})
     try:
         return list(match(labels, SOURCE, vectors))
     except InputError as error:

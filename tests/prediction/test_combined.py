@@ -12,7 +12,6 @@ from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.evaluation.question import from_database
 from ehrdb.prediction import heads, stored_counts
 from ehrdb.prediction.stored_counts import combined_targets
-from ehrdb.prediction.tasks import find_task
 from ehrdb.prediction.training import embed_labels, load_targets, train
 from ehrdb.testing import FakeEncoder
 from tests.records import Record, add_encoder, day, write
@@ -83,9 +82,7 @@ def test_sql_gives_scikit_learns_probabilities_at_every_label(database: Database
     train(database, encoder, make, "guo_los", with_counts=True, calibrate=False)
     prompt = embed_labels(database, encoder, make, "guo_los")
     with database.transaction() as connection:
-        (target,), _ = combined_targets(
-            connection, load_targets(database, encoder, find_task(connection, "guo_los"), prompt)
-        )
+        (target,), _ = combined_targets(connection, load_targets(database, encoder, "guo_los", prompt))
         question = from_database(connection, [encoder], {"fake": {"guo_los": prompt}}, set(), with_counts=True)
         known = connection.execute(
             "select l.patient_id, ehr.predict('guo_los', l.patient_id, l.prediction_time) from ehr.label l"
