@@ -1,6 +1,6 @@
-"""Loading against a bare COPY of the same rows, reloading, one changed patient, and dirty tracking.
+"""Loading against a bare COPY of the same rows, reloading, one changed patient, and dirty tracking; the same as MEDS.
 
-    python bench/load.py [--patients 330 --rounds 3]
+    python bench/load.py [--patients 330 --rounds 3 --shards 20]
 
 The folder is synthetic and of EHRSHOT's shape: some 6,200 events a patient (6,739 patients make its 41.6 million).
 Baseline: the very rows that a load wrote, copied into an empty table with the same indexes. Everything runs on one
@@ -24,6 +24,7 @@ import psycopg
 from ehrdb.config import Settings
 from ehrdb.database import Connection, Database, open_database
 from ehrdb.events import load_ehrshot
+from ehrdb.events.meds import load_meds
 from ehrdb.queries import Queries
 from ehrdb.schema import upgrade
 
@@ -41,6 +42,7 @@ def main() -> None:
         with open_database(Settings(home=Path(place) / "home", database_url=None), create=True) as database:
             upgrade(database)
             measure(database, folder, Path(place) / "rows", options.rounds)
+            measure_meds(database, folder, Path(place) / "meds", options.shards)
     print(f"Python's peak memory             {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:8,.0f} MiB")
 
 
@@ -61,6 +63,30 @@ def measure(database: Database, folder: Path, rows: Path, rounds: int) -> None:
     print(f"reload, nothing changed          {again:8.1f} s   {first / again:6.2f} x faster than the first load")
     print(f"reload, one patient changed      {changed:8.1f} s   {first / changed:6.2f} x faster")
     print(f"bare COPY with dirty tracking    {tracked:8.1f} s   {tracked / bare - 1:+6.1%}")
+
+
+def measure_meds(database: Database, folder: Path, meds: Path, shards: int) -> None:
+    """The same events of other patients in so many files: first load, then with one event more in one of them."""
+    write_meds(folder, meds, shards)
+    first = seconds(lambda: load_meds(database, meds))
+    file = meds / "data" / "0.parquet"
+    pl.concat([pl.read_parquet(file), pl.read_parquet(file).tail(1)]).write_parquet(file)
+    changed = seconds(lambda: load_meds(database, meds))
+    print(f"MEDS, {shards} files, first load {first:15.1f} s")
+    print(f"one patient of one file changed  {changed:8.1f} s   {first / changed:6.2f} x faster")
+
+
+def write_meds(folder: Path, meds: Path, shards: int) -> None:
+    (meds / "data").mkdir(parents=True)
+    rows = pl.scan_csv(folder / "ehrshot.csv", infer_schema=False).select(
+        pl.col("patient_id").cast(pl.Int64).alias("subject_id") + 1_000_000,
+        pl.col("start").str.to_datetime(time_unit="us").alias("time"),
+        "code",
+        pl.col("value").cast(pl.Float32, strict=False).alias("numeric_value"),
+        "visit_id",
+    )
+    for shard in range(shards):
+        rows.filter(pl.col("subject_id") % shards == shard).sink_parquet(meds / "data" / f"{shard}.parquet")
 
 
 def copies(connection: Connection, rows: Path, rounds: int) -> tuple[float, float]:
@@ -141,6 +167,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=330, help="330: some two million events")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--shards", type=int, default=20, help="files of the MEDS data set")
     parser.add_argument("--place", type=Path, help="folder for the files and the server (default: a temporary one)")
     return parser.parse_args()
 
