@@ -41,7 +41,7 @@ def study(
     if asked.labels:
         question = of_files(asked)
     else:
-        with from_database(asked.tasks, asked.encoders[0], **compared(asked)) as question:
+        with from_database(asked.tasks, asked.models[0], **compared(asked)) as question:
             pass  # all that is asked of the database
     for warning in warnings(question):
         err.print(warning)

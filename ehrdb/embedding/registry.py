@@ -108,6 +108,12 @@ def find(connection: Connection, name: str | None) -> RegisteredEncoder:
     return found
 
 
+def find_reader(connection: Connection, name: str | None) -> RegisteredEncoder:
+    """The same; of name:format, that encoder's model on texts of the format (the empty ones too), made where it is
+    missing. Raises NotFound, EncoderError for an encoder without a model."""
+    return _part(connection, name)[0] if name else find(connection, name)
+
+
 def list_encoders(connection: Connection) -> list[RegisteredEncoder]:
     """All registered encoders, oldest first."""
     return [RegisteredEncoder(*row) for row in connection.execute(_queries.list_encoders)]

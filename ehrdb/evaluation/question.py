@@ -79,13 +79,15 @@ def prepare(
 ) -> Question:
     """The same for tasks and encoders by name (None: the serving one), labelled and embedded where that is missing.
 
+    An encoder may be name:format, its model on texts of another format.
+
     keep: what is answered stays in the database; raises NotAllowed at once for a role that may keep nothing. `tell` is
     called with what is being embedded, how much of it is done, and of how much.
     """
     if keep:
         require_keeping(database)
     with database.transaction() as connection:
-        found = [registry.find(connection, name) for name in encoders]
+        found = [registry.find_reader(connection, name) for name in encoders]
     prompts: dict[str, dict[str, int]] = {encoder.name: {} for encoder in found}
     for encoder, task in product(found, dict.fromkeys(tasks)):
         progress = partial(tell, f"embedding {task} with {encoder.name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import Distribution
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -40,7 +41,7 @@ class CountOptions(BaseModel):
 
 
 class Study(BaseModel):
-    """What is compared: encoders and tasks of the database, or files of vectors and labels.
+    """What is compared: encoders (each on each of `formats`) and tasks of the database, or files of vectors and labels.
 
     The first of `encoders` (of `embeddings`), or the model called `first`, is tested against all others. k: examples
     per class, -1 for every row. bootstrap and max_iter as in `evaluation.answer`. Files are relative to the study's.
@@ -50,6 +51,7 @@ class Study(BaseModel):
 
     title: str
     encoders: list[str] = []
+    formats: list[str] = []
     tasks: list[str] = []
     embeddings: list[Path] = []
     labels: Path | None = None
@@ -67,7 +69,9 @@ class Study(BaseModel):
     @model_validator(mode="after")
     def _of_one_kind(self) -> Self:
         in_database, in_files = bool(self.encoders and self.tasks), bool(self.embeddings and self.labels)
-        parts_of_database = self.encoders or self.tasks or self.baselines or self.with_counts or self.heads
+        parts_of_database = (
+            self.models or self.formats or self.tasks or self.baselines or self.with_counts or self.heads
+        )
         parts_of_files = self.embeddings or self.labels or self.patients
         if in_database == in_files or (parts_of_database and parts_of_files):
             raise ValueError("name encoders and tasks (of the database), or embeddings and labels (files)")
@@ -76,6 +80,13 @@ class Study(BaseModel):
         if self.counting and "counts" not in self.baselines:
             raise ValueError("counting says how the baseline counts: name counts among the baselines")
         return self
+
+    @property
+    def models(self) -> list[str]:
+        """The encoders, by format where there are formats (`registry.find_reader`)."""
+        if not self.formats:
+            return self.encoders
+        return [f"{encoder}:{text_format}" for encoder, text_format in product(self.encoders, self.formats)]
 
     def instead(self, encoders: list[str], tasks: list[str]) -> Study:
         """The same with other encoders, or other tasks. Raises ConfigError for a study of files."""
@@ -104,7 +115,7 @@ def read_study(file: Path) -> Study:
 def compared(study: Study) -> dict[str, Any]:
     """What a study of the database compares its encoders with, as `Client.question` takes it."""
     return {
-        "compare": study.encoders[1:],
+        "compare": study.models[1:],
         "baselines": study.baselines,
         "with_counts": study.with_counts,
         "heads": study.heads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -94,6 +95,27 @@ def test_an_evaluation_embeds_what_its_labels_need_and_leaves_the_rest_to_a_refr
     refresh(database, encoder, lambda: model)
     with database.transaction() as connection:
         assert connection.execute("select count(*) from ehrdb.patient_embedding").fetchone() == (PATIENTS,)
+
+
+def test_a_study_runs_an_encoder_on_texts_of_several_formats(
+    database: Database, encoder: RegisteredEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = FakeEncoder()
+    monkeypatch.setenv("EHRDB_DATABASE_URL", database.url)
+    monkeypatch.setattr("ehrdb.client.load_encoder", lambda settings, encoder: model)
+    formats = "list_recent, list_recent_time, list_recent_only_labs"
+    (tmp_path / "study.yaml").write_text(
+        f"{{title: t, encoders: [fake], formats: [{formats}], tasks: [guo_los], k: [-1]}}"
+    )
+    done = CliRunner().invoke(app, ["study", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert list(json.loads(done.stdout)["others"]) == ["fake:list_recent_time", "fake:list_recent_only_labs"]
+    with database.transaction() as connection:
+        asked = (
+            "select distinct t.text from ehr.label l,"
+            "       ehr.timeline(l.patient_id, l.prediction_time, format => 'list_recent_time') t (text)"
+        )
+        assert {text for (text,) in connection.execute(asked)} <= set(model.seen)
 
 
 def test_nothing_is_embedded_again_for_labels_whose_vectors_are_there(

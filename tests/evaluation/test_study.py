@@ -12,7 +12,7 @@ from ehrdb.errors import ConfigError, InputError
 from ehrdb.evaluation import evaluation
 from ehrdb.evaluation import run as protocol
 from ehrdb.evaluation.evaluation import Evaluation, answer
-from ehrdb.evaluation.study import PAPER, compared, of_files, read_study, run_study
+from ehrdb.evaluation.study import PAPER, Study, compared, of_files, read_study, run_study
 from ehrdb.prediction.sampling import ALL, SHOTS
 from ehrdb.prediction.stored_counts import Counting
 from ehrdb.prediction.tasks import benchmark_tasks
@@ -139,6 +139,7 @@ def test_other_labels_are_another_question(file: Path, done: list[tuple[str, int
         ("{title: t, encoders: [a], tasks: [b], shots: [2]}", "shots: Extra inputs are not permitted"),
         ("{title: t, encoders: [a], tasks: [b], replicates: 0}", "replicates: Input should be greater"),
         ("{title: t, encoders: [a], tasks: [b], counting: {days: [9]}}", "name counts among the baselines"),
+        ("{title: t, embeddings: [a], labels: l.parquet, formats: [markdown]}", "name encoders and tasks"),
         ("[", "is not YAML"),
     ],
 )
@@ -147,6 +148,13 @@ def test_what_is_no_study_is_refused_with_its_place(tmp_path: Path, content: str
     with pytest.raises(InputError, match=said) as caught:
         read_study(tmp_path / "study.yaml")
     assert "study.yaml" in str(caught.value)
+
+
+def test_each_encoder_is_compared_on_each_format() -> None:
+    said = {"encoders": ["a", "b"], "formats": ["list_recent", "markdown"], "tasks": ["guo_los"]}
+    study = Study.model_validate({"title": "t", **said})
+    assert study.models == ["a:list_recent", "a:markdown", "b:list_recent", "b:markdown"]
+    assert compared(study)["compare"] == study.models[1:]
 
 
 def counting_in(folder: Path, said: str) -> Counting:
