@@ -10,7 +10,9 @@ import typer
 from ehrdb.cli.common import Json, err, print_json, require_folder
 from ehrdb.cli.evaluate import AsTable, Workers, bars, from_database, show
 
-File = Annotated[Path, typer.Argument(help="A YAML file (docs/evaluation.md), or `paper`: the study that ships.")]
+File = Annotated[
+    Path, typer.Argument(help="A YAML file (docs/evaluation.md), or one that ships: `paper`, `paper-uk-biobank`.")
+]
 Out = Annotated[Path, typer.Option("--out", help="Folder for tables and report; what is finished stays in it.")]
 Encoders = Annotated[
     list[str] | None, typer.Option("--encoder", help="An encoder instead of those of the file; repeat it.")

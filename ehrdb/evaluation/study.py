@@ -20,8 +20,8 @@ from ehrdb.prediction.sampling import ALL, SHOTS
 from ehrdb.prediction.stored_counts import PAPER_COUNTING, Counting, counting_of
 from ehrdb.private import make_private, write_private
 
-PAPER = Path("paper")
-"""The study that ships with ehrdb: the paper's tasks, k, replicates and baselines."""
+PAPER, UK_BIOBANK = Path("paper"), Path("paper-uk-biobank")
+"""The studies that ship with ehrdb: the paper's tasks, k, replicates and baselines."""
 
 Shot = Annotated[int, Field(ge=ALL)]
 
@@ -96,8 +96,8 @@ class Study(BaseModel):
 
 
 def read_study(file: Path) -> Study:
-    """The study in a YAML file, or the one that ships as `paper`. Raises InputError naming file and place."""
-    path = Path(str(files("ehrdb.evaluation") / "paper.yaml")) if file == PAPER else file
+    """The study in a YAML file, or one that ships (`PAPER`, `UK_BIOBANK`). Raises InputError naming file and place."""
+    path = Path(str(files("ehrdb.evaluation") / f"{file}.yaml")) if file in (PAPER, UK_BIOBANK) else file
     study = read_declared(path, lambda content: Study, f"See docs/evaluation.md, or take: ehrdb study {PAPER}")
     beside, counting = path.parent, study.counting
     if counting and counting.codes:

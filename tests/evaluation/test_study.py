@@ -12,10 +12,11 @@ from ehrdb.errors import ConfigError, InputError
 from ehrdb.evaluation import evaluation
 from ehrdb.evaluation import run as protocol
 from ehrdb.evaluation.evaluation import Evaluation, answer
-from ehrdb.evaluation.study import PAPER, Study, compared, of_files, read_study, run_study
+from ehrdb.evaluation.study import PAPER, UK_BIOBANK, Study, compared, of_files, read_study, run_study
 from ehrdb.prediction.sampling import ALL, SHOTS
 from ehrdb.prediction.stored_counts import Counting
 from ehrdb.prediction.tasks import benchmark_tasks
+from ehrdb.prediction.uk_biobank import uk_biobank_names
 from tests.records import day
 
 STUDY = """
@@ -186,9 +187,12 @@ def test_a_study_of_files_takes_no_other_encoders(file: Path) -> None:
         read_study(file).instead(["another"], [])
 
 
-def test_the_paper_s_study_has_its_tasks_and_samples(tmp_path: Path) -> None:
+def test_the_papers_studies_have_their_tasks_and_samples(tmp_path: Path) -> None:
     study = read_study(PAPER)
     assert study.tasks == list(benchmark_tasks())
     assert (study.k, study.replicates) == ([*SHOTS, ALL], 5)
+    biobank = read_study(UK_BIOBANK)
+    assert set(biobank.tasks) == uk_biobank_names()
+    assert (len(biobank.tasks), biobank.bootstrap, biobank.max_iter) == (25, "rows", 1000)
     fewer = study.instead(["mine"], ["guo_los"])
     assert (fewer.encoders, fewer.tasks, fewer.k) == (["mine"], ["guo_los"], study.k)
