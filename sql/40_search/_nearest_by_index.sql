@@ -22,8 +22,9 @@ declare
     iterative_scan constant text := coalesce(current_setting('hnsw.iterative_scan', true), 'off');
 begin
     perform set_config('hnsw.iterative_scan', 'strict_order', true),
-            set_config('hnsw.ef_search', case when is_whole then 200 else least(1000, greatest(500, 20 * k)) end::text,
-                       true);
+            set_config('hnsw.ef_search', greatest(
+                ef_search::integer,
+                case when is_whole then ehrdb.search_width(for_encoder_id) else least(1000, greatest(500, 20 * k)) end)::text, true);
     -- Through the parent table: row-level security is its business, and a partition asked directly would not ask it.
     execute format(
         'select array_agg(hit.patient_id)

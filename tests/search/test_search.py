@@ -36,13 +36,6 @@ def neighbours(connection: Connection, arguments: str) -> list[tuple[int, float]
     return [(int(row[0]), float(row[1])) for row in rows]
 
 
-def always_use_the_index(connection: Connection) -> None:
-    connection.execute(
-        "create or replace function ehrdb.search_by_index(for_encoder_id integer, cohort_size integer)"
-        " returns boolean language sql as 'select true'"
-    )
-
-
 def test_neighbours_are_those_of_a_plain_comparison(searchable: Database) -> None:
     with searchable.transaction() as connection:
         got = neighbours(connection, "1, 5")
@@ -94,18 +87,6 @@ def test_equally_similar_patients_come_in_the_order_of_their_ids(database: Datab
         connection.execute("update ehrdb.embedding_point set as_of = as_of where patient_id in (2, 3)")
         assert [p for p, _ in neighbours(connection, f"1, 3, as_of => '{as_of}'")] == [2, 3, 4]
         assert [p for p, _ in neighbours(connection, "ehr.embedding(1), 4")] == [1, 2, 3, 4]
-
-
-def test_a_search_by_index_leaves_the_callers_settings_alone(searchable: Database) -> None:
-    with searchable.transaction() as connection:
-        connection.execute("set local hnsw.ef_search = 41")
-        connection.execute("set local hnsw.iterative_scan = off")
-        always_use_the_index(connection)
-        neighbours(connection, "1, 10")
-        row = connection.execute(
-            "select current_setting('hnsw.ef_search'), current_setting('hnsw.iterative_scan')"
-        ).fetchone()
-    assert row == ("41", "off")
 
 
 def test_a_vector_finds_its_own_patient_first(searchable: Database) -> None:
@@ -376,6 +357,38 @@ def test_a_search_by_index_leaves_the_sessions_settings_as_they_were(database: D
             "select current_setting('hnsw.ef_search'), current_setting('hnsw.iterative_scan')"
         ).fetchone()
     assert row == ("41", "off")
+
+
+@pytest.mark.parametrize(
+    ("vectors", "width"), [(0, 200), (100_000, 200), (200_000, 400), (800_000, 800), (1e6, 864), (1e8, 1000)]
+)
+def test_the_more_vectors_an_index_holds_the_more_candidates_a_search_keeps(
+    database: Database, superuser: Connection, vectors: float, width: int
+) -> None:
+    with database.transaction() as connection:
+        encoder = add_encoder(connection)
+    partition = f"ehrdb.patient_embedding_{encoder.encoder_id}"
+    superuser.execute("update pg_class set reltuples = %s where oid = %s::regclass", [vectors, partition])
+    assert superuser.execute("select ehrdb.search_width(%s)", [encoder.encoder_id]).fetchone() == (width,)
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(41, {"41", "200"}), (700, {"700"})])
+def test_a_caller_may_ask_for_more_candidates_than_a_search_keeps_by_itself(
+    database: Database, asked: int, kept: set[str]
+) -> None:
+    build_index_whatever_the_size(database, 64)
+    with database.transaction() as connection:
+        connection.execute("alter table ehrdb.patient_embedding enable row level security, force row level security")
+        connection.execute(
+            "create function public.note_width() returns boolean language sql"
+            " return set_config('test.widths', concat_ws(' ', nullif(current_setting('test.widths', true), ''),"
+            "                                            current_setting('hnsw.ef_search')), true) is not null"
+        )
+        connection.execute("create policy noted on ehrdb.patient_embedding using (public.note_width())")
+        connection.execute(f"set local hnsw.ef_search = {asked}".encode())
+        neighbours(connection, "1, 10")
+        ((widths,),) = connection.execute("select current_setting('test.widths')").fetchall()
+    assert set(widths.split()) == kept
 
 
 def test_searches_among_few_are_exact_and_say_so(searchable: Database) -> None:
