@@ -17,12 +17,11 @@ from typing import Annotated, Any
 
 import polars as pl
 import typer
-from outcomes import run, with_parents
+from outcomes import few_labels, run, with_parents
 
 from ehrdb.config import Settings
 from ehrdb.database import open_database
 
-SEED = 42
 WAYS = {
     "asked": ("ask",),
     "tuned-encoder": ("encoder",),
@@ -69,14 +68,7 @@ def _database(home: Path) -> Any:
 
 def _few(source: Path, labels: Path, k: int, tests: int) -> Path:
     """Leave so few patients in the data set at `source`; their labels' file."""
-    splits = pl.read_parquet(source / "metadata" / "subject_splits.parquet")
-    known = pl.read_parquet(labels).join(splits, on="subject_id").sample(fraction=1, shuffle=True, seed=SEED)
-    balanced = known.filter(pl.col("split").is_in(["train", "tuning"]))
-    chosen = [
-        *(part.head(k) for part in balanced.partition_by("split", "boolean_value")),
-        known.filter(pl.col("split") == "held_out").head(tests),
-    ]
-    few = pl.concat(chosen)
+    few = few_labels(labels, source / "metadata" / "subject_splits.parquet", k, tests)
     whole = (source / "data").readlink()
     (source / "data").unlink()
     for split in ("train", "tuning", "held_out"):
