@@ -103,13 +103,13 @@ def test_a_study_runs_an_encoder_on_texts_of_several_formats(
     model = FakeEncoder()
     monkeypatch.setenv("EHRDB_DATABASE_URL", database.url)
     monkeypatch.setattr("ehrdb.client.load_encoder", lambda settings, encoder: model)
-    formats = "list_recent, list_recent_time, list_recent_only_labs"
+    formats = "list_recent_time, list_recent, list_recent_only_labs"
     (tmp_path / "study.yaml").write_text(
         f"{{title: t, encoders: [fake], formats: [{formats}], tasks: [guo_los], k: [-1]}}"
     )
     done = CliRunner().invoke(app, ["study", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out"), "--json"])
     assert done.exit_code == 0, done.output
-    assert list(json.loads(done.stdout)["others"]) == ["fake:list_recent_time", "fake:list_recent_only_labs"]
+    assert list(json.loads(done.stdout)["others"]) == ["fake", "fake:list_recent_only_labs"]
     with database.transaction() as connection:
         asked = (
             "select distinct t.text from ehr.label l,"
