@@ -551,8 +551,8 @@ class Client:
         counting: how that baseline counts (`ehrdb.prediction.stored_counts.Counting`). first: the model that is tested
         against each other one, as the answer names it (default: the encoder). k: examples per class, -1 for every row.
         bootstrap: what the intervals draw. max_iter: of a head's final fit. The answer has `scores()`,
-        `table()`, `paired_tests()`, `probabilities()` (polars) and `report()` (HTML). keep: the figures stay in ehr.evaluation,
-        where the page shows them. Needs the extra `train`.
+        `table()` (the paper's), `paired_tests()`, `probabilities()` (polars) and `report()` (HTML). keep: the figures
+        stay in ehr.evaluation, where the page shows them. Needs the extra `train`.
         """
         with translated():
             from ehrdb.evaluation.evaluation import answer, checked_shots
