@@ -51,11 +51,11 @@ def request(database: Database) -> None:
 
 
 def terminate_others(database: Database) -> int:
-    """Cut every other connection to the database, as a failover does."""
+    """Cut every other client's connection to the database, as a failover does."""
     with psycopg.connect(database.url, autocommit=True) as connection:
         return connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where datname = current_database() and pid <> pg_backend_pid()"
+            " where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()"
         ).rowcount
 
 
