@@ -148,6 +148,7 @@ class MedsByPatients:
     def __init__(self, directory: Path, options: MedsOptions) -> None:
         self._directory, self._options = directory, options
         self._shards = Shards({})
+        self._columns: set[str] = set()
         self._visits_are_named = False
         self._rules = b""
 
@@ -178,7 +179,7 @@ class MedsByPatients:
         yield from _not_read(self._directory)
 
     def _stage_rows(self, connection: Connection, portion: Portion) -> TableReport:
-        found_table(connection, "data", _meant(self._options) & _columns(self._shards.files))
+        found_table(connection, "data", _meant(self._options) & self._columns)
         splits = _splits(connection, self._directory / "metadata" / "subject_splits.parquet")
         digests = self._shards.digests(portion.low, portion.high, splits)
         _copy(connection, _queries.copy_digests, digests)
@@ -195,7 +196,7 @@ class MedsByPatients:
 
     def _make_visits(self, connection: Connection, report: TableReport) -> None:
         """Of admissions, where no file says itself which events are visits; and number the events."""
-        if "visit_class" not in _columns(self._shards.files):
+        if "visit_class" not in self._columns:
             connection.execute(_queries.mark_visits, vars(self._options))
             connection.execute(_queries.mark_encounters)
         if not self._visits_are_named:
@@ -207,14 +208,14 @@ class MedsByPatients:
     def _look(self) -> Shards:
         files = _files(self._directory, self._options)
         self._shards = Shards({file: _shard(file) for file in files})
+        self._columns = _columns(files)
         self._visits_are_named = any(_names_visits(file, self._options) for file in files)
         self._rules = self._digest_rules()
         return self._shards
 
     def _digest_rules(self) -> bytes:
         """Of what all subjects are read by: settings, this program, what some file has, names of races."""
-        columns = _columns(self._shards.files)
-        of_files = (self._visits_are_named, "visit_class" in columns, _names_of_races(_codes(self._directory)))
+        of_files = (self._visits_are_named, "visit_class" in self._columns, _names_of_races(_codes(self._directory)))
         settings = (__version__, replace(self._options, read_all=False))
         return hashlib.sha256(repr((settings, of_files)).encode()).digest()
 
