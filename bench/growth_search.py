@@ -20,7 +20,7 @@ from search import queries as of_search
 
 from ehrdb.database import Connection, Database, register_vectors
 from ehrdb.embedding import registry
-from ehrdb.embedding.index import ensure_index
+from ehrdb.embedding.index import building_bytes, ensure_index
 from ehrdb.embedding.registry import RegisteredEncoder
 from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
@@ -67,7 +67,7 @@ def fill(database: Database, size: int) -> tuple[RegisteredEncoder, float]:
 
 def give_room(database: Database, size: int) -> None:
     """As much memory as ehrdb's warning asks for, so that the index is built within it."""
-    room = f"{1.1 * size * (2 * DIMENSION + 720) / 2**20 + 64:.0f}MB"
+    room = f"{1.1 * building_bytes(size, DIMENSION) / 2**20 + 64:.0f}MB"
     with database.transaction() as connection:
         place = sql.Identifier(connection.info.dbname)
         connection.execute(sql.SQL("alter database {} set maintenance_work_mem = {}").format(place, room))

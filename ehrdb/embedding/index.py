@@ -78,9 +78,7 @@ def _alone(database: Database) -> Iterator[None]:
 
 def _warn_of_memory(connection: Connection, encoder: RegisteredEncoder, patients: int) -> None:
     """What does not fit into maintenance_work_mem takes pgvector many times longer."""
-    dimension = _indexed_dimension(connection, encoder)
-    of_a_vector = 2 * dimension if dimension <= MAX_HALFVEC_DIMENSION else dimension // 8
-    needed = patients * (of_a_vector + _GRAPH_BYTES)
+    needed = building_bytes(patients, _indexed_dimension(connection, encoder))
     allowed, role = connection.execute(_queries.building_memory).fetchone() or (needed, "")
     if needed > allowed:
         logger.warning(
@@ -88,6 +86,12 @@ def _warn_of_memory(connection: Connection, encoder: RegisteredEncoder, patients
             "longer so. Where the server has the memory: alter role %s set maintenance_work_mem = '%dMB';",
             *(encoder.name, needed / 2**20, allowed / 2**20, sql.Identifier(role).as_string(), needed // 2**20 + 1),
         )
+
+
+def building_bytes(vectors: int, dimension: int) -> int:
+    """Memory that pgvector takes while it builds an index of so many vectors, of `dimension` indexed dimensions."""
+    of_a_vector = 2 * dimension if dimension <= MAX_HALFVEC_DIMENSION else dimension // 8
+    return vectors * (of_a_vector + _GRAPH_BYTES)
 
 
 def _build(connection: Connection, encoder: RegisteredEncoder) -> None:
