@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -20,12 +20,14 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from ehrdb.client import Client, connect
 from ehrdb.cohorts import keep, record
 from ehrdb.config import Settings
 from ehrdb.database import Database, open_database
 from ehrdb.errors import ConfigError
 from ehrdb.schema import require_current
+
+if TYPE_CHECKING:
+    from ehrdb.client import Client
 
 # What a terminal obeys instead of showing: control characters but tab and line break, and those that turn the direction
 # of what follows.
@@ -140,6 +142,8 @@ def current_database(asked: str | None = None, patients: Sequence[int] | None = 
 
 def current_client() -> Client:
     """The configured database as the notebook has it, its tables as plain rows."""
+    from ehrdb.client import connect  # brings numpy and all that asks with it: who asks nothing waits for none of it
+
     return connect(settings=settings(), frames="rows")
 
 
