@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from ehrdb.cli import main
+from ehrdb.cli import app, main
 from ehrdb.cli.common import err, out
 from ehrdb.database import Database
 
@@ -34,6 +37,12 @@ def command(environment: dict[str, str]) -> Command:
         )
 
     return run
+
+
+@cache
+def commands() -> Any:
+    """The command line as the parser has it, made once for all that runs in this process."""
+    return typer.main.get_command(app)
 
 
 class Here:
@@ -65,6 +74,7 @@ def ehrdb(
         monkeypatch.setenv(f"EHRDB_{name}", value)
     for console in (out, err):
         monkeypatch.setattr(console, "width", 200)
+    monkeypatch.setattr("ehrdb.cli.app", commands())
     monkeypatch.chdir(tmp_path)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield Here(monkeypatch, capsys)

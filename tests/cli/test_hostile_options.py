@@ -9,16 +9,19 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ehrdb.cli import COMMANDS, imported
-from ehrdb.database import Database
+from ehrdb.config import Settings
+from ehrdb.database import Database, open_database
 from ehrdb.embedding import refresh
 from ehrdb.testing import FakeEncoder
 from tests.cli.conftest import Here
+from tests.filled import filled_once
 from tests.records import add_encoder, write_patients
 
 HOSTILE = (
@@ -105,18 +108,21 @@ def wrong(place: str, tried: list[str], result: subprocess.CompletedProcess[str]
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs for ever, or is another program, ends at once."""
+def quick(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs for ever, or is another program, ends at once; thousands of commands ask over one pool."""
+
+    def opened(settings: Settings) -> AbstractContextManager[Database]:
+        is_pool = (settings.database_url, settings.site_tables) == (database.url, {})
+        return nullcontext(database) if is_pool else open_database(settings)
+
+    for place in ("ehrdb.cli.common", "ehrdb.client", "ehrdb.doctor"):
+        monkeypatch.setattr(f"{place}.open_database", opened)
     for name in ("ehrdb.cli.refresh.work", "uvicorn.run"):
         monkeypatch.setattr(name, lambda *_, **__: None)
     monkeypatch.setattr("os.spawnve", lambda *_: 0)
 
 
-@pytest.fixture
-def filled(database: Database, tmp_path: Path) -> None:
-    """Three embedded patients, a task, a folder to load."""
-    (tmp_path / "records").mkdir()
-    (tmp_path / "records" / "person.csv").write_text("person_id,gender_concept_id,year_of_birth\n")
+def fill(database: Database) -> None:
     with database.transaction() as connection:
         write_patients(connection, 3)
         connection.execute(
@@ -126,7 +132,21 @@ def filled(database: Database, tmp_path: Path) -> None:
     refresh(database, encoder, FakeEncoder)
 
 
-@pytest.mark.usefixtures("quick", "filled")
+@pytest.fixture(scope="session")
+def template(server_url: str, owner_url: str, template: str) -> Iterator[str]:
+    """Three embedded patients and a task."""
+    with filled_once(server_url, owner_url, template, "hostile", fill) as name:
+        yield name
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> None:
+    """One to load."""
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "person.csv").write_text("person_id,gender_concept_id,year_of_birth\n")
+
+
+@pytest.mark.usefixtures("quick", "folder")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_hostile_value_ends_in_a_message_and_a_true_exit_status(
     database: Database, ehrdb: Here, command: str
@@ -145,6 +165,7 @@ def test_a_hostile_value_ends_in_a_message_and_a_true_exit_status(
         assert connection.execute("select count(*) from ehrdb.patient").fetchone() == (3,)
 
 
+@pytest.mark.usefixtures("quick")
 def test_hostile_settings_end_in_a_message_too(ehrdb: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who take no option have settings; the demo, which would make a database, the database's alone."""
     names = ("DATABASE_URL", "HOME", "ENCODER", "PROVIDERS", "THREADS", "ENDPOINTS", "ENDPOINT_KEY", "CONFIG")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,13 @@ from ehrdb.client import connect
 from ehrdb.database import Database
 from ehrdb.testing import FakeEncoder
 from tests.cli.conftest import Here
+from tests.filled import filled_once
 from tests.records import Record, add_encoder, add_head, day, write
 
 CASES, CONTROLS = "select p, timestamp '2020-01-05' from generate_series(1, 2) p", "controls.csv"
 
 
-@pytest.fixture
-def asked(database: Database, ehrdb: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
-    """Six patients with two visits and a head, cases in a query and controls in a file; nothing is embedded."""
-    for place in ("ehrdb.cli.refresh.load_encoder", "ehrdb.client.load_encoder"):
-        monkeypatch.setattr(place, lambda *_: FakeEncoder())
+def fill(database: Database) -> None:
     with database.transaction() as connection:
         write(connection, [Record(p, day(d), f"Visit/{p}-{d}") for p in range(1, 7) for d in (2, 8)])
         connection.execute("update ehrdb.event set visit_class = 'outpatient'")
@@ -31,6 +29,20 @@ def asked(database: Database, ehrdb: Here, tmp_path: Path, monkeypatch: pytest.M
             "insert into ehrdb.task values ('death', 'own', 'binary', 'a task', '{\"shape\": \"imported\"}')"
         )
         add_head(connection, "death", add_encoder(connection))
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str, owner_url: str, template: str) -> Iterator[str]:
+    """Six patients with two visits and a head; nothing is embedded."""
+    with filled_once(server_url, owner_url, template, "index_dates", fill) as name:
+        yield name
+
+
+@pytest.fixture
+def asked(ehrdb: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
+    """Of them, cases in a query and controls in a file."""
+    for place in ("ehrdb.cli.refresh.load_encoder", "ehrdb.client.load_encoder"):
+        monkeypatch.setattr(place, lambda *_: FakeEncoder())
     rows = "".join(f"{p},2020-01-0{p}\n" for p in (3, 4, 5, 6))
     (tmp_path / CONTROLS).write_text(f"subject_id,cohort_start_date\n{rows}")
     return ehrdb

@@ -16,6 +16,7 @@ from ehrdb.embedding import refresh
 from ehrdb.testing import FakeEncoder
 from tests.cli.conftest import Here
 from tests.cli.test_hostile_options import LEAVES
+from tests.filled import filled_once
 from tests.records import add_encoder, add_head, day, write_patients
 
 SOURCES = [f"{verb} {source}" for verb in ("check", "load") for source in ("omop", "ehrshot", "meds")]
@@ -69,9 +70,7 @@ def test_every_file_that_a_command_reads_or_writes_is_known_below() -> None:
     assert places() == READS | set(WRITES)
 
 
-@pytest.fixture
-def filled(database: Database, tmp_path: Path) -> None:
-    """Patients with vectors, labels and a head; and files of such."""
+def fill(database: Database) -> None:
     with database.transaction() as connection:
         write_patients(connection, 12)
         connection.execute(
@@ -83,6 +82,18 @@ def filled(database: Database, tmp_path: Path) -> None:
         encoder = add_encoder(connection)
         add_head(connection, "t", encoder)
     refresh(database, encoder, FakeEncoder)
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str, owner_url: str, template: str) -> Iterator[str]:
+    """Patients with vectors, labels and a head."""
+    with filled_once(server_url, owner_url, template, "private", fill) as name:
+        yield name
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> None:
+    """Files of such."""
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "person.csv").write_text("person_id,gender_concept_id,year_of_birth\n99,8507,1950\n")
     concepts = "concept_id,concept_name,domain_id,vocabulary_id,concept_class_id,standard_concept,concept_code\n"
@@ -96,7 +107,7 @@ def filled(database: Database, tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("{title: t, embeddings: [e.parquet], labels: l.parquet, k: [2]}")
 
 
-@pytest.mark.usefixtures("filled")
+@pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("place", [place for place, line in WRITES.items() if line])
 @pytest.mark.parametrize("is_there", [False, True])
 def test_it_is_for_its_writer_alone(ehrdb: Here, tmp_path: Path, place: str, is_there: bool) -> None:

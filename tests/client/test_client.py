@@ -35,13 +35,12 @@ from ehrdb.errors import (
 from ehrdb.schema import upgrade
 from ehrdb.testing import FakeEncoder
 from tests.conftest import created_role, run
+from tests.filled import filled_once
 from tests.records import Record, add_encoder, add_head, day, write, write_patients
 from tests.search.test_words import answered
 
 
-@pytest.fixture
-def filled(database: Database) -> Database:
-    """Thirty embedded patients, a task with two labels and a head; patient 31 has nothing embedded."""
+def fill(database: Database) -> None:
     with database.transaction() as connection:
         write_patients(connection, 30)
         connection.execute("update ehrdb.patient set sex = case when patient_id % 2 = 0 then 'F' else 'M' end")
@@ -55,6 +54,18 @@ def filled(database: Database) -> Database:
     refresh(database, encoder, FakeEncoder)
     with database.transaction() as connection:
         write(connection, [Record(31, day(1), "SNOMED/1")])
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str, owner_url: str, template: str) -> Iterator[str]:
+    """Thirty embedded patients, a task with two labels and a head; patient 31 has nothing embedded."""
+    with filled_once(server_url, owner_url, template, "client", fill) as name:
+        yield name
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    """A copy of that."""
     return database
 
 

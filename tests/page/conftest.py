@@ -13,25 +13,28 @@ from ehrdb.database import Database
 from ehrdb.embedding import refresh
 from ehrdb.testing import FakeEncoder
 from tests.conftest import created_role, run
+from tests.filled import filled_once
 from tests.records import Record, add_encoder, add_head, day, write, write_patients
 
 ALICE, BOB = (f"ehrdb_{name}_{os.getpid()}" for name in ("alice", "bob"))
 HOSTILE = "<script>document.title='owned'</script> \u202eesrever\u2066 '\"><img src=x onerror=alert(1)>"
 
 
-@pytest.fixture
-def hospital(database: Database, server_url: str) -> Iterator[Database]:
+@pytest.fixture(scope="session")
+def template(server_url: str, owner_url: str, template: str) -> Iterator[str]:
     """Twenty embedded patients, a head, and two roles that the owner may take."""
-    login = conninfo_to_dict(database.url)["user"]
-    with ExitStack() as roles:
+    login = conninfo_to_dict(owner_url)["user"]
+    with ExitStack() as stack:
         for name in (ALICE, BOB):
-            roles.enter_context(created_role(server_url, name, "in role ehr_analyst"))
+            stack.enter_context(created_role(server_url, name, "in role ehr_analyst"))
             run(server_url, f"grant {name} to {login}")
-        _fill(database)
-        yield database
-        with database.transaction() as connection:
-            connection.execute("select ehr.unprotect()")
-            connection.execute("drop schema site cascade")
+        yield stack.enter_context(filled_once(server_url, owner_url, template, "hospital", _fill))
+
+
+@pytest.fixture
+def hospital(database: Database) -> Database:
+    """A copy of that."""
+    return database
 
 
 def _fill(database: Database) -> None:
