@@ -1,4 +1,4 @@
-"""An assistant over standard input and output, by the SDK's own client."""
+"""An assistant by the SDK's own client: over standard input and output once, otherwise in this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import mcp
@@ -20,7 +19,8 @@ from ehrdb.database import Database
 from ehrdb.embedding import refresh
 from ehrdb.errors import ConfigError, NotAllowed
 from ehrdb.testing import FakeEncoder
-from tests.conftest import created_role, run
+from tests.conftest import created_database, created_role, run
+from tests.filled import filled_once
 from tests.records import Record, add_encoder, add_head, day, write, write_patients
 from tests.search.test_words import answered
 
@@ -28,39 +28,55 @@ ROLE = f"ehrdb_assistant_{os.getpid()}"
 SECRET = "SITE/secret-finding"
 
 
-@pytest.fixture
-def filled(database: Database, server_url: str) -> Iterator[Database]:
+def fill(database: Database) -> None:
+    with database.transaction() as connection:
+        write_patients(connection, 12)
+        write(connection, [Record(p, day(25), SECRET, text="said in secret") for p in (1, 2)])
+        connection.execute(
+            "insert into ehrdb.task values ('sepsis', 'site', 'binary', '', '{\"shape\": \"imported\"}')"
+        )
+        encoder = add_encoder(connection)
+        add_head(connection, "sepsis", encoder)
+    refresh(database, encoder, FakeEncoder)
+    with database.transaction() as connection:
+        connection.execute("create view public.visible with (security_barrier) as select n::bigint as patient_id"
+                           " from generate_series(1, 10) n")  # fmt: skip
+        connection.execute("grant select on public.visible to ehr_analyst")
+        connection.execute("select ehr.protect('public.visible')")
+
+
+@pytest.fixture(scope="module")
+def hospital(server_url: str, owner_url: str, template: str) -> Iterator[str]:
     """Twelve embedded patients of whom the assistant's role sees ten; a head."""
-    with ExitStack() as roles:
-        roles.enter_context(created_role(server_url, ROLE, "in role ehr_analyst"))
-        run(server_url, f"grant {ROLE} to {conninfo_to_dict(database.url)['user']}")
-        with database.transaction() as connection:
-            write_patients(connection, 12)
-            write(connection, [Record(p, day(25), SECRET, text="said in secret") for p in (1, 2)])
-            connection.execute(
-                "insert into ehrdb.task values ('sepsis', 'site', 'binary', '', '{\"shape\": \"imported\"}')"
-            )
-            encoder = add_encoder(connection)
-            add_head(connection, "sepsis", encoder)
-        refresh(database, encoder, FakeEncoder)
-        with database.transaction() as connection:
-            connection.execute("create view public.visible with (security_barrier) as select n::bigint as patient_id"
-                               " from generate_series(1, 10) n")  # fmt: skip
-            connection.execute("grant select on public.visible to ehr_analyst")
-            connection.execute("select ehr.protect('public.visible')")
-        yield database
-        with database.transaction() as connection:
-            connection.execute("select ehr.unprotect()")
-            connection.execute("drop view public.visible")
+    with filled_once(server_url, owner_url, template, "assisted", fill) as name:
+        yield name
 
 
-def asked(database: Database, questions: Callable[[Any], Awaitable[None]], **settings: str) -> None:
-    """A session with `ehrdb mcp` as an assistant has it."""
-    environment = {**os.environ, "EHRDB_DATABASE_URL": database.url, "EHRDB_MCP_ROLE": ROLE, **settings}
-    command = mcp.StdioServerParameters(command=sys.executable, args=["-m", "ehrdb", "mcp"], env=environment)
+@pytest.fixture
+def filled(server_url: str, owner_url: str, hospital: str) -> Iterator[Database]:
+    """A copy of that, and the assistant's role."""
+    with created_role(server_url, ROLE, "in role ehr_analyst"):
+        run(server_url, f"grant {ROLE} to {conninfo_to_dict(owner_url)['user']}")
+        with created_database(server_url, owner_url, f"{hospital}_copy", hospital) as database:
+            yield database
 
+
+def asked(database: Database, questions: Callable[[Any], Awaitable[None]], *, texts: bool = False) -> None:
+    """A session with the server that `ehrdb mcp` runs."""
+    _in_session(make_server(database, Settings(mcp_role=ROLE, mcp_texts=texts)), questions)
+
+
+def asked_of_the_command(database: Database, questions: Callable[[Any], Awaitable[None]]) -> None:
+    """A session with `ehrdb mcp` as an assistant has it, in a process of its own."""
+    environment = {**os.environ, "EHRDB_DATABASE_URL": database.url, "EHRDB_MCP_ROLE": ROLE}
+    _in_session(
+        mcp.StdioServerParameters(command=sys.executable, args=["-m", "ehrdb", "mcp"], env=environment), questions
+    )
+
+
+def _in_session(server: Any, questions: Callable[[Any], Awaitable[None]]) -> None:
     async def session() -> None:
-        async with mcp.Client(command) as client:
+        async with mcp.Client(server) as client:
             await questions(client)
 
     asyncio.run(session())
@@ -95,7 +111,7 @@ def test_an_assistant_asks_under_its_role_and_is_told_ids_and_figures_alone(fill
         assert told["text"] is None
         assert "secret" not in json.dumps([status, near, explained, told])
 
-    asked(filled, questions)
+    asked_of_the_command(filled, questions)
 
 
 def test_texts_are_told_where_the_administrator_allows_them(filled: Database) -> None:
@@ -103,7 +119,7 @@ def test_texts_are_told_where_the_administrator_allows_them(filled: Database) ->
         assert SECRET in (await answer(client, "timeline", patient_id=1))["text"]
         assert (await answer(client, "explain", patient_a=1, patient_b=2))["concepts"][0]["code"] == SECRET
 
-    asked(filled, questions, EHRDB_MCP_TEXTS="true")
+    asked(filled, questions, texts=True)
 
 
 def test_what_cannot_be_answered_is_said_with_what_to_do(filled: Database) -> None:

@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -114,6 +116,12 @@ def normalized(requirement: str) -> str:
     return name[0].lower().replace("_", "-").replace(".", "-")
 
 
+@cache
+def distributions() -> Mapping[str, list[str]]:
+    """Which distributions bring each package here: read from all of them once."""
+    return packages_distributions()
+
+
 def imported_packages() -> set[str]:
     """Every package outside the standard library that ehrdb imports, anywhere."""
     found: set[str] = set()
@@ -127,19 +135,18 @@ def imported_packages() -> set[str]:
 
 
 def test_whatever_is_imported_is_declared() -> None:
-    distributions = packages_distributions()
     base = {normalized(requirement) for requirement in BASE}
     undeclared = {
         package
         for package in imported_packages() - set(EXTRAS) - OF_THE_USERS_CHOICE
-        if not base & {normalized(name) for name in distributions.get(package, [package])}
+        if not base & {normalized(name) for name in distributions().get(package, [package])}
     }
     assert undeclared == set()
 
 
 @pytest.mark.parametrize(("package", "extra"), EXTRAS.items())
 def test_every_hinted_extra_brings_its_package(package: str, extra: str) -> None:
-    names = {normalized(name) for name in packages_distributions().get(package, [package])}
+    names = {normalized(name) for name in distributions().get(package, [package])}
     assert names & brought_by(extra)
 
 

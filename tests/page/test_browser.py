@@ -25,6 +25,7 @@ from ehrdb.config import Settings
 from ehrdb.database import Database
 from ehrdb.page.app import make_app
 from ehrdb.page.doors import KeyDoor
+from tests.conftest import created_database
 from tests.page.conftest import ALICE
 
 if TYPE_CHECKING:
@@ -49,13 +50,20 @@ PATHS = (
 )
 
 
-@pytest.fixture
-def address(hospital: Database) -> Iterator[tuple[str, str]]:
+@pytest.fixture(scope="module")
+def shown(server_url: str, owner_url: str, template: str) -> Iterator[Database]:
+    """One hospital for all of them: they only look."""
+    with created_database(server_url, owner_url, f"ehrdb_shown_{os.getpid()}", template) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def address(shown: Database) -> Iterator[tuple[str, str]]:
     """A running page, and the key to it."""
     door = KeyDoor(ALICE)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        app = make_app(hospital, Settings(), door, hosts=["127.0.0.1"])
+        app = make_app(shown, Settings(), door, hosts=["127.0.0.1"])
         server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
@@ -66,7 +74,7 @@ def address(hospital: Database) -> Iterator[tuple[str, str]]:
         thread.join(10)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_api.sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
