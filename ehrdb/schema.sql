@@ -105,21 +105,24 @@ on conflict (name) do update set sha256 = excluded.sha256, objects = excluded.ob
 delete from ehrdb.sql_file where name = %(name)s;
 
 -- name: object_versions
--- views, functions and triggers as `drop` names them, and where their definition lies: a new one lies elsewhere
-select i.type || ' ' || i.identity, o.version
-  from (select 'pg_proc'::regclass, p.oid, p.ctid::text from pg_proc p
-         where p.pronamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)
-         union all
-        select 'pg_class'::regclass, c.oid, r.ctid::text from pg_class c join pg_rewrite r on r.ev_class = c.oid
-         where c.relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and c.relkind = 'v'
-         union all
-        select 'pg_trigger'::regclass, t.oid, t.ctid::text from pg_trigger t join pg_class c on c.oid = t.tgrelid
-         where c.relnamespace = 'ehrdb'::regnamespace and not t.tgisinternal and t.tgparentid = 0
-       ) o (classid, oid, version)
+-- views, functions and triggers, and where their definition lies: a new one lies elsewhere
+select 'pg_proc'::regclass::oid, p.oid, p.ctid::text from pg_proc p
+ where p.pronamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)
+ union all
+select 'pg_class'::regclass, c.oid, r.ctid::text from pg_class c join pg_rewrite r on r.ev_class = c.oid
+ where c.relnamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace) and c.relkind = 'v'
+ union all
+select 'pg_trigger'::regclass, t.oid, t.ctid::text from pg_trigger t join pg_class c on c.oid = t.tgrelid
+ where c.relnamespace = 'ehrdb'::regnamespace and not t.tgisinternal and t.tgparentid = 0;
+
+-- name: object_names
+-- of objects: as `drop` names them
+select i.type || ' ' || i.identity
+  from unnest(%(classids)s::oid[], %(oids)s::oid[]) o (classid, oid)
  cross join lateral pg_identify_object(o.classid, o.oid, 0) i;
 
 -- name: dependants
--- all that needs an object, directly or not: in words, and as object_versions names it
+-- all that needs an object, directly or not: in words, and as object_names has it
 with recursive object (classid, oid) as (
     select 'pg_proc'::regclass, p.oid from pg_proc p
      where p.pronamespace in ('ehr'::regnamespace, 'ehrdb'::regnamespace)

@@ -35,6 +35,14 @@ class Kept(NamedTuple):
     objects: frozenset[str]
 
 
+class Version(NamedTuple):
+    """An object of the database and what changes with every new definition of it."""
+
+    classid: int
+    oid: int
+    place: str
+
+
 def bring_in_line(connection: Connection, paths: list[Path], schema: Identifier, *, force: bool) -> None:
     """Apply those of the files (given in their order) that differ, or all (force), and drop what none creates.
 
@@ -45,9 +53,13 @@ def bring_in_line(connection: Connection, paths: list[Path], schema: Identifier,
     statements = {path: as_applied(path, schema.as_bytes()) for path in paths}
     gone = {name: kept.pop(name) for name in kept.keys() - {path.name for path in paths}}
     retired = _ours(gone)
-    for path in _due(statements, kept, _versions(connection).keys(), force=force):
+    before = _versions(connection)
+    for path in _due(statements, kept, _names(connection, before), force=force):
         old = kept.pop(path.name, Kept("", frozenset())).objects
-        made = _apply(connection, path, statements[path], old, _ours(kept) | retired) - _ours(kept)
+        _apply(connection, path, statements[path], old, _ours(kept) | retired)
+        after = _versions(connection)
+        made = _names(connection, after - before) - _ours(kept)
+        before = after
         kept[path.name] = Kept(_digest(statements[path]), made)
         _drop(connection, old - made, _ours(kept) | retired)
         values = {"name": path.name, "sha256": kept[path.name].sha256, "objects": sorted(made)}
@@ -61,37 +73,31 @@ def _digest(statements: bytes) -> str:
     return hashlib.sha256(statements).hexdigest()
 
 
-def _due(statements: dict[Path, bytes], kept: dict[str, Kept], existing: Collection[str], *, force: bool) -> list[Path]:
+def _due(statements: dict[Path, bytes], kept: dict[str, Kept], existing: frozenset[str], *, force: bool) -> list[Path]:
     """What to apply, in order."""
     due: list[Path] = []
     needed = needs(statements)
     for path in statements:
         known = kept.get(path.name)
-        is_same = known is not None and known.sha256 == _digest(statements[path]) and known.objects <= set(existing)
+        is_same = known is not None and known.sha256 == _digest(statements[path]) and known.objects <= existing
         if force or not is_same or not needed[path].isdisjoint(due):
             due.append(path)
     return due
 
 
-def _apply(
-    connection: Connection, path: Path, statements: bytes, old: frozenset[str], ours: frozenset[str]
-) -> frozenset[str]:
-    """Run a file; returns what it created. Where its old objects are in the way they are dropped first."""
-    before = _versions(connection)
+def _apply(connection: Connection, path: Path, statements: bytes, old: frozenset[str], ours: frozenset[str]) -> None:
+    """Run a file. Where its old objects are in the way they are dropped first."""
     try:
         try:
             with connection.transaction():
                 connection.execute(statements)
         except _NOT_REPLACEABLE:
             _drop(connection, old, ours)
-            before = _versions(connection)
             connection.execute(statements)
     except _PASSING:
         raise
     except psycopg.Error as error:
         raise DatabaseError(f"{path.name} could not be applied: {error}") from error
-    after = _versions(connection)
-    return frozenset(name for name, version in after.items() if before.get(name) != version)
 
 
 def _drop(connection: Connection, objects: Iterable[str], ours: frozenset[str]) -> None:
@@ -133,6 +139,12 @@ def _ours(kept: dict[str, Kept]) -> frozenset[str]:
     return frozenset().union(*(file.objects for file in kept.values()))
 
 
-def _versions(connection: Connection) -> dict[str, str]:
-    """All views, functions and triggers of schemas ehr and ehrdb, and what changes with every new definition."""
-    return dict(connection.execute(_queries.object_versions).fetchall())
+def _versions(connection: Connection) -> set[Version]:
+    """All views, functions and triggers of schemas ehr and ehrdb."""
+    return {Version(*row) for row in connection.execute(_queries.object_versions)}
+
+
+def _names(connection: Connection, versions: Collection[Version]) -> frozenset[str]:
+    """Asked only of what is new: to name all objects after each file takes as long as all else."""
+    objects = {"classids": [v.classid for v in versions], "oids": [v.oid for v in versions]}
+    return frozenset(name for (name,) in connection.execute(_queries.object_names, objects))

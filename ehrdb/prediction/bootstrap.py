@@ -45,11 +45,12 @@ def draw_patients(patient_ids: Integers, replicates: int = REPLICATES) -> Drawin
     """Draw the sorted distinct patients with replacement as `sklearn.utils.resample` does with seed i."""
     distinct, patient = np.unique(patient_ids, return_inverse=True)
     size = len(distinct)
-    counts = np.ones((size, 1 + replicates))
+    counts = np.ones((1 + replicates, size))
+    random = np.random.RandomState()  # seeded anew for each: to make one takes ten times as long
     for seed in range(replicates):
-        drawn = np.random.RandomState(seed).randint(0, size, size)
-        counts[:, 1 + seed] = np.bincount(drawn, minlength=size)
-    return Drawing(patient, counts)
+        random.seed(seed)
+        counts[1 + seed] = np.bincount(random.randint(0, size, size), minlength=size)
+    return Drawing(patient, np.ascontiguousarray(counts.T))
 
 
 def draw_rows(patient_ids: Integers, replicates: int = REPLICATES) -> Drawing:

@@ -15,10 +15,9 @@ from sqlalchemy import make_url
 from ehrdb.database import Connection, Database
 from ehrdb.errors import ConfigError, InputError, NotFound
 from ehrdb.events import load_omop
-from ehrdb.events.code_map import BUILT_IN, drop_map, load_built_in_map, load_map, load_map_schema
-from ehrdb.events.meds import MedsOptions, load_meds
+from ehrdb.events.code_map import drop_map, load_built_in_map, load_map, load_map_schema
 from ehrdb.prediction import label
-from tests.conftest import created_database, run, same_database, shared
+from tests.conftest import created_database, run, same_database
 from tests.events.test_odd_omop import cdm
 from tests.records import Record, day, write
 
@@ -392,24 +391,3 @@ def test_a_map_that_fits_nothing_says_what_its_codes_look_like_here(database: Da
     assert (result.codes, result.prefix_sql) == (0, expected)
     do(database, expected)
     assert parents(database) == {"OMOP/measurement:51222": ["LOINC/718-7"]}
-
-
-def test_tasks_have_labels_on_mimic_once_its_codes_are_mapped(database: Database) -> None:
-    # Counted anew from the files by other means: by regular expressions over codes, admission by admission.
-    load_meds(database, shared("data/mimic-iv-demo-meds"), MedsOptions(visit_column="hadm_id"))
-    for name in BUILT_IN:
-        load_built_in_map(database, name)
-    expected = {
-        "lab_thrombocytopenia": (2820, 1051),
-        "lab_hyperkalemia": (3321, 111),
-        "lab_hypoglycemia": (2971, 71),
-        "lab_hyponatremia": (3147, 1047),
-        "lab_anemia": (2928, 2340),
-        "new_hypertension": (115, 9),
-        "new_hyperlipidemia": (121, 2),
-        "new_pancan": (274, 0),
-        "new_celiac": (275, 0),
-        "new_lupus": (275, 0),
-        "new_acutemi": (236, 5),
-    }
-    assert {r.task: (r.labels, r.positives) for r in label(database, list(expected))} == expected

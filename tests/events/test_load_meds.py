@@ -15,7 +15,6 @@ from ehrdb.errors import ConfigError, InputError, NotFound
 from ehrdb.events.meds import MedsOptions, export_meds, load_meds
 from ehrdb.events.omop import load_omop
 from ehrdb.events.purge import purge
-from tests.conftest import shared
 from tests.events.test_odd_omop import cdm
 
 
@@ -260,16 +259,3 @@ def test_purging_an_unknown_patient_removes_nothing(database: Database, folder: 
     with pytest.raises(NotFound, match="99"):
         purge(database, [1, 99])
     assert ask(database, "select count(*) from ehrdb.patient") == 2
-
-
-def test_the_mimic_demo_goes_in_and_out_unchanged(database: Database, tmp_path: Path) -> None:
-    folder = shared("data/mimic-iv-demo-meds")
-    assert load_meds(database, folder, MedsOptions(visit_column="hadm_id")).tables[0].rows_loaded == 916_166
-    export_meds(database, tmp_path / "out", visit_column="hadm_id")
-    wanted = pl.read_parquet(folder / "data" / "0.parquet")
-    got = pl.read_parquet(tmp_path / "out" / "data" / "0.parquet")
-    got = got.with_columns(pl.col("hadm_id").cast(pl.Int64)).select(wanted.columns)
-    assert got.drop("unit").equals(wanted.drop("unit"))
-    # Units that stood in the codes have a column now.
-    assert got["unit"].null_count() < wanted["unit"].null_count()
-    assert wanted.filter(pl.col("unit").is_not_null() & (pl.col("unit") != got["unit"])).is_empty()

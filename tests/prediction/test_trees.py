@@ -25,7 +25,7 @@ def test_trees_learn_what_a_line_cannot() -> None:
     assert ((trees.probability(x[300:]) > 0.5) == y[300:]).mean() > 0.8
 
 
-def sparse_sample(rows: int, columns: int = 1500) -> tuple[csr_matrix, np.ndarray[Any, Any]]:
+def sparse_sample(rows: int, columns: int = 600) -> tuple[csr_matrix, np.ndarray[Any, Any]]:
     """Counts of a few codes in every row, most codes in one row or none, and an outcome that some of them tell."""
     random = np.random.default_rng(rows)
     codes = (columns * random.random((rows, 12)) ** 2).astype(int)
