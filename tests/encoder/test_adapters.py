@@ -26,10 +26,10 @@ TEXT = "Heart failure"
 
 
 def test_an_export_has_the_adapter_in_it(tmp_path: Path) -> None:
-    base = models.tiny_llama(tmp_path / "base")
-    adapter = models.with_adapter(base, tmp_path / "adapter")
+    base = models.tiny_roberta(tmp_path / "base", padding=5)
+    adapter = models.with_adapter(base, tmp_path / "adapter", products=("query", "value"))
 
-    manifest = export(str(adapter), tmp_path / "encoder", name="tiny", pooling="mean", sample_texts=[TEXT, "Asthma"])
+    manifest = export(str(adapter), tmp_path / "encoder", name="tiny", sample_texts=[TEXT, "Asthma"])
 
     ours = open_encoder(tmp_path / "encoder", manifest).encode([TEXT]).vectors[0]
     adapted = PeftModel.from_pretrained(AutoModel.from_pretrained(base), adapter)

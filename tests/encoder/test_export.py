@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from ehrdb.encoder import export as exporter
 from ehrdb.encoder.export import DEFAULT_MODEL, export, tune, verify
 from ehrdb.encoder.machine import this_machine
 from ehrdb.encoder.manifest import GRAPH, MANIFEST, TOKENIZER, Chunking, Manifest, Parity, Precision, load_manifest
-from ehrdb.encoder.parity import overlap, require_quality
+from ehrdb.encoder.parity import made_up_texts, overlap, require_quality
 from ehrdb.encoder.pooling import Floats
 from ehrdb.encoder.runtime import BatchingEncoder, open_batching
-from ehrdb.encoder.tuning import fastest
+from ehrdb.encoder.tuning import fastest, tokens_per_second
 from ehrdb.encoder.writing import describe
 from ehrdb.errors import (
     DigestMismatch,
@@ -31,6 +32,7 @@ from ehrdb.errors import (
 from tests.encoder.models import tiny_bert, tiny_modernbert, tiny_qwen3, with_nan, with_outlier
 
 pytestmark = pytest.mark.export
+TEXTS = [text[:300] for text in made_up_texts(4)]
 
 
 def test_the_export_equals_pytorch(minilm: BatchingEncoder) -> None:
@@ -58,8 +60,8 @@ def test_nothing_else_is_left_in_the_folder(minilm_directory: Path) -> None:
 def test_exporting_again_gives_the_same_encoder(tmp_path: Path) -> None:
     model = str(tiny_bert(tmp_path / "model"))
 
-    first = export(model, tmp_path / "encoder", name="tiny")
-    second = export(model, tmp_path / "encoder", name="renamed")
+    first = export(model, tmp_path / "encoder", name="tiny", sample_texts=TEXTS)
+    second = export(model, tmp_path / "encoder", name="renamed", sample_texts=TEXTS)
 
     assert first.digest == second.digest
     assert load_manifest(tmp_path / "encoder").name == "renamed"
@@ -68,7 +70,7 @@ def test_exporting_again_gives_the_same_encoder(tmp_path: Path) -> None:
 def test_sentence_transformers_files_are_understood(tmp_path: Path) -> None:
     model = tiny_bert(tmp_path / "model", pooling="cls", normalize=True, prompt="query: ", matryoshka=(8, 16))
 
-    manifest = export(str(model), tmp_path / "encoder", name="tiny", dimension=8)
+    manifest = export(str(model), tmp_path / "encoder", name="tiny", dimension=8, sample_texts=TEXTS)
 
     assert (manifest.pooling, manifest.normalize, manifest.prefix) == ("cls", True, "query: ")
     assert (manifest.dimension, manifest.matryoshka_dimensions) == (8, (8, 16))
@@ -82,7 +84,7 @@ def test_a_vector_is_not_cut_where_the_model_was_not_trained_for_it(tmp_path: Pa
 @pytest.mark.parametrize("chunking", ["mean", "concat"])
 def test_chunks_are_averaged_or_joined_as_in_the_paper(tmp_path: Path, chunking: Chunking) -> None:
     model = tiny_bert(tmp_path / "model")
-    manifest = export(str(model), tmp_path / "encoder", name="tiny", chunking=chunking)
+    manifest = export(str(model), tmp_path / "encoder", name="tiny", chunking=chunking, sample_texts=TEXTS)
     text = "".join(chr(97 + i % 26) for i in range(1200))  # a token each
 
     vector = open_batching(tmp_path / "encoder", manifest).encode([text]).vectors[0]
@@ -95,9 +97,9 @@ def test_chunks_are_averaged_or_joined_as_in_the_paper(tmp_path: Path, chunking:
 
 
 def test_qwen3_embedding_can_be_cut_to_the_dimensions_of_its_card(tmp_path: Path) -> None:
-    model = tiny_qwen3(tmp_path / "Qwen3-Embedding-tiny", hidden_size=64)
-    whole = export(str(model), tmp_path / "whole", name="whole")
-    cut = export(str(model), tmp_path / "cut", name="cut", dimension=32)
+    model = tiny_qwen3(tmp_path / "Qwen3-Embedding-tiny")
+    whole = export(str(model), tmp_path / "whole", name="whole", sample_texts=TEXTS)
+    cut = export(str(model), tmp_path / "cut", name="cut", dimension=32, sample_texts=TEXTS)
 
     vectors = open_batching(tmp_path / "whole", whole).encode(["Asthma"]).vectors[:, :32]
 
@@ -106,7 +108,7 @@ def test_qwen3_embedding_can_be_cut_to_the_dimensions_of_its_card(tmp_path: Path
 
 
 def test_a_graph_of_many_weights_keeps_them_in_a_file_of_their_own(tmp_path: Path) -> None:
-    export(str(tiny_qwen3(tmp_path / "model")), tmp_path / "encoder", name="tiny")
+    export(str(tiny_qwen3(tmp_path / "model")), tmp_path / "encoder", name="tiny", sample_texts=TEXTS)
 
     manifest = load_manifest(tmp_path / "encoder")
     assert set(manifest.files) == {GRAPH, f"{GRAPH}.data", TOKENIZER}
@@ -125,7 +127,7 @@ def test_weights_that_are_not_numbers_stop_the_export(tmp_path: Path) -> None:
 
 
 def test_modernbert_equals_pytorch(tmp_path: Path) -> None:
-    manifest = export(str(tiny_modernbert(tmp_path / "model")), tmp_path / "encoder", name="tiny")
+    manifest = export(str(tiny_modernbert(tmp_path / "model")), tmp_path / "encoder", name="tiny", sample_texts=TEXTS)
 
     assert manifest.parity is not None
     assert manifest.parity.min_cosine >= 0.9999
@@ -161,7 +163,7 @@ def test_a_model_that_is_nowhere_is_a_named_error(tmp_path: Path, monkeypatch: p
 
 def test_a_failed_export_leaves_the_former_encoder(tmp_path: Path) -> None:
     model = tiny_bert(tmp_path / "model")
-    export(str(model), tmp_path / "encoder", name="tiny")
+    export(str(model), tmp_path / "encoder", name="tiny", sample_texts=TEXTS)
     (model / "model.safetensors").unlink()
 
     with pytest.raises(ModelIncomplete):
@@ -177,8 +179,11 @@ def test_an_unknown_precision_names_the_known_ones(tmp_path: Path) -> None:
     assert "int8" in str(caught.value.hint)
 
 
-@pytest.mark.slow
-def test_auto_keeps_the_fastest_that_passes_and_says_what_was_tried_where(tmp_path: Path) -> None:
+def test_auto_keeps_the_fastest_that_passes_and_says_what_was_tried_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter, "tokens_per_second", partial(tokens_per_second, seconds=0.1))
+
     manifest = export(str(tiny_bert(tmp_path / "model")), tmp_path / "encoder", name="tiny", precision="auto")
 
     assert manifest.tuning is not None
@@ -195,7 +200,7 @@ def test_tuning_writes_the_figures_where_the_encoder_itself_is_fastest(
     model, manifest = _fp32(tmp_path)
     monkeypatch.setattr(exporter, "tokens_per_second", _speeds(fp32=9, int8=5, int7=5))
 
-    tuned = tune(str(model), tmp_path / "encoder", manifest, elsewhere=_elsewhere(tmp_path))
+    tuned = tune(str(model), tmp_path / "encoder", manifest, elsewhere=_elsewhere(tmp_path), sample_texts=TEXTS)
 
     assert load_manifest(tmp_path / "encoder") == tuned
     assert tuned.tuning is not None
@@ -210,7 +215,14 @@ def test_tuning_makes_another_encoder_where_another_precision_is_faster(
     monkeypatch.setattr(exporter, "tokens_per_second", _speeds(fp32=5, int8=9, int7=5))
     registered: list[Manifest] = []
 
-    tuned = tune(str(model), tmp_path / "encoder", manifest, elsewhere=_elsewhere(tmp_path), register=registered.append)
+    tuned = tune(
+        str(model),
+        tmp_path / "encoder",
+        manifest,
+        elsewhere=_elsewhere(tmp_path),
+        sample_texts=TEXTS,
+        register=registered.append,
+    )
 
     assert (tuned.name, tuned.precision, registered) == ("tiny-int8", "int8", [tuned])
     assert tuned.digest != manifest.digest
@@ -273,7 +285,7 @@ def test_a_normalize_module_that_was_misread_is_noticed(tmp_path: Path, monkeypa
     monkeypatch.setattr("ehrdb.encoder.candidates.describe", _normalized)
 
     with pytest.raises(QualityGateFailed, match="lengths differ"):
-        export(str(model), tmp_path / "encoder", name="tiny")
+        export(str(model), tmp_path / "encoder", name="tiny", sample_texts=TEXTS)
 
 
 def _normalized(*arguments: object) -> Manifest:
@@ -301,7 +313,7 @@ def mean_states(model: Path, texts: list[str]) -> Floats:
 
 def _fp32(folder: Path) -> tuple[Path, Manifest]:
     model = tiny_bert(folder / "model")
-    return model, export(str(model), folder / "encoder", name="tiny")
+    return model, export(str(model), folder / "encoder", name="tiny", sample_texts=TEXTS)
 
 
 def _elsewhere(folder: Path) -> Callable[[Precision], tuple[str, Path]]:

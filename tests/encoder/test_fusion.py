@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -16,11 +15,11 @@ pytest.importorskip("onnxscript", reason="needs the export extra")
 import onnx
 import onnxruntime
 
-from ehrdb.encoder.fusion import fuse
-from ehrdb.encoder.graph import trace, write_graph
+from ehrdb.encoder.graph import write_graph
 from ehrdb.encoder.manifest import GRAPH, Precision
 from ehrdb.encoder.pooling import Floats
 from ehrdb.encoder.source import open_source
+from tests.encoder.conftest import Traces
 from tests.encoder.models import tiny_gemma3, tiny_qwen3
 
 pytestmark = pytest.mark.export
@@ -29,21 +28,16 @@ GONE = {"RMSNormalization", "RotaryEmbedding", "Sigmoid"}
 
 
 @pytest.fixture(scope="module", params=[tiny_qwen3, tiny_gemma3])
-def traced(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+def traced(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, traces: Traces
+) -> tuple[Path, Path, Path]:
     """A model, its graph as it was traced, and the same fused."""
     make: Callable[[Path], Path] = request.param
     folder = tmp_path_factory.mktemp("fusion")
-
-    def fuse_a_copy(graph: Path, head_size: int) -> None:
-        shutil.copytree(graph.parent, folder / "plain")
-        fuse(graph, head_size)
-
-    with pytest.MonkeyPatch.context() as patch, open_source(str(make(folder / "model"))) as source:
-        patch.setattr("ehrdb.encoder.decoder.fuse", fuse_a_copy)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # exporters warn about what users cannot change
-            trace(source, folder / "fused", "fp32")
-    return folder / "model", folder / "plain", folder / "fused"
+    with warnings.catch_warnings(), open_source(str(make(folder / "model"))) as source:
+        warnings.simplefilter("ignore")  # exporters warn about what users cannot change
+        traces.trace(source, folder / "fused", "fp32")
+        return folder / "model", traces.before_fusion(source), folder / "fused"
 
 
 def test_fused_operators_give_the_same_states(traced: tuple[Path, Path, Path]) -> None:
