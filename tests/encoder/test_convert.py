@@ -41,7 +41,8 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> BatchingEncoder:
 
 @pytest.mark.export
 def test_its_vectors_are_those_of_the_export_with_torch(converted: BatchingEncoder, minilm: BatchingEncoder) -> None:
-    texts = made_up_texts()[::5]  # the longest has several chunks
+    *texts, longest = made_up_texts()[::5]
+    texts = [*(text[:800] for text in texts), longest[:3000]]  # the longest has several chunks
     np.testing.assert_allclose(converted.encode(texts).vectors, minilm.encode(texts).vectors, atol=2e-6)
 
 
