@@ -24,12 +24,18 @@ from ehrdb.database import open_database
 HERE = Path(__file__).parent
 # In this order: the second asks the database that the first fills.
 NAMES = ("from-omop-to-a-risk-list", "is-the-encoder-worth-it")
+DEMO = """"$(python -c 'import ehrdb.demo; print(ehrdb.demo.__path__[0])')/omop\""""
 SECONDS = 600
 
 
-def run(name: str, home: Path) -> Any:
-    """The notebook with its answers, asked of the embedded server under `home`. Raises CellExecutionError."""
+def run(name: str, home: Path, records: Path | None = None) -> Any:
+    """The notebook with its answers, asked of the embedded server under `home`. Raises CellExecutionError.
+
+    records: a folder of OMOP tables to load instead of the demo's.
+    """
     notebook = nbformat.read(HERE / f"{name}.ipynb", as_version=4)
+    for cell in notebook.cells if records else ():
+        cell.source = cell.source.replace(DEMO, f'"{records}"')
     scripts = str(Path(sys.executable).parent)
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("EHRDB_")},
