@@ -93,7 +93,11 @@ def _on_ray(workers: int) -> Iterator[Submit]:
     except ModuleNotFoundError as error:
         raise missing_extra(error) or error from None
     ray.init(
-        address=os.environ.get("RAY_ADDRESS"), ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR"
+        address=os.environ.get("RAY_ADDRESS"),
+        include_dashboard=False,  # of a cluster of our own: nobody would look, and it takes seconds and a port
+        ignore_reinit_error=True,
+        log_to_driver=False,
+        logging_level="ERROR",
     )
 
     def submit(function: Callable[..., RefreshResult], *arguments: Any) -> Future[RefreshResult]:

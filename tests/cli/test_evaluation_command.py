@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i, task in enumerate(["guo_icu", "own_task"])
     ).write_parquet(folder / "labels.parquet")
     return folder
+
+
+@cache
+def answered(folder: Path, *options: str) -> str:
+    """What is printed, asked once of the same files."""
+    return run(folder, *options).stdout
 
 
 def run(folder: Path, *options: str) -> Result:
@@ -74,7 +81,7 @@ def test_probabilities_are_kept_in_row_order(folder: Path, tmp_path: Path) -> No
 
 def test_another_encoder_is_compared_task_by_task(folder: Path) -> None:
     options = ("--k", "-1", "--compare", str(folder / "noise.parquet"), "--json")
-    tests = json.loads(run(folder, *options).stdout)["paired_tests"]
+    tests = json.loads(answered(folder, *options))["paired_tests"]
     assert [(test["task"], test["outcome"]) for test in tests] == [("guo_icu", "win"), ("own_task", "win")]
     assert all(test["p_holm"] == pytest.approx(2 * 2 / 10_001) for test in tests)
 
@@ -82,7 +89,7 @@ def test_another_encoder_is_compared_task_by_task(folder: Path) -> None:
 def test_any_model_can_be_the_one_that_is_tested_against_the_others(folder: Path) -> None:
     options = ("--k", "-1", "--compare", str(folder / "noise.parquet"), "--json")
     answer = json.loads(run(folder, *options, "--first", "noise").stdout)
-    own = json.loads(run(folder, *options).stdout)
+    own = json.loads(answered(folder, *options))
     assert {test["against"] for test in answer["paired_tests"]} == set(answer["others"]) == {"known"}
     assert [test["delta"] for test in answer["paired_tests"]] == [-test["delta"] for test in own["paired_tests"]]
     with pytest.raises(ConfigError, match="no model here is called luck"):

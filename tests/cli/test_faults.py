@@ -30,6 +30,7 @@ from tests.records import Record, add_encoder, day, write, write_patients
 
 ROUNDS = 50
 WORKERS = 3
+IMPORTED_LATE = ("sqlalchemy.dialects.postgresql.psycopg", "numpy.random")  # by whoever opens a database, or encodes
 
 
 class SlowEncoder(FakeEncoder):
@@ -87,7 +88,7 @@ def expire_leases(connection: Connection) -> None:
 def test_workers_killed_at_random_moments_lose_nothing_and_double_nothing(database: Database) -> None:
     encoder = fill(database, 60)
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([__name__])
+    processes.set_forkserver_preload([__name__, *IMPORTED_LATE])
     chance = random.Random(7)
     for number in range(ROUNDS):
         with database.transaction() as connection:
