@@ -51,6 +51,14 @@ class Here:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch, self._capsys = monkeypatch, capsys
 
+    def asking(self, url: str | None) -> Here:
+        """From now on of the database at this URL; None: of the embedded one under the home, if there is one."""
+        if url is None:
+            self._monkeypatch.delenv("EHRDB_DATABASE_URL")
+        else:
+            self._monkeypatch.setenv("EHRDB_DATABASE_URL", url)
+        return self
+
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         self._monkeypatch.setattr(sys, "argv", ["ehrdb", *arguments])
         self._monkeypatch.setattr(sys, "stdin", io.StringIO())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ehrdb.database import Database
-from tests.cli.conftest import Here, command
+from tests.cli.conftest import Here
 
 PERSON = "person_id,gender_concept_id,year_of_birth\n1,8507,1950\n2,8532,1960\n"
 CONCEPT = "concept_id,concept_name,vocabulary_id,concept_code\n100,Hypertension,SNOMED,38341003\n"
@@ -132,37 +132,41 @@ def test_what_falls_with_a_rejected_person_is_counted(ehrdb: Here, folder: Path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no unwritable place under this name")
-def test_an_unwritable_home_says_so() -> None:
-    result = command({"EHRDB_HOME": "/proc/ehrdb"})("demo")
+def test_an_unwritable_home_says_so(ehrdb: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EHRDB_HOME", "/proc/ehrdb")
+    result = ehrdb.asking(None)("demo")
     assert result.returncode == 2
     assert "EHRDB_HOME /proc/ehrdb is not writable" in result.stderr
 
 
-def test_an_embedded_server_that_does_not_start_says_where_to_look(tmp_path: Path) -> None:
+def test_an_embedded_server_that_does_not_start_says_where_to_look(
+    ehrdb: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EHRDB_HOME", str(tmp_path))
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "PG_VERSION").write_text("18\n")
-    result = command({"EHRDB_HOME": str(tmp_path)})("status")
+    result = ehrdb.asking(None)("status")
     assert result.returncode == 2
     assert f"the embedded server under {tmp_path}/postgres does not start" in result.stderr
     assert result.stderr.count("\n") < 8
 
 
 @pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", "nonsense"])
-def test_a_wrong_url_says_what_to_do(url: str, tmp_path: Path) -> None:
-    result = command({"EHRDB_DATABASE_URL": url, "EHRDB_HOME": str(tmp_path)})("status")
+def test_a_wrong_url_says_what_to_do(ehrdb: Here, url: str) -> None:
+    result = ehrdb.asking(url)("status")
     assert result.returncode == 2
     assert "hint:" in result.stderr
 
 
-def test_a_password_never_shows(tmp_path: Path) -> None:
+def test_a_password_never_shows(ehrdb: Here) -> None:
     url = "postgresql://nobody:secret-word@127.0.0.1:1/none"
     for arguments in (["status"], ["doctor"]):
-        result = command({"EHRDB_DATABASE_URL": url, "EHRDB_HOME": str(tmp_path)})(*arguments)
+        result = ehrdb.asking(url)(*arguments)
         assert "secret-word" not in result.stderr + result.stdout
 
 
-def test_a_database_without_the_schema_says_what_to_run(empty_database: Database, tmp_path: Path) -> None:
-    result = command({"EHRDB_DATABASE_URL": empty_database.url, "EHRDB_HOME": str(tmp_path)})("status")
+def test_a_database_without_the_schema_says_what_to_run(ehrdb: Here, empty_database: Database) -> None:
+    result = ehrdb.asking(empty_database.url)("status")
     assert "Run `ehrdb upgrade`" in result.stderr
 
 

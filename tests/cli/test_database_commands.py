@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
 from ehrdb.database import Database
 from ehrdb.embedding import refresh
 from ehrdb.testing import FakeEncoder
-from tests.cli.conftest import Here, command
+from tests.cli.conftest import Here
 from tests.records import add_encoder, write_patients
 
 
@@ -41,9 +40,8 @@ def test_nearest_keeps_to_a_cohort(ehrdb: Here, answering: Database) -> None:
     assert {row["patient_id"] for row in rows} == {2, 3}
 
 
-def test_a_dry_run_says_what_a_superuser_must_do_and_changes_nothing(bare_database: Database, tmp_path: Path) -> None:
-    ehrdb = command({"EHRDB_DATABASE_URL": bare_database.url, "EHRDB_HOME": str(tmp_path)})
-    result = ehrdb("upgrade", "--dry-run")
+def test_a_dry_run_says_what_a_superuser_must_do_and_changes_nothing(ehrdb: Here, bare_database: Database) -> None:
+    result = ehrdb.asking(bare_database.url)("upgrade", "--dry-run")
     assert result.returncode == 0, result.stderr
     assert "the extension vector is missing" in result.stdout
     with bare_database.transaction() as connection:
@@ -51,10 +49,10 @@ def test_a_dry_run_says_what_a_superuser_must_do_and_changes_nothing(bare_databa
 
 
 def test_a_dry_run_tells_an_installed_database_from_an_empty_one(
-    ehrdb: Here, empty_database: Database, tmp_path: Path
+    ehrdb: Here, database: Database, empty_database: Database
 ) -> None:
-    empty = command({"EHRDB_DATABASE_URL": empty_database.url, "EHRDB_HOME": str(tmp_path)})
-    assert "applied anew" in empty("upgrade", "--dry-run").stdout
+    assert "applied anew" in ehrdb.asking(empty_database.url)("upgrade", "--dry-run").stdout
+    ehrdb.asking(database.url)
     assert "as they are" in ehrdb("upgrade", "--dry-run").stdout
     assert "nothing changed" in ehrdb("upgrade").stderr
     assert "upgraded" in ehrdb("upgrade", "--force").stderr
