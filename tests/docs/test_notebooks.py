@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -13,19 +14,28 @@ from ehrdb.config import Settings
 from ehrdb.database import open_database
 from ehrdb.demo import __path__ as demo
 
+PATIENTS = {54, *range(121, 271)}  # the notebooks' own, and half of the others: of each class enough to train and test
 THINNED = ("measurement", "drug_exposure", "procedure_occurrence", "observation")
 
 
 @pytest.fixture
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's patients, visits and conditions, with every tenth row of the rest: embedded sooner, labelled alike."""
+    """Patients of the demo with their visits and conditions, and every tenth row of the rest: embedded sooner."""
     folder = tmp_path_factory.mktemp("omop")
     for file in (Path(demo[0]) / "omop").iterdir():
         with gzip.open(file, "rt") as whole, gzip.open(folder / file.name, "wt", compresslevel=1) as part:
             part.write(next(whole))
-            is_thinned = file.name.removesuffix(".csv.gz") in THINNED
-            part.writelines(line for line in whole if not is_thinned or line.partition(",")[0].endswith("0"))
+            is_kept = _is_kept(file.name.removesuffix(".csv.gz"))
+            part.writelines(line for line in whole if is_kept(line.split(",", 2)))
     return folder
+
+
+def _is_kept(table: str) -> Callable[[list[str]], bool]:
+    """Whether a row, of which the first two fields are given, is of what is loaded."""
+    if table == "concept":
+        return lambda fields: True
+    place = 0 if table in ("person", "death") else 1
+    return lambda fields: int(fields[place]) in PATIENTS and (table not in THINNED or fields[0].endswith("0"))
 
 
 @pytest.mark.slow
