@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ehrdb.encoder.decoder import write_decoder
-from ehrdb.encoder.fusion import hold_angles
+from ehrdb.encoder.fusion import hold_angles, keep_no_cache
 from ehrdb.encoder.integers import LEVELS, quantize_products
 from ehrdb.encoder.manifest import GRAPH, Precision
 from ehrdb.encoder.source import ModelSource
@@ -19,6 +19,8 @@ from ehrdb.errors import ModelNotSupported
 
 BLOCK = 32  # weights that share a scale in 8 and 4 bit products
 EDGE_LAYERS = 3  # at either end, too sensitive for 4 bits
+ON_GPU = ("fp16", "bf16")
+"""What a decoder is exported as to run on a GPU, whose attention may need the outputs that the CPU's can do without."""
 
 
 def trace(source: ModelSource, folder: Path, precision: Precision, shares_prefix: bool = False) -> None:
@@ -50,6 +52,8 @@ def write_graph(
         _quantize_weights(traced / GRAPH, work / GRAPH)
     else:
         _integers(traced / GRAPH, work / GRAPH, LEVELS[precision], wide)
+    if source.is_decoder and precision not in ON_GPU:
+        keep_no_cache(work / GRAPH)
     add_tail(work / GRAPH, source.usage.pooling, source.modules.layers)
 
 

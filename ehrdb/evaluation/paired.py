@@ -117,10 +117,10 @@ def _mean_probability(runs: Sequence[Run]) -> dict[tuple[str, int], Floats]:
 def _draw(patients: int, replicates: int) -> Iterator[Floats]:
     random = np.random.default_rng(0)
     for start in range(0, replicates, _BATCH):
-        counts = np.empty((patients, min(_BATCH, replicates - start)))
-        for column in range(counts.shape[1]):
-            counts[:, column] = np.bincount(random.choice(patients, patients), minlength=patients)
-        yield counts
+        number = min(_BATCH, replicates - start)
+        drawn = random.integers(0, patients, (number, patients)) + patients * np.arange(number)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=number * patients).reshape(number, patients)
+        yield np.ascontiguousarray(counts.T, dtype=np.float64)
 
 
 def _rank(finding: Comparison, patients: Integers) -> tuple[Ranking, Ranking]:

@@ -63,7 +63,10 @@ def filled(server_url: str, owner_url: str, hospital: str) -> Iterator[Database]
 
 def asked(database: Database, questions: Callable[[Any], Awaitable[None]], *, texts: bool = False) -> None:
     """A session with the server that `ehrdb mcp` runs."""
-    _in_session(make_server(database, Settings(mcp_role=ROLE, mcp_texts=texts)), questions)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("EHRDB_MCP_TEXTS", str(texts))
+        settings = Settings(mcp_role=ROLE)
+    _in_session(make_server(database, settings), questions)
 
 
 def asked_of_the_command(database: Database, questions: Callable[[Any], Awaitable[None]]) -> None:

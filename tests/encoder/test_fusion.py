@@ -82,6 +82,19 @@ def test_the_angles_of_positions_are_not_narrowed(
     np.testing.assert_array_equal(_angles(tmp_path), _angles(fused))
 
 
+@pytest.mark.parametrize(("precision", "outputs"), [("fp32", 1), ("int8", 1), ("bf16", 3)])
+def test_on_a_processor_attention_hands_out_nothing_that_nobody_takes(
+    traced: tuple[Path, Path, Path], precision: Precision, outputs: int, tmp_path: Path
+) -> None:
+    model, _, fused = traced
+    with open_source(str(model)) as source:
+        write_graph(source, fused, tmp_path, precision)
+
+    graph = onnx.load(tmp_path / GRAPH, load_external_data=False).graph
+
+    assert {len(node.output) for node in graph.node if node.op_type == "GroupQueryAttention"} == {outputs}
+
+
 def _angles(folder: Path) -> Floats:
     """Of the first cosines in the graph."""
     model = onnx.load(folder / GRAPH)

@@ -37,7 +37,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pl.concat(columns).write_parquet(folder / "labels.parquet")
     (folder / "study.yaml").write_text(FILES)
     asked = read_study(folder / "study.yaml")
-    run_study(asked, of_files(asked), folder / "out", workers=2)
+    run_study(asked, of_files(asked), folder / "out")
     return folder / "out"
 
 
@@ -70,7 +70,7 @@ def test_the_papers_study_runs_on_the_references_records(database: Database, tmp
     tasks = ["guo_los", "lab_anemia", "lab_hypoglycemia"]
     asked = read_study(PAPER).instead(["fake"], tasks).model_copy(update={"k": [4, ALL], "replicates": 1})
     question = prepare(database, lambda encoder: FakeEncoder(), asked.tasks, asked.encoders, {"demographics"})
-    found = run_study(asked, question, tmp_path / "out", workers=2)
+    found = run_study(asked, question, tmp_path / "out")
     scores = pl.read_csv(tmp_path / "out" / "scores.csv")
     assert scores.height == 2 * len(tasks) * 2  # models, tasks, k
     assert {run.task for run in found.own} == set(scores["task"]) == set(tasks)
