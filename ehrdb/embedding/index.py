@@ -18,7 +18,11 @@ from ehrdb.queries import Queries
 logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.2
 MAX_HALFVEC_DIMENSION = 4000  # of an HNSW index in pgvector
-_GRAPH_BYTES = 720  # that pgvector 0.8 takes for a vector while it builds, beside the vector
+_WIDE_FROM = 100_000
+"""Vectors above which an index is built wider than pgvector's default, or its recall falls (docs/performance.md)."""
+_LINKS, _WIDE_LINKS = 16, 24
+"""Of a vector in one layer of the graph: pgvector's m. ehrdb.search_width knows an index by them."""
+_WIDE = sql.SQL(f" with (m = {_WIDE_LINKS}, ef_construction = 128)")
 _queries = Queries("ehrdb.embedding")
 
 # {vector} is the schema of the extension: behind a pooler a session has no search_path of its own.
@@ -58,7 +62,7 @@ def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: boo
         builds = is_wanted and (rebuild or not is_valid)
         if builds:
             _warn_of_memory(connection, encoder, patients)
-            _build(connection, encoder)
+            _build(connection, encoder, patients)
         return builds
 
 
@@ -89,20 +93,22 @@ def _warn_of_memory(connection: Connection, encoder: RegisteredEncoder, patients
 
 
 def building_bytes(vectors: int, dimension: int) -> int:
-    """Memory that pgvector takes while it builds an index of so many vectors, of `dimension` indexed dimensions."""
+    """Memory that pgvector 0.8 takes while it builds an index of so many vectors, of `dimension` indexed dimensions."""
     of_a_vector = 2 * dimension if dimension <= MAX_HALFVEC_DIMENSION else dimension // 8
-    return vectors * (of_a_vector + _GRAPH_BYTES)
+    links = _WIDE_LINKS if vectors > _WIDE_FROM else _LINKS
+    return vectors * (of_a_vector + 208 + 32 * links)
 
 
-def _build(connection: Connection, encoder: RegisteredEncoder) -> None:
+def _build(connection: Connection, encoder: RegisteredEncoder, patients: int) -> None:
     dimension = _indexed_dimension(connection, encoder)
     by_number = _BY_VALUE if dimension == encoder.dimension else _BY_PREFIX
     expression = by_number if dimension <= MAX_HALFVEC_DIMENSION else _BY_SIGN
     connection.execute(
-        sql.SQL("create index concurrently {} on {} using hnsw ({})").format(
+        sql.SQL("create index concurrently {} on {} using hnsw ({}){}").format(
             sql.Identifier(_name(encoder) + "_hnsw"),
             _table(encoder),
             sql.SQL(expression).format(dimension=sql.Literal(dimension), vector=extension_schema(connection)),
+            _WIDE if patients > _WIDE_FROM else sql.SQL(""),
         )
     )
 

@@ -315,23 +315,38 @@ def test_the_search_index_is_built_after_the_backfill(database: Database, encode
 def test_an_index_that_is_built_in_too_little_memory_says_how_much_it_takes(
     database: Database, encoder: RegisteredEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two bytes a dimension and 720 of the graph, for each vector."""
+    """Two bytes a dimension and, of many vectors, 976 of the graph, for each vector."""
     lower_bound(database)
     with database.transaction() as connection:
         memory = connection.execute("select pg_size_bytes(current_setting('maintenance_work_mem'))").fetchone()
         assert memory is not None
     run(database, encoder)
     assert "maintenance_work_mem" not in caplog.text
-    many = memory[0] // (2 * encoder.dimension + 720) + 1
-    with database.transaction() as connection:
-        connection.execute(
-            "update ehrdb.figure set embedded = 1 + %s / (select count(*) from ehrdb.figure where encoder_id = 1)"
-            " where encoder_id = 1",
-            [many],
-        )
+    claim_embedded(database, memory[0] // (2 * encoder.dimension + 976) + 1)
     assert ensure_index(database, encoder, rebuild=True)
     assert f"takes {memory[0] // 2**20} MB while it is built" in caplog.text
     assert " set maintenance_work_mem = '" in caplog.text
+
+
+@pytest.mark.parametrize(("vectors", "options"), [(100_000, None), (100_001, ["m=24", "ef_construction=128"])])
+def test_an_index_of_many_vectors_is_built_wide(
+    database: Database, encoder: RegisteredEncoder, vectors: int, options: list[str] | None
+) -> None:
+    lower_bound(database)
+    run(database, encoder)
+    claim_embedded(database, vectors)
+    assert ensure_index(database, encoder, rebuild=True)
+    assert ask(database, "select reloptions from pg_class where relname = 'patient_embedding_1_hnsw'") == options
+
+
+def claim_embedded(database: Database, vectors: int) -> None:
+    """The kept figure of how many there are."""
+    with database.transaction() as connection:
+        connection.execute(
+            "update ehrdb.figure f set embedded = case when f.ctid = first then %s else 0 end"
+            "  from (select min(ctid) as first from ehrdb.figure where encoder_id = 1) where encoder_id = 1",
+            [vectors],
+        )
 
 
 def test_a_half_built_index_is_built_anew(database: Database, server_url: str, encoder: RegisteredEncoder) -> None:

@@ -360,14 +360,22 @@ def test_a_search_by_index_leaves_the_sessions_settings_as_they_were(database: D
 
 
 @pytest.mark.parametrize(
-    ("vectors", "width"), [(0, 200), (100_000, 200), (200_000, 400), (800_000, 800), (1e6, 864), (1e8, 1000)]
+    ("vectors", "links", "width"),
+    [
+        *[(0, 16, 200), (100_000, 16, 200), (200_000, 16, 400), (800_000, 16, 800), (1e6, 16, 864), (1e8, 16, 1000)],
+        *[(200_000, 24, 200), (1e6, 24, 200), (2e6, 24, 400), (1e8, 24, 1000)],
+    ],
 )
 def test_the_more_vectors_an_index_holds_the_more_candidates_a_search_keeps(
-    database: Database, superuser: Connection, vectors: float, width: int
+    database: Database, superuser: Connection, vectors: float, links: int, width: int
 ) -> None:
     with database.transaction() as connection:
         encoder = add_encoder(connection)
     partition = f"ehrdb.patient_embedding_{encoder.encoder_id}"
+    superuser.execute(
+        f"create index patient_embedding_{encoder.encoder_id}_hnsw on {partition}"
+        f" using hnsw ((embedding::public.halfvec(16)) public.halfvec_cosine_ops) with (m = {links})".encode()
+    )
     superuser.execute("update pg_class set reltuples = %s where oid = %s::regclass", [vectors, partition])
     assert superuser.execute("select ehrdb.search_width(%s)", [encoder.encoder_id]).fetchone() == (width,)
 
