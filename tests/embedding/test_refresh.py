@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 import pytest
+from psycopg import sql
 
 from ehrdb.database import Database
 from ehrdb.embedding import Queue, RefreshResult, refresh, registry
@@ -312,20 +313,24 @@ def test_the_search_index_is_built_after_the_backfill(database: Database, encode
     assert indexes(database) == 1
 
 
+# Two bytes a dimension and, for each vector, so much of the graph: of many vectors it is wide.
+@pytest.mark.parametrize(("megabytes", "of_the_graph"), [(64, 720), (256, 976)])
 def test_an_index_that_is_built_in_too_little_memory_says_how_much_it_takes(
-    database: Database, encoder: RegisteredEncoder, caplog: pytest.LogCaptureFixture
+    database: Database, encoder: RegisteredEncoder, caplog: pytest.LogCaptureFixture, megabytes: int, of_the_graph: int
 ) -> None:
-    """Two bytes a dimension and, of many vectors, 976 of the graph, for each vector."""
     lower_bound(database)
     with database.transaction() as connection:
-        memory = connection.execute("select pg_size_bytes(current_setting('maintenance_work_mem'))").fetchone()
-        assert memory is not None
+        place = sql.Identifier(connection.info.dbname)
+        connection.execute(
+            sql.SQL("alter database {} set maintenance_work_mem = {}").format(place, sql.Literal(f"{megabytes}MB"))
+        )
+    database.engine.dispose()
     run(database, encoder)
     assert "maintenance_work_mem" not in caplog.text
-    claim_embedded(database, memory[0] // (2 * encoder.dimension + 976) + 1)
+    claim_embedded(database, megabytes * 2**20 // (2 * encoder.dimension + of_the_graph) + 1)
     assert ensure_index(database, encoder, rebuild=True)
-    assert f"takes {memory[0] // 2**20} MB while it is built" in caplog.text
-    assert " set maintenance_work_mem = '" in caplog.text
+    assert f"takes {megabytes} MB while it is built" in caplog.text
+    assert f" set maintenance_work_mem = '{megabytes + 1}MB'" in caplog.text
 
 
 @pytest.mark.parametrize(("vectors", "options"), [(100_000, None), (100_001, ["m=24", "ef_construction=128"])])
