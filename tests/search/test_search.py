@@ -380,6 +380,7 @@ def test_the_more_vectors_an_index_holds_the_more_candidates_a_search_keeps(
     assert superuser.execute("select ehrdb.search_width(%s)", [encoder.encoder_id]).fetchone() == (width,)
 
 
+@pytest.mark.usefixtures("ordinary_owner")  # a policy tells, which a superuser would pass by
 @pytest.mark.parametrize(("asked", "kept"), [(41, {"41", "200"}), (700, {"700"})])
 def test_a_caller_may_ask_for_more_candidates_than_a_search_keeps_by_itself(
     database: Database, asked: int, kept: set[str]
