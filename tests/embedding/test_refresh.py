@@ -349,7 +349,7 @@ def claim_embedded(database: Database, vectors: int) -> None:
     with database.transaction() as connection:
         connection.execute(
             "update ehrdb.figure f set embedded = case when f.ctid = first then %s else 0 end"
-            "  from (select min(ctid) as first from ehrdb.figure where encoder_id = 1) where encoder_id = 1",
+            "  from (select min(ctid) as first from ehrdb.figure where encoder_id = 1) x where encoder_id = 1",
             [vectors],
         )
 
