@@ -12,6 +12,7 @@ from threading import Event, Thread
 from time import monotonic
 
 import psycopg
+import sqlalchemy.exc
 import structlog
 
 from ehrdb.config import Settings
@@ -70,7 +71,7 @@ def work(
                             _wait(listener, stop, poll_seconds)
                         else:
                             stop.wait(min(poll_seconds, POOLED_POLL_SECONDS))
-            except (EhrdbError, psycopg.Error, OSError) as error:
+            except (EhrdbError, psycopg.Error, sqlalchemy.exc.DBAPIError, OSError) as error:
                 vitals.worker_rounds_failed += 1
                 log.error("refresh_failed", error=type(error).__name__, **_in_words(error))
                 stop.wait(min(poll_seconds, RETRY_SECONDS))
