@@ -61,8 +61,9 @@ def ensure_index(database: Database, encoder: RegisteredEncoder, *, rebuild: boo
             connection.execute(sql.SQL("drop index concurrently {}").format(_index(encoder)))
         builds = is_wanted and (rebuild or not is_valid)
         if builds:
-            _warn_of_memory(connection, encoder, patients)
-            _build(connection, encoder, patients)
+            dimension = _indexed_dimension(connection, encoder)
+            _warn_of_memory(connection, encoder, building_bytes(patients, dimension))
+            _build(connection, encoder, dimension, is_wide=_is_wide(patients))
         return builds
 
 
@@ -80,9 +81,8 @@ def _alone(database: Database) -> Iterator[None]:
         yield
 
 
-def _warn_of_memory(connection: Connection, encoder: RegisteredEncoder, patients: int) -> None:
-    """What does not fit into maintenance_work_mem takes pgvector many times longer."""
-    needed = building_bytes(patients, _indexed_dimension(connection, encoder))
+def _warn_of_memory(connection: Connection, encoder: RegisteredEncoder, needed: int) -> None:
+    """What does not fit into maintenance_work_mem takes pgvector many times longer. `needed`: bytes."""
     allowed, role = connection.execute(_queries.building_memory).fetchone() or (needed, "")
     if needed > allowed:
         logger.warning(
@@ -95,12 +95,15 @@ def _warn_of_memory(connection: Connection, encoder: RegisteredEncoder, patients
 def building_bytes(vectors: int, dimension: int) -> int:
     """Memory that pgvector 0.8 takes while it builds an index of so many vectors, of `dimension` indexed dimensions."""
     of_a_vector = 2 * dimension if dimension <= MAX_HALFVEC_DIMENSION else dimension // 8
-    links = _WIDE_LINKS if vectors > _WIDE_FROM else _LINKS
+    links = _WIDE_LINKS if _is_wide(vectors) else _LINKS
     return vectors * (of_a_vector + 208 + 32 * links)
 
 
-def _build(connection: Connection, encoder: RegisteredEncoder, patients: int) -> None:
-    dimension = _indexed_dimension(connection, encoder)
+def _is_wide(vectors: int) -> bool:
+    return vectors > _WIDE_FROM
+
+
+def _build(connection: Connection, encoder: RegisteredEncoder, dimension: int, *, is_wide: bool) -> None:
     by_number = _BY_VALUE if dimension == encoder.dimension else _BY_PREFIX
     expression = by_number if dimension <= MAX_HALFVEC_DIMENSION else _BY_SIGN
     connection.execute(
@@ -108,7 +111,7 @@ def _build(connection: Connection, encoder: RegisteredEncoder, patients: int) ->
             sql.Identifier(_name(encoder) + "_hnsw"),
             _table(encoder),
             sql.SQL(expression).format(dimension=sql.Literal(dimension), vector=extension_schema(connection)),
-            _WIDE if patients > _WIDE_FROM else sql.SQL(""),
+            _WIDE if is_wide else sql.SQL(""),
         )
     )
 

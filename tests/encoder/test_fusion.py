@@ -59,9 +59,7 @@ def test_norms_activations_and_rotary_embeddings_are_fused(traced: tuple[Path, P
 def test_narrow_weights_run_and_keep_far_positions_apart(
     traced: tuple[Path, Path, Path], precision: Precision, least: float, tmp_path: Path
 ) -> None:
-    model, _, fused = traced
-    with open_source(str(model)) as source:
-        write_graph(source, fused, tmp_path, precision)
+    fused = _written(traced, precision, tmp_path)
     pooling = np.eye(TOKENS, dtype=np.float32)[None]
 
     vectors = _run(tmp_path, pooling=pooling)[0, -50:]
@@ -75,9 +73,7 @@ def test_narrow_weights_run_and_keep_far_positions_apart(
 def test_the_angles_of_positions_are_not_narrowed(
     traced: tuple[Path, Path, Path], precision: Precision, tmp_path: Path
 ) -> None:
-    model, _, fused = traced
-    with open_source(str(model)) as source:
-        write_graph(source, fused, tmp_path, precision)
+    fused = _written(traced, precision, tmp_path)
 
     np.testing.assert_array_equal(_angles(tmp_path), _angles(fused))
 
@@ -86,13 +82,19 @@ def test_the_angles_of_positions_are_not_narrowed(
 def test_on_a_processor_attention_hands_out_nothing_that_nobody_takes(
     traced: tuple[Path, Path, Path], precision: Precision, outputs: int, tmp_path: Path
 ) -> None:
-    model, _, fused = traced
-    with open_source(str(model)) as source:
-        write_graph(source, fused, tmp_path, precision)
+    _written(traced, precision, tmp_path)
 
     graph = onnx.load(tmp_path / GRAPH, load_external_data=False).graph
 
     assert {len(node.output) for node in graph.node if node.op_type == "GroupQueryAttention"} == {outputs}
+
+
+def _written(traced: tuple[Path, Path, Path], precision: Precision, target: Path) -> Path:
+    """Write the graph of that precision; returns the fused one that it was made of."""
+    model, _, fused = traced
+    with open_source(str(model)) as source:
+        write_graph(source, fused, target, precision)
+    return fused
 
 
 def _angles(folder: Path) -> Floats:
